@@ -1,0 +1,209 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Long audio: cut into chunks, separate in batches, join with the same source on the same track."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import torch
+
+from .losses import find_permutation, pairwise_mse
+
+
+# Maps a list of chunks, each (num_samples,), to their estimates (num_chunks, num_sources, longest num_samples).
+SeparateChunks = Callable[[list[torch.Tensor]], torch.Tensor]
+
+
+def chunk_separator(model, feature_extractor, **post_process_kwargs) -> SeparateChunks:
+    """The function that separates a batch of chunks with a model of any family, on the model's device."""
+
+    @torch.inference_mode()
+    def separate_chunks(chunks: list[torch.Tensor]) -> torch.Tensor:
+        chunks = [chunk.to(model.device) for chunk in chunks]
+        features = feature_extractor(chunks, sampling_rate=feature_extractor.sampling_rate, return_tensors="pt")
+        outputs = model(**features)
+        return feature_extractor.post_process_audio_separation(outputs, features, **post_process_kwargs).cpu()
+
+    return separate_chunks
+
+
+def check_hop_length(hop_length: int, chunk_length: int):
+    """Raise a `ValueError` unless chunks this far apart cover the audio."""
+    if not 0 < hop_length <= chunk_length:
+        raise ValueError(f"`hop_length` is {hop_length}: it must be between 1 and the chunk length {chunk_length}.")
+
+
+def iter_chunks(
+    blocks: Iterable[torch.Tensor], chunk_length: int, hop_length: int
+) -> Iterator[tuple[torch.Tensor, bool]]:
+    """
+    Cut successive blocks (num_channels, any length) of one recording into chunks, each with whether it is the last.
+
+    Chunk k holds the samples from k * hop_length on, (num_channels, chunk_length); the last may be shorter.
+    """
+    check_hop_length(hop_length, chunk_length)
+    blocks = iter(blocks)
+    buffer = next(blocks)
+    for block in blocks:
+        while buffer.shape[-1] > chunk_length:
+            yield buffer[..., :chunk_length], False
+            buffer = buffer[..., hop_length:]
+        buffer = torch.cat([buffer, block], dim=-1)
+    while buffer.shape[-1] > chunk_length:
+        yield buffer[..., :chunk_length], False
+        buffer = buffer[..., hop_length:]
+    yield buffer, True
+
+
+class Stitcher:
+    """
+    Joins the estimates of successive chunks, handing out samples as soon as no later chunk reaches them.
+
+    The order of the sources of each chunk is chosen to fit what is already joined, on the overlap and before any window
+    is applied; then a Hann window cross-fades, divided by the sum of the windows. So estimates that add up to the
+    mixture in every chunk add up to it in the result.
+
+    Args:
+        chunk_length (`int`):
+            Number of samples of a chunk.
+        hop_length (`int`):
+            Number of samples from one chunk to the next.
+    """
+
+    def __init__(self, chunk_length: int, hop_length: int):
+        check_hop_length(hop_length, chunk_length)
+        self.hop_length = hop_length
+        # no zero at the ends: every sample has weight
+        self.window = torch.hann_window(chunk_length + 2, periodic=False)[1:-1]
+        self.sums: torch.Tensor | None = None
+        self.weights = torch.zeros(chunk_length)
+
+    def add(self, estimates: torch.Tensor, is_last: bool, references: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Join one chunk.
+
+        Args:
+            estimates (`torch.Tensor` of shape `(num_channels, num_sources, num_samples)`):
+                Estimates of the next chunk, shorter than a chunk only if it is the last.
+            is_last (`bool`):
+                Whether the recording ends with this chunk.
+            references (`torch.Tensor` of shape `(num_channels, num_sources, num_samples)`, *optional*):
+                True sources of the chunk, to choose the order by, as the AudioSlots paper does. Evaluation only.
+
+        Returns:
+            `torch.Tensor` of shape `(num_channels, num_sources, num_finished_samples)`.
+        """
+        num_samples = estimates.shape[-1]
+        if self.sums is None:
+            self.sums = estimates.new_zeros(*estimates.shape[:-1], len(self.window))
+        estimates = self._align(align_channels(estimates), references)
+        window = self.window[:num_samples]
+        self.sums[..., :num_samples] += estimates * window
+        self.weights[:num_samples] += window
+        num_finished = num_samples if is_last else self.hop_length
+        finished = self.sums[..., :num_finished] / self.weights[:num_finished]
+        self.sums = shift(self.sums, num_finished)
+        self.weights = shift(self.weights, num_finished)
+        return finished
+
+    def _align(self, estimates: torch.Tensor, references: torch.Tensor | None) -> torch.Tensor:
+        if references is not None:
+            return reorder(estimates, references)
+        overlap = min(int((self.weights > 0).sum()), estimates.shape[-1])
+        if overlap == 0:
+            return estimates
+        history = self.sums[..., :overlap] / self.weights[:overlap]
+        return reorder(estimates, history, overlap)
+
+
+def shift(values: torch.Tensor, num_samples: int) -> torch.Tensor:
+    """Drop the first samples along the last dimension and append as many zeros."""
+    return torch.nn.functional.pad(values[..., num_samples:], (0, num_samples))
+
+
+def reorder(estimates: torch.Tensor, targets: torch.Tensor, num_samples: int | None = None) -> torch.Tensor:
+    """
+    Give the sources the order that fits the targets best, the same order in all channels.
+
+    Both are `(num_channels, num_sources, num_samples)`; only the first `num_samples` are compared.
+    """
+    compared = estimates[..., :num_samples].transpose(0, 1).flatten(1)
+    costs = pairwise_mse(compared[None], targets.transpose(0, 1).flatten(1)[None])
+    return estimates[:, find_permutation(costs)[0].argsort()]
+
+
+def align_channels(estimates: torch.Tensor) -> torch.Tensor:
+    """Give every channel the source order of the loudest, (num_channels, num_sources, num_samples) -> same."""
+    if len(estimates) == 1:
+        return estimates
+    loudest = estimates[estimates.square().sum(dim=(1, 2)).argmax()][None]
+    return torch.cat([reorder(channel[None], loudest) for channel in estimates])
+
+
+def separate_blocks(
+    blocks: Iterable[torch.Tensor],
+    separate_chunks: SeparateChunks,
+    chunk_length: int,
+    hop_length: int,
+    batch_size: int = 16,
+    references: torch.Tensor | None = None,
+) -> Iterator[torch.Tensor]:
+    """
+    Separate a recording of any length in bounded memory.
+
+    Args:
+        blocks (iterable of `torch.Tensor` of shape `(num_channels, num_samples)`):
+            Successive parts of the recording, of any lengths, at the model's sampling rate.
+        separate_chunks (callable):
+            Separates a batch of chunks, see [`chunk_separator`].
+        chunk_length (`int`):
+            Number of samples the model sees at once.
+        hop_length (`int`):
+            Number of samples from one chunk to the next. `chunk_length` itself gives the paper's disjoint chunks.
+        batch_size (`int`, *optional*, defaults to 16):
+            Number of chunks, of all channels, that go through the model together.
+        references (`torch.Tensor` of shape `(num_channels, num_sources, num_samples)`, *optional*):
+            True sources of the whole recording, to order the sources of each chunk by. Evaluation only: without
+            them the order follows from the overlap.
+
+    Yields:
+        `torch.Tensor` of shape `(num_channels, num_sources, num_samples)`: the estimates of successive samples.
+    """
+    stitcher = Stitcher(chunk_length, hop_length)
+    chunks = iter_chunks(blocks, chunk_length, hop_length)
+    start = 0
+    while batch := list(islice(chunks, batch_size)):
+        estimates = separate_chunks([row for chunk, _ in batch for row in chunk])
+        # (num_chunks * num_channels, ...) -> (num_chunks, num_channels, ...)
+        estimates = estimates.unflatten(0, (len(batch), -1))
+        for (chunk, is_last), chunk_estimates in zip(batch, estimates, strict=True):
+            end = start + chunk.shape[-1]
+            targets = None if references is None else references[..., start:end]
+            yield stitcher.add(chunk_estimates[..., : chunk.shape[-1]], is_last, targets)
+            start += hop_length
+
+
+def separate_waveforms(
+    waveforms: torch.Tensor,
+    separate_chunks: SeparateChunks,
+    chunk_length: int,
+    hop_length: int,
+    batch_size: int = 16,
+    references: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """
+    [`separate_blocks`] on a recording in memory, (num_channels, num_samples) -> (num_channels, num_sources, num_samples)
+    """
+    parts = separate_blocks([waveforms], separate_chunks, chunk_length, hop_length, batch_size, references)
+    return torch.cat(list(parts), dim=-1)

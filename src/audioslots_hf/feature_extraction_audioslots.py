@@ -1,0 +1,190 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Feature extractor of AudioSlots: STFT power compression, and back to waveforms through masks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import BatchFeature, FeatureExtractionMixin
+
+from .masking import apply_masks, binary_masks, wiener_masks
+from .modeling_outputs import AudioSeparationOutput
+from .stft import istft, stft
+from .waveforms import batch_waveforms
+
+
+class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
+    r"""
+    Turns chunks of audio into power-compressed STFT magnitudes, and estimated magnitudes into waveforms.
+
+    Everything runs in torch and in float32, on the device of the audio. Each chunk is scaled to unit root mean square
+    for the network; the masks go onto the unscaled mixture, so a gain on the input is the same gain on the estimates.
+
+    Args:
+        sampling_rate (`int`, *optional*, defaults to 16000):
+            Sampling rate the model works at, in hertz.
+        chunk_length (`int`, *optional*, defaults to 8000):
+            Number of samples of one chunk: shorter audio is padded with zeros, longer audio is an error.
+        n_fft (`int`, *optional*, defaults to 512):
+            Size of the Fourier transform, in samples.
+        hop_length (`int`, *optional*, defaults to 125):
+            Number of samples between two frames.
+        compression_exponent (`float`, *optional*, defaults to 0.3):
+            Exponent of the power compression.
+    """
+
+    model_input_names = ["input_features"]
+
+    def __init__(
+        self,
+        sampling_rate: int = 16000,
+        chunk_length: int = 8000,
+        n_fft: int = 512,
+        hop_length: int = 125,
+        compression_exponent: float = 0.3,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.sampling_rate = sampling_rate
+        self.chunk_length = chunk_length
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.compression_exponent = compression_exponent
+
+    def __call__(
+        self,
+        audio: np.ndarray | torch.Tensor | Sequence,
+        sampling_rate: int | None = None,
+        labels: np.ndarray | torch.Tensor | Sequence | None = None,
+        return_tensors: str | None = "pt",
+    ) -> BatchFeature:
+        r"""
+        Args:
+            audio (array, tensor or sequence of them):
+                Mixtures: `(num_samples,)`, `(batch_size, num_samples)`, or a list of arrays of any lengths up to
+                `chunk_length`. Integer PCM is scaled by the range of its type.
+            sampling_rate (`int`, *optional*):
+                Sampling rate of `audio` in hertz. Another one than the model's is an error. Pass it always.
+            labels (array, tensor or sequence of them, *optional*):
+                References, `(num_sources, num_samples)` for each mixture.
+            return_tensors (`str`, *optional*, defaults to `"pt"`):
+                Only `"pt"`: the features live in torch.
+
+        Returns:
+            [`BatchFeature`] with `input_features` `(batch_size, num_bins, num_frames)`, what is needed to go back
+            (`mixture_spectrograms`, complex `(batch_size, num_bins + 1, num_frames)`, and `num_samples`
+            `(batch_size,)`) and, with `labels`, `labels` `(batch_size, num_sources, num_bins, num_frames)`.
+
+        Raises:
+            `ValueError`: another sampling rate, audio that is empty, too long or not finite, or labels that do not fit.
+        """
+        if return_tensors != "pt":
+            raise ValueError(f"`return_tensors` is {return_tensors!r}: only 'pt' is supported.")
+        self._check_sampling_rate(sampling_rate)
+        waveforms, num_samples = batch_waveforms(audio, self.chunk_length)
+        levels = self._levels(waveforms, num_samples)
+        mixture_spectrograms = stft(waveforms, self.n_fft, self.hop_length)
+        features = {
+            "input_features": self._compress(mixture_spectrograms, levels[:, None, None]),
+            "mixture_spectrograms": mixture_spectrograms,
+            "num_samples": num_samples,
+        }
+        if labels is not None:
+            references = self._batch_references(labels, num_samples).to(waveforms.device)
+            spectrograms = stft(references, self.n_fft, self.hop_length)
+            features["labels"] = self._compress(spectrograms, levels[:, None, None, None])
+        return BatchFeature(features)
+
+    def post_process_audio_separation(
+        self,
+        outputs: AudioSeparationOutput,
+        features: BatchFeature,
+        mask: str = "wiener",
+        mask_exponent: float = 1.0,
+    ) -> torch.Tensor:
+        r"""
+        Turns the model's output into waveforms that add up to the mixture.
+
+        Args:
+            outputs ([`AudioSeparationOutput`]):
+                What the model returned for `features`: compressed magnitudes as `estimates`.
+            features ([`BatchFeature`]):
+                What the feature extractor returned for the audio.
+            mask (`str`, *optional*, defaults to `"wiener"`):
+                `"wiener"` shares every cell of the mixture in proportion to the magnitudes, `"binary"` gives it to the
+                largest.
+            mask_exponent (`float`, *optional*, defaults to 1.0):
+                Exponent of the magnitudes in the Wiener-like mask.
+
+        Returns:
+            Float32 `torch.Tensor` of shape `(batch_size, num_sources, max(num_samples))`, on the mixture's scale. Shorter
+            mixtures of a batch end in zeros.
+        """
+        if mask not in ("wiener", "binary"):
+            raise ValueError(f"`mask` is {mask!r}: it must be 'wiener' or 'binary'.")
+        if mask_exponent <= 0:
+            raise ValueError(f"`mask_exponent` is {mask_exponent}: it must be greater than 0.")
+        compressed = outputs.estimates.float().clamp(min=0)
+        if mask == "binary":
+            masks = binary_masks(compressed)
+        else:
+            # m ** exponent, where compressed = m ** compression_exponent
+            masks = wiener_masks(compressed, mask_exponent / self.compression_exponent)
+        return self._apply_masks(masks, features)
+
+    def _apply_masks(self, masks: torch.Tensor, features: BatchFeature) -> torch.Tensor:
+        mixture_spectrograms, num_samples = features["mixture_spectrograms"], features["num_samples"]
+        waveforms = istft(apply_masks(masks, mixture_spectrograms), self.n_fft, self.hop_length)
+        # zeros after the end of each mixture
+        inside = torch.arange(waveforms.shape[-1], device=waveforms.device) < num_samples[:, None, None]
+        return (waveforms * inside)[..., : int(num_samples.max())]
+
+    def _compress(self, spectrograms: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        # the Nyquist bin is dropped; no gradient is needed here, so abs() at 0 does no harm
+        return (spectrograms[..., :-1, :].abs() / levels) ** self.compression_exponent
+
+    @staticmethod
+    def _levels(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+        """Root mean square of each mixture, 1 where it is silent: (batch_size, num_samples) -> (batch_size,)"""
+        levels = (waveforms.double().square().sum(dim=-1) / num_samples).sqrt().float()
+        return torch.where(levels > 0, levels, 1.0)
+
+    def _batch_references(
+        self, labels: np.ndarray | torch.Tensor | Sequence, num_samples: torch.Tensor
+    ) -> torch.Tensor:
+        """-> (batch_size, num_sources, chunk_length)"""
+        if isinstance(labels, np.ndarray | torch.Tensor) and labels.ndim == 2:
+            labels = labels[None]
+        if len(labels) != len(num_samples):
+            raise ValueError(f"There are {len(labels)} sets of references for {len(num_samples)} mixtures.")
+        batches = [batch_waveforms(references, self.chunk_length) for references in labels]
+        for index, (references, lengths) in enumerate(batches):
+            if (lengths != num_samples[index].to(lengths.device)).any():
+                raise ValueError(
+                    f"References {index} have {lengths.tolist()} samples but their mixture {int(num_samples[index])}."
+                )
+            if len(references) != len(batches[0][0]):
+                raise ValueError(f"Mixture {index} has {len(references)} references, mixture 0 {len(batches[0][0])}.")
+        return torch.stack([references for references, _ in batches])
+
+    def _check_sampling_rate(self, sampling_rate: int | None):
+        if sampling_rate is not None and sampling_rate != self.sampling_rate:
+            raise ValueError(
+                f"The audio has a sampling rate of {sampling_rate} Hz but the model works at {self.sampling_rate} Hz: "
+                "resample it first, or use `audioslots_hf.load_separator`, which takes any rate."
+            )
+
+
+__all__ = ["AudioSlotsFeatureExtractor"]

@@ -1,0 +1,83 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Permutation-invariant losses: a pairwise cost, an optimal assignment, the matched cost."""
+
+from itertools import permutations
+
+import torch
+
+
+# Up to here n! permutations are cheaper than a trip to the CPU.
+MAX_ENUMERATED_SOURCES = 5
+
+
+def pairwise_mse(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    """
+    Mean squared error of every estimate to every reference.
+
+    `(batch_size, num_sources, ...)` twice -> `(batch_size, num_sources, num_sources)`, estimates along rows.
+    """
+    differences = estimates.flatten(2).unsqueeze(2) - references.flatten(2).unsqueeze(1)
+    return differences.square().mean(dim=-1)
+
+
+def find_permutation(costs: torch.Tensor) -> torch.Tensor:
+    """
+    The order of the references with the smallest total cost: estimate i goes with reference `permutation[i]`.
+
+    `(batch_size, num_sources, num_sources)` -> int64 `(batch_size, num_sources)`. Optimal (what the Hungarian algorithm
+    finds) for any number of sources. No gradient flows: assign on the costs, then gather from them.
+    """
+    if costs.shape[-1] <= MAX_ENUMERATED_SOURCES:
+        return enumerate_permutations(costs.detach())
+    return solve_assignment(costs.detach())
+
+
+def enumerate_permutations(costs: torch.Tensor) -> torch.Tensor:
+    """[`find_permutation`] by trying all, on the device of the costs and without synchronisation."""
+    num_sources = costs.shape[-1]
+    candidates = torch.tensor(list(permutations(range(num_sources))), device=costs.device)
+    rows = torch.arange(num_sources, device=costs.device)
+    # (batch_size, num_permutations)
+    totals = costs[:, rows, candidates].sum(dim=-1)
+    return candidates[totals.argmin(dim=-1)]
+
+
+@torch.compiler.disable
+def solve_assignment(costs: torch.Tensor) -> torch.Tensor:
+    """[`find_permutation`] by SciPy's Hungarian solver, on the CPU."""
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError as error:
+        raise ImportError(
+            f"Matching more than {MAX_ENUMERATED_SOURCES} sources needs SciPy: pip install scipy"
+        ) from error
+    columns = [torch.from_numpy(linear_sum_assignment(cost)[1]) for cost in costs.float().cpu().numpy()]
+    return torch.stack(columns).to(costs.device)
+
+
+def matched_mse(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    """
+    Matched mean squared error of AudioSlots (paper, section 2): Hungarian matching, then the MSE of the matched pairs.
+
+    `(batch_size, num_sources, ...)` twice -> scalar, in float32.
+    """
+    if estimates.shape != references.shape:
+        raise ValueError(
+            f"The references have shape {tuple(references.shape)} but the estimates {tuple(estimates.shape)}: "
+            "give one reference per source of the model."
+        )
+    costs = pairwise_mse(estimates.float(), references.float())
+    permutation = find_permutation(costs)
+    return costs.gather(-1, permutation.unsqueeze(-1)).mean()

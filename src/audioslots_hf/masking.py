@@ -1,0 +1,62 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Masks: from the magnitudes of the sources to their shares of the mixture."""
+
+import torch
+
+
+def wiener_masks(magnitudes: torch.Tensor, exponent: float = 1.0) -> torch.Tensor:
+    """
+    Shares m_i ** exponent / sum_j m_j ** exponent, (..., num_sources, num_bins, num_frames) -> same, in float32.
+
+    The sources share a cell equally where none has magnitude. The paper leaves the exponent open: 1 divides magnitudes,
+    2 powers. Negative magnitudes count as 0.
+    """
+    magnitudes = magnitudes.float().clamp(min=0)
+    num_sources = magnitudes.shape[-3]
+    loudest = magnitudes.amax(dim=-3, keepdim=True)
+    # relative to the loudest source no power under- or overflows, whatever the level
+    shares = (magnitudes / loudest.clamp(min=torch.finfo(torch.float32).tiny)) ** exponent
+    masks = shares / shares.sum(dim=-3, keepdim=True).clamp(min=1)
+    return torch.where(loudest > 0, masks, 1 / num_sources)
+
+
+def binary_masks(magnitudes: torch.Tensor) -> torch.Tensor:
+    """
+    1 where a source is the largest, else 0, (..., num_sources, num_bins, num_frames) -> same, in float32.
+
+    The sources share a cell equally where none has magnitude, so that silence favours nobody.
+    """
+    magnitudes = magnitudes.float().clamp(min=0)
+    num_sources = magnitudes.shape[-3]
+    loudest, indices = magnitudes.max(dim=-3, keepdim=True)
+    masks = torch.zeros_like(magnitudes).scatter_(-3, indices, 1.0)
+    return torch.where(loudest > 0, masks, 1 / num_sources)
+
+
+def apply_masks(masks: torch.Tensor, mixture_spectrograms: torch.Tensor) -> torch.Tensor:
+    """
+    Multiplies the mixture by each mask.
+
+    Args:
+        masks (`torch.Tensor` of shape `(..., num_sources, num_bins, num_frames)`):
+            Masks without the Nyquist bin, which takes its neighbour's: zeroing it would cap white noise at 32 dB.
+        mixture_spectrograms (complex `torch.Tensor` of shape `(..., num_bins + 1, num_frames)`):
+            STFT of the mixture, with the Nyquist bin.
+
+    Returns:
+        Complex `torch.Tensor` of shape `(..., num_sources, num_bins + 1, num_frames)`.
+    """
+    masks = torch.cat([masks, masks[..., -1:, :]], dim=-2)
+    return masks * mixture_spectrograms.unsqueeze(-3)

@@ -1,0 +1,46 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Output shared by every separation family."""
+
+from dataclasses import dataclass
+
+import torch
+from transformers.utils import ModelOutput, auto_docstring
+
+
+@auto_docstring(custom_intro="Output of every `ForAudioSeparation` model.")
+@dataclass
+class AudioSeparationOutput(ModelOutput):
+    r"""
+    loss (`torch.Tensor` of shape `()`, *optional*, returned when `labels` is provided):
+        Permutation-invariant loss: the references in the order that fits the estimates best.
+    estimates (`torch.Tensor` of shape `(batch_size, num_sources, ...)`):
+        One estimate per source in the model's own domain (AudioSlots: compressed magnitudes of shape
+        `(num_bins, num_frames)`). The feature extractor's `post_process_audio_separation` turns them into waveforms.
+    last_hidden_state (`torch.Tensor`, *optional*):
+        What the estimates were decoded from (AudioSlots: the slots, `(batch_size, num_slots, hidden_size)`).
+    hidden_states (`tuple[torch.Tensor, ...]`, *optional*, returned when `output_hidden_states=True`):
+        Hidden states after each layer.
+    attentions (`tuple[torch.Tensor, ...]`, *optional*, returned when `output_attentions=True`):
+        Attention weights of each layer.
+    """
+
+    loss: torch.Tensor | None = None
+    estimates: torch.Tensor | None = None
+    last_hidden_state: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+__all__ = ["AudioSeparationOutput"]

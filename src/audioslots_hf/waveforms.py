@@ -1,0 +1,97 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Raw audio of any form -> checked float32 waveforms."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+
+def to_waveform(audio: np.ndarray | torch.Tensor | Sequence[float]) -> torch.Tensor:
+    """
+    Any array of samples -> float32 tensor of the same shape and device.
+
+    Integer PCM is scaled by the range of its type (uint8 is offset binary, as in WAV files).
+
+    Raises:
+        `ValueError`: the audio is empty, complex, boolean, or holds NaN or infinite samples.
+    """
+    if isinstance(audio, torch.Tensor):
+        waveform = audio.detach()
+    else:
+        array = np.asarray(audio)
+        if array.dtype.kind not in "iuf":
+            raise ValueError(f"Audio of type {array.dtype} is not supported: give floats in [-1, 1] or integer PCM.")
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+        waveform = torch.from_numpy(array)
+    if waveform.numel() == 0:
+        raise ValueError(f"The audio is empty: its shape is {tuple(waveform.shape)}.")
+    if waveform.is_complex() or waveform.dtype == torch.bool:
+        raise ValueError(f"Audio of type {waveform.dtype} is not supported: give floats in [-1, 1] or integer PCM.")
+    if not waveform.is_floating_point():
+        waveform = _scale_integers(waveform)
+    waveform = waveform.float()
+    if not torch.isfinite(waveform).all():
+        num_bad = int((~torch.isfinite(waveform)).sum())
+        raise ValueError(f"The audio holds {num_bad} NaN or infinite samples: remove or replace them first.")
+    return waveform
+
+
+def _scale_integers(waveform: torch.Tensor) -> torch.Tensor:
+    info = torch.iinfo(waveform.dtype)
+    half_range = (info.max - info.min + 1) / 2
+    offset = half_range if info.min == 0 else 0
+    return ((waveform.double() - offset) / half_range).float()
+
+
+def batch_waveforms(
+    audio: np.ndarray | torch.Tensor | Sequence, padded_length: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    One waveform, a stack or a list of them -> float32 (batch_size, padded_length) and int64 lengths (batch_size,).
+
+    Raises:
+        `ValueError`: no waveform, more than two dimensions, or one longer than `padded_length`.
+    """
+    rows = [to_waveform(row) for row in _split_rows(audio)]
+    for row in rows:
+        if row.ndim != 1:
+            raise ValueError(
+                f"A waveform must have one dimension, not the shape {tuple(row.shape)}: split the channels."
+            )
+        if row.shape[0] > padded_length:
+            raise ValueError(
+                f"The audio has {row.shape[0]} samples but the model sees {padded_length} at once: cut it into chunks, "
+                "or use `audioslots_hf.load_separator`, which takes any length."
+            )
+    num_samples = torch.tensor([row.shape[0] for row in rows], device=rows[0].device)
+    padded = [torch.nn.functional.pad(row, (0, padded_length - row.shape[0])) for row in rows]
+    return torch.stack(padded), num_samples
+
+
+def _split_rows(audio: np.ndarray | torch.Tensor | Sequence) -> list:
+    if isinstance(audio, np.ndarray | torch.Tensor):
+        if audio.ndim > 2:
+            raise ValueError(
+                f"Audio of shape {tuple(audio.shape)} is not supported: give `(num_samples,)` or "
+                "`(batch_size, num_samples)`."
+            )
+        if 0 in audio.shape or audio.ndim == 0:
+            raise ValueError(f"The audio is empty: its shape is {tuple(audio.shape)}.")
+        return [audio] if audio.ndim == 1 else list(audio)
+    rows = list(audio)
+    if not rows:
+        raise ValueError("The audio is empty: the list holds no waveform.")
+    return [rows] if np.isscalar(rows[0]) else rows

@@ -1,0 +1,269 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The training loop: explicit, on Accelerate."""
+
+import json
+import math
+import re
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import get_cosine_schedule_with_warmup
+
+from audioslots_hf import AudioSlotsConfig, AudioSlotsFeatureExtractor, AudioSlotsForAudioSeparation
+
+from .arguments import TrainingArguments
+from .data import MixtureDataset, load_mixture, load_speech, read_metadata
+from .evaluation import evaluate_mixtures, summarize
+
+
+def train(arguments: TrainingArguments) -> Path:
+    """
+    Train a model, resuming from the last checkpoint in `output_dir` if there is one.
+
+    Writes to `output_dir`: `arguments.json`, `log.jsonl`, TensorBoard events, `checkpoint-STEP/` (to resume), `best/` (the
+    highest validation SI-SNRi, or the last without validation) and `last/`, both loadable by `from_pretrained`.
+
+    Returns:
+        The folder of the best model.
+    """
+    arguments.check_paths()
+    config = AudioSlotsConfig(**arguments.model)
+    output_dir = Path(arguments.output_dir)
+    accelerator = Accelerator(
+        mixed_precision=arguments.mixed_precision, log_with="tensorboard", project_dir=str(output_dir)
+    )
+    set_seed(arguments.seed)
+    model = AudioSlotsForAudioSeparation(config)
+    feature_extractor = build_feature_extractor(config)
+    optimizer = torch.optim.Adam(model.parameters(), lr=arguments.learning_rate)
+    # advanced by hand once per optimiser step, so it is not prepared: Accelerate would step it once per process
+    scheduler = get_cosine_schedule_with_warmup(optimizer, arguments.warmup_steps, arguments.max_steps)
+    dataset = load_dataset(arguments, config, accelerator)
+    valid_mixtures = load_valid_mixtures(arguments, config.sampling_rate)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    accelerator.register_for_checkpointing(scheduler)
+
+    if accelerator.is_main_process:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        write_atomically(output_dir / "arguments.json", json.dumps(arguments.to_dict(), indent=2))
+    state = resume(accelerator, output_dir)
+    loader = accelerator.prepare(build_loader(dataset, arguments, state["step"], accelerator))
+    accelerator.init_trackers("tensorboard")
+    run = Run(accelerator, arguments, model, feature_extractor, valid_mixtures, state)
+
+    model.train()
+    for sources in run.progress(loader):
+        features = feature_extractor(sources.sum(dim=1), sampling_rate=config.sampling_rate, labels=sources)
+        loss = model(**features).loss
+        accelerator.backward(loss)
+        gradient_norm = accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+        run.after_step(loss, gradient_norm, scheduler.get_last_lr()[0])
+        if run.is_over:
+            break
+    run.finish()
+    accelerator.end_training()
+    return output_dir / "best"
+
+
+def build_feature_extractor(config: AudioSlotsConfig) -> AudioSlotsFeatureExtractor:
+    """The feature extractor that fits a model's configuration."""
+    return AudioSlotsFeatureExtractor(
+        sampling_rate=config.sampling_rate,
+        chunk_length=config.chunk_length,
+        n_fft=config.n_fft,
+        hop_length=config.hop_length,
+        compression_exponent=config.compression_exponent,
+    )
+
+
+def load_dataset(arguments: TrainingArguments, config: AudioSlotsConfig, accelerator: Accelerator) -> MixtureDataset:
+    """Read the speech of a run and set up the drawing of mixtures."""
+    show_progress = accelerator.is_main_process
+    speech = [load_speech(source, config.sampling_rate, show_progress) for source in arguments.speech]
+    return MixtureDataset(speech, arguments, config.num_sources, config.chunk_length)
+
+
+def load_valid_mixtures(arguments: TrainingArguments, sampling_rate: int) -> list:
+    """The validation mixtures of a run, in memory; none without `valid_metadata`."""
+    if arguments.valid_metadata is None:
+        return []
+    rows = read_metadata(arguments.valid_metadata)[: arguments.num_valid_mixtures]
+    return [load_mixture(row, arguments.valid_root, sampling_rate) for row in rows]
+
+
+def build_loader(
+    dataset: MixtureDataset, arguments: TrainingArguments, start_step: int, accelerator: Accelerator
+) -> DataLoader:
+    """Batches in the order of their index, from `start_step` on: a resumed run sees what an unbroken one would."""
+    batch_size = arguments.batch_size // accelerator.num_processes
+    if batch_size * accelerator.num_processes != arguments.batch_size:
+        raise ValueError(
+            f"`batch_size` ({arguments.batch_size}) must be a multiple of the {accelerator.num_processes} processes."
+        )
+    indices = range(start_step * arguments.batch_size, len(dataset))
+    return DataLoader(dataset, batch_size, sampler=indices, num_workers=arguments.num_workers, drop_last=True)
+
+
+class Run:
+    """What happens around the steps of a run: logs, validation, checkpoints, the clock."""
+
+    def __init__(self, accelerator: Accelerator, arguments: TrainingArguments, model, feature_extractor, valid, state):
+        self.accelerator = accelerator
+        self.arguments = arguments
+        self.model = model
+        self.feature_extractor = feature_extractor
+        self.valid_mixtures = valid
+        self.output_dir = Path(arguments.output_dir)
+        self.step = state["step"]
+        self.best_score = state["best_score"]
+        self.losses: list[torch.Tensor] = []
+        self.bar: tqdm | None = None
+        self.started = self.logged = time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last step is done or the time is up."""
+        max_minutes = self.arguments.max_minutes
+        time_is_up = max_minutes is not None and time.monotonic() - self.started > 60 * max_minutes
+        return time_is_up or self.step >= self.arguments.max_steps
+
+    def progress(self, loader: DataLoader) -> tqdm:
+        """The loader behind a progress bar that shows steps per second and the loss."""
+        self.bar = tqdm(
+            loader,
+            initial=self.step,
+            total=self.arguments.max_steps,
+            unit="step",
+            desc="Training",
+            disable=not self.accelerator.is_main_process,
+        )
+        return self.bar
+
+    def after_step(self, loss: torch.Tensor, gradient_norm: torch.Tensor, learning_rate: float):
+        """Count the step, then log, validate and save where it is due."""
+        self.step += 1
+        self.losses.append(loss.detach())
+        if self.step % self.arguments.log_steps == 0 or self.step == self.arguments.max_steps:
+            self.log_losses(gradient_norm, learning_rate)
+        if self.step % self.arguments.valid_steps == 0:
+            self.validate()
+        if self.step % self.arguments.save_steps == 0:
+            self.save_checkpoint()
+
+    def log_losses(self, gradient_norm: torch.Tensor, learning_rate: float):
+        """Write the mean loss since the last time; one synchronisation for all of them."""
+        loss = self.accelerator.reduce(torch.stack(self.losses).mean(), reduction="mean").item()
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"The loss is {loss} at step {self.step}: lower `learning_rate` ({self.arguments.learning_rate})."
+            )
+        now = time.monotonic()
+        steps_per_second = len(self.losses) / (now - self.logged)
+        self.losses, self.logged = [], now
+        self.bar.set_postfix(loss=f"{loss:.4f}")
+        self.write(
+            loss=loss,
+            gradient_norm=float(gradient_norm),
+            learning_rate=learning_rate,
+            steps_per_second=steps_per_second,
+        )
+
+    def write(self, **values: float):
+        """One line of the log, and the same for TensorBoard."""
+        if self.accelerator.is_main_process:
+            with open(self.output_dir / "log.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": self.step, **values}) + "\n")
+        self.accelerator.log(values, step=self.step)
+
+    def validate(self):
+        """Measure SI-SNRi without references at inference; keep the model if it is the best so far."""
+        model = self.accelerator.unwrap_model(self.model)
+        if self.valid_mixtures and self.accelerator.is_main_process:
+            model.eval()
+            scores = summarize(evaluate_mixtures(self.valid_mixtures, model, self.feature_extractor))
+            model.train()
+            self.write(valid_si_snr=scores["si_snr"], valid_si_snri=scores["si_snri"])
+            if scores["si_snri"] > self.best_score:
+                self.best_score = scores["si_snri"]
+                self.save_model("best")
+        self.accelerator.wait_for_everyone()
+        self.logged = time.monotonic()
+
+    def save_model(self, name: str):
+        """Write the model and its feature extractor to a temporary folder, then rename it."""
+        folder, temporary = self.output_dir / name, self.output_dir / f"{name}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        self.accelerator.unwrap_model(self.model).save_pretrained(temporary)
+        self.feature_extractor.save_pretrained(temporary)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+
+    def save_checkpoint(self):
+        """Write all that resuming needs to a temporary folder, rename it, drop the oldest."""
+        folder = self.output_dir / f"checkpoint-{self.step}"
+        if folder.exists():
+            return
+        temporary = self.output_dir / f"checkpoint-{self.step}.tmp"
+        self.accelerator.save_state(str(temporary))
+        if self.accelerator.is_main_process:
+            state = {"step": self.step, "best_score": self.best_score}
+            (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
+            temporary.rename(folder)
+            for old in list_checkpoints(self.output_dir)[: -self.arguments.num_kept_checkpoints]:
+                shutil.rmtree(old)
+        self.accelerator.wait_for_everyone()
+
+    def finish(self):
+        """Validate and save once more."""
+        self.bar.close()
+        if self.step % self.arguments.valid_steps != 0:
+            self.validate()
+        self.save_checkpoint()
+        if self.accelerator.is_main_process:
+            self.save_model("last")
+            if not self.valid_mixtures:
+                self.save_model("best")
+
+
+def list_checkpoints(output_dir: Path) -> list[Path]:
+    """Complete checkpoints of a run, oldest first."""
+    folders = [path for path in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted(folders, key=lambda path: int(path.name.split("-")[1]))
+
+
+def resume(accelerator: Accelerator, output_dir: Path) -> dict[str, float]:
+    """Load the newest checkpoint, if any, and say at which step the run stands."""
+    checkpoints = list_checkpoints(output_dir)
+    if not checkpoints:
+        return {"step": 0, "best_score": -math.inf}
+    accelerator.load_state(str(checkpoints[-1]))
+    accelerator.print(f"Resuming from {checkpoints[-1]}")
+    return json.loads((checkpoints[-1] / "state.json").read_text(encoding="utf-8"))
+
+
+def write_atomically(path: Path, text: str):
+    """Write a text file so that it is never half there."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.rename(path)
