@@ -14,20 +14,32 @@
 """Native Hugging Face models for blind source separation."""
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_audioslots import AudioSlotsConfig
 from .feature_extraction_audioslots import AudioSlotsFeatureExtractor
 from .modeling_audioslots import AudioSlotsForAudioSeparation, AudioSlotsModel, AudioSlotsPreTrainedModel
+from .modeling_outputs import AudioSeparationOutput
+from .pipeline_audio_separation import AudioSeparationPipeline
+from .separator import load_separator
 
+
+__version__ = "0.1.0"
 
 __all__ = [
+    "AudioSeparationOutput",
+    "AudioSeparationPipeline",
     "AudioSlotsConfig",
     "AudioSlotsFeatureExtractor",
     "AudioSlotsForAudioSeparation",
     "AudioSlotsModel",
     "AudioSlotsPreTrainedModel",
+    "load_separator",
 ]
 
 AutoConfig.register("audioslots", AudioSlotsConfig)
 AutoModel.register(AudioSlotsConfig, AudioSlotsForAudioSeparation)
 AutoFeatureExtractor.register(AudioSlotsConfig, AudioSlotsFeatureExtractor)
+PIPELINE_REGISTRY.register_pipeline(
+    "audio-to-audio", pipeline_class=AudioSeparationPipeline, pt_model=AutoModel, type="audio"
+)

@@ -1,0 +1,133 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The `audioslots` command."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from . import __version__, separator
+from .audio import FFMPEG_SUFFIXES, SOUNDFILE_SUFFIXES
+from .plots import require_matplotlib
+from .separation import SeparationJob, plan_jobs, separate_file
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of every subcommand."""
+    parser = argparse.ArgumentParser(prog="audioslots", description="Separate the voices of a recording.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    separate = commands.add_parser("separate", help="write one track per voice of each file")
+    separate.add_argument("inputs", nargs="+", type=Path, metavar="FILE|DIR", help="audio files, or folders of them")
+    separate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the tracks go")
+    separate.add_argument("--plot", action="store_true", help="also draw a picture of each separation")
+    separate.add_argument("--force", action="store_true", help="overwrite tracks that exist")
+    separate.add_argument("--batch-size", type=int, default=16, help="chunks per forward pass (default: 16)")
+    separate.set_defaults(run=run_separate)
+
+    info = commands.add_parser("info", help="measure a model: size, operations, speed, memory")
+    info.add_argument("model", nargs="?", help="shipped name, folder or Hub repository (default: the shipped model)")
+    info.set_defaults(run=run_info)
+
+    separate.add_argument("--model", help="shipped name, folder or Hub repository (default: the shipped model)")
+    for command in (separate, info):
+        command.add_argument("--device", default="auto", help="cpu, cuda, mps, ... (default: the fastest there is)")
+    return parser
+
+
+def choose_device(name: str) -> str:
+    """The device of a `--device` value; `auto` takes an accelerator where there is one."""
+    if name != "auto":
+        try:
+            torch.empty(0, device=name)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"The device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+        return name
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return "cpu" if accelerator is None else accelerator.type
+
+
+def find_inputs(inputs: list[Path]) -> list[tuple[Path, Path]]:
+    """
+    Every audio file with the folder, relative to the output, that its tracks go to.
+
+    Raises:
+        `ValueError`: a folder without audio.
+    """
+    files = []
+    for path in inputs:
+        if not path.is_dir():
+            # a missing file is reported with the others' results
+            files.append((path, Path()))
+            continue
+        suffixes = SOUNDFILE_SUFFIXES + FFMPEG_SUFFIXES
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
+        if not found:
+            raise ValueError(f"{path} holds no audio file ({', '.join(suffixes)}).")
+        files += [(file, file.parent.relative_to(path)) for file in found]
+    return files
+
+
+def run_separate(options: argparse.Namespace) -> int:
+    """Separate every file; report the bad ones at the end."""
+    if options.plot:
+        require_matplotlib()
+    if options.batch_size < 1:
+        raise ValueError(f"`--batch-size` is {options.batch_size}: it must be at least 1.")
+    jobs = plan_jobs(find_inputs(options.inputs), options.output)
+    device = choose_device(options.device)
+    model = separator.load_separator(options.model, device=device, batch_size=options.batch_size)
+    failures = [failure for job in jobs if (failure := run_job(job, model, options)) is not None]
+    if failures:
+        print(f"\n{len(failures)} of {len(jobs)} files failed:", file=sys.stderr)
+        for failure in failures:
+            print(f"  {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def run_job(job: SeparationJob, model, options: argparse.Namespace) -> str | None:
+    """Separate one file -> what went wrong, if anything."""
+    try:
+        for path in separate_file(job, model, force=options.force, plot=options.plot):
+            print(path)
+    except (ValueError, OSError, RuntimeError) as error:
+        return f"{job.source}: {error}"
+    return None
+
+
+def run_info(options: argparse.Namespace) -> int:
+    """Print what a model costs here."""
+    from .resources import measure_resources
+
+    model = separator.load_separator(options.model, device=choose_device(options.device))
+    for name, value in measure_resources(model).items():
+        print(f"{name:<38}{value}")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"audioslots: error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

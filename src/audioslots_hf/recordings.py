@@ -1,0 +1,150 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A recording in any of the forms people hold one in -> checked waveforms and what to give back."""
+
+import io
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .waveforms import to_waveform
+
+
+DOWNLOAD_TIMEOUT_S = 30
+
+
+@dataclass
+class Recording:
+    """
+    Audio in memory and the form it came in.
+
+    Args:
+        waveforms (`torch.Tensor` of shape `(num_channels, num_samples)`):
+            Float32 samples.
+        sampling_rate (`int`):
+            In hertz.
+        layout (`str`):
+            What the user passed: `"mono"` for `(num_samples,)`, `"channels_first"` or `"channels_last"`.
+    """
+
+    waveforms: torch.Tensor
+    sampling_rate: int
+    layout: str
+
+    def restore_layout(self, waveforms: torch.Tensor) -> np.ndarray:
+        """(num_channels, num_samples) -> float32 array in the form the recording came in."""
+        if self.layout == "mono":
+            return waveforms[0].numpy()
+        return waveforms.numpy() if self.layout == "channels_first" else waveforms.T.numpy()
+
+
+def load_recording(audio: Any, sampling_rate: int) -> Recording:
+    """
+    Read a recording.
+
+    Args:
+        audio:
+            A path, a URL, the bytes of a file, an array or tensor, a dictionary with `"array"` or `"raw"` and
+            `"sampling_rate"`, or a row of a `datasets` set (with or without its `"audio"` column around it, decoded or
+            not). Two-dimensional arrays hold the channels along the shorter dimension.
+        sampling_rate (`int`):
+            Sampling rate in hertz of a bare array or tensor.
+
+    Raises:
+        `FileNotFoundError`, `ValueError`: with what is wrong and what to do.
+    """
+    if isinstance(audio, Mapping):
+        return _load_mapping(audio, sampling_rate)
+    if isinstance(audio, str) and audio.startswith(("http://", "https://")):
+        return _read_file(io.BytesIO(_download(audio)), name=audio)
+    if isinstance(audio, str | Path):
+        if not Path(audio).is_file():
+            raise FileNotFoundError(f"The audio file {audio} does not exist.")
+        return _read_file(audio, name=str(audio))
+    if isinstance(audio, bytes | bytearray):
+        return _read_file(io.BytesIO(audio), name="the given bytes")
+    if isinstance(audio, np.ndarray | torch.Tensor):
+        return _from_array(audio, sampling_rate)
+    # torchcodec's decoder, which `datasets` hands out for an Audio column
+    if hasattr(audio, "get_all_samples"):
+        samples = audio.get_all_samples()
+        return _from_array(samples.data, int(samples.sample_rate))
+    raise ValueError(
+        f"Audio of type {type(audio).__name__} is not supported: give a path, a URL, bytes, an array, a tensor or a "
+        "dictionary with 'array' and 'sampling_rate'."
+    )
+
+
+def _load_mapping(audio: Mapping, sampling_rate: int) -> Recording:
+    if "audio" in audio:
+        return load_recording(audio["audio"], audio.get("sampling_rate", sampling_rate))
+    for key in ("array", "raw"):
+        if key in audio:
+            if audio.get("sampling_rate") is None:
+                raise ValueError(f"The dictionary with {key!r} has no 'sampling_rate': add it, in hertz.")
+            array = audio[key]
+            array = array if isinstance(array, torch.Tensor) else np.asarray(array)
+            return _from_array(array, int(audio["sampling_rate"]))
+    for key in ("bytes", "path"):
+        if audio.get(key) is not None:
+            return load_recording(audio[key], sampling_rate)
+    raise ValueError(f"The dictionary has the keys {sorted(audio)}: it needs 'array' and 'sampling_rate', or 'path'.")
+
+
+def _from_array(array: np.ndarray | torch.Tensor, sampling_rate: int) -> Recording:
+    if sampling_rate <= 0:
+        raise ValueError(f"`sampling_rate` is {sampling_rate}: it must be a positive number of hertz.")
+    waveform = to_waveform(array).cpu()
+    if waveform.ndim == 1:
+        return Recording(waveform[None], sampling_rate, "mono")
+    if waveform.ndim != 2:
+        raise ValueError(
+            f"Audio of shape {tuple(waveform.shape)} is not supported: give `(num_samples,)`, "
+            "`(num_channels, num_samples)` or `(num_samples, num_channels)`, and a batch as a list."
+        )
+    if waveform.shape[0] > waveform.shape[1]:
+        return Recording(waveform.T.contiguous(), sampling_rate, "channels_last")
+    return Recording(waveform, sampling_rate, "channels_first")
+
+
+def _read_file(file: Any, name: str) -> Recording:
+    try:
+        import soundfile
+    except ImportError as error:
+        raise ImportError("Reading audio files needs soundfile: pip install soundfile") from error
+    try:
+        samples, sampling_rate = soundfile.read(file, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise ValueError(f"{name} cannot be read as audio: {error}") from error
+    if len(samples) == 0:
+        raise ValueError(f"{name} is empty: it holds no samples.")
+    if samples.shape[1] == 1:
+        return _from_array(samples[:, 0], sampling_rate)
+    # by name, not by which dimension is shorter: a file may hold less samples than channels
+    waveforms = to_waveform(samples).T.contiguous()
+    return Recording(waveforms, sampling_rate, "channels_first")
+
+
+def _download(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as response:
+            return response.read()
+    except (urllib.error.URLError, TimeoutError) as error:
+        raise ValueError(f"{url} cannot be downloaded: {error}") from error

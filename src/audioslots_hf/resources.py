@@ -1,0 +1,89 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a model costs: parameters, operations, time and memory."""
+
+import resource
+import sys
+import time
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from .chunking import chunk_separator, separate_waveforms
+
+
+def count_macs(model, feature_extractor) -> float:
+    """
+    Multiply-accumulate operations of one forward pass over one chunk.
+
+    Counted on the meta device, where recurrent layers are counted as well; convolutions and matrix products only.
+    """
+    config = model.config
+    features = feature_extractor(torch.zeros(1, config.chunk_length), sampling_rate=config.sampling_rate)
+    with torch.device("meta"):
+        twin = type(model)(config).requires_grad_(False)
+    counter = FlopCounterMode(display=False)
+    with counter:
+        twin(**features.to("meta"))
+    return counter.get_total_flops() / 2
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident memory this process ever had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # kilobytes, but bytes on macOS
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def measure_resources(pipeline, duration_s: int = 60) -> dict[str, str]:
+    """
+    Measure a loaded separator on noise.
+
+    Args:
+        pipeline ([`AudioSeparationPipeline`]):
+            As from [`load_separator`].
+        duration_s (`int`, *optional*, defaults to 60):
+            Length of the noise in seconds.
+
+    Returns:
+        `dict` of names to values with their units, ready to print.
+    """
+    model, feature_extractor = pipeline.model, pipeline.feature_extractor
+    config, device = model.config, model.device
+    hop_length = config.chunk_length // 2
+    separate_chunks = chunk_separator(model, feature_extractor)
+    noise = 0.1 * torch.randn(1, duration_s * config.sampling_rate)
+    # the first pass plans its kernels
+    separate_waveforms(noise[:, : config.chunk_length], separate_chunks, config.chunk_length, hop_length)
+
+    peak_before = peak_memory_bytes()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    started = time.perf_counter()
+    separate_waveforms(noise, separate_chunks, config.chunk_length, hop_length, pipeline.batch_size)
+    elapsed_s = time.perf_counter() - started
+    memory = peak_memory_bytes() - peak_before
+    if device.type == "cuda":
+        memory = torch.cuda.max_memory_allocated(device)
+    macs_per_s = count_macs(model, feature_extractor) * config.sampling_rate / hop_length
+    return {
+        "model": type(model).__name__,
+        "sampling rate": f"{config.sampling_rate} Hz",
+        "sources": str(config.num_sources),
+        "chunk": f"{config.chunk_length / config.sampling_rate:g} s, one every {hop_length / config.sampling_rate:g} s",
+        "parameters": f"{model.num_parameters():,}",
+        "operations per second of audio": f"{macs_per_s / 1e9:.2f} GMAC",
+        f"real-time factor on {device}": f"{elapsed_s / duration_s:.4f} ({duration_s / elapsed_s:.1f}x real time)",
+        "peak memory added by one minute": f"{memory * 60 / duration_s / 2**20:.0f} MiB",
+    }

@@ -1,0 +1,161 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""From one audio file to one file per source, in bounded memory."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+import torch
+from transformers.utils.logging import tqdm
+
+from .audio import AudioFile, SourceWriter, open_audio, output_format
+from .chunking import chunk_separator, separate_blocks
+from .pipeline_audio_separation import AudioSeparationPipeline
+from .plots import plot_separation
+from .resampling import resample_blocks
+
+
+# A picture of more than this shows nothing.
+MAX_PLOT_S = 30
+
+
+@dataclass
+class SeparationJob:
+    """One input file and the folder its tracks go to."""
+
+    source: Path
+    folder: Path
+
+    def output_paths(self, num_sources: int, suffix: str) -> list[Path]:
+        """`<folder>/<name>_source_0<suffix>` and so on."""
+        return [self.folder / f"{self.source.stem}_source_{index}{suffix}" for index in range(num_sources)]
+
+    @property
+    def plot_path(self) -> Path:
+        """Where the picture of this separation goes."""
+        return self.folder / f"{self.source.stem}_separation.png"
+
+
+def plan_jobs(files: list[tuple[Path, Path]], output: Path) -> list[SeparationJob]:
+    """
+    Check the outputs of all files before any work.
+
+    Raises:
+        `ValueError`: two inputs would write the same tracks.
+        `OSError`: the output folder cannot be made or written to.
+    """
+    jobs = [SeparationJob(source, output / folder) for source, folder in files]
+    seen: dict[Path, Path] = {}
+    for job in jobs:
+        target = job.folder / job.source.stem
+        if target in seen:
+            raise ValueError(
+                f"{seen[target]} and {job.source} would both write {target}_source_0: rename one, or separate them "
+                "into different folders."
+            )
+        seen[target] = job.source
+    for folder in sorted({job.folder for job in jobs}):
+        if folder.exists() and not folder.is_dir():
+            raise OSError(f"The output {folder} is a file, not a folder.")
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise OSError(
+                f"The output folder {folder} cannot be written to: change its permissions or choose another."
+            )
+    return jobs
+
+
+def separate_file(job: SeparationJob, pipeline: AudioSeparationPipeline, force: bool, plot: bool) -> list[Path]:
+    """
+    Separate one file, block by block.
+
+    Args:
+        job ([`SeparationJob`]):
+            What to separate, and where to.
+        pipeline ([`AudioSeparationPipeline`]):
+            The loaded model, as from [`load_separator`].
+        force (`bool`):
+            Whether to overwrite outputs.
+        plot (`bool`):
+            Whether to draw the separation as well.
+
+    Returns:
+        The files written.
+
+    Raises:
+        `ValueError`, `OSError`: the input cannot be read, or an output exists. Then nothing is written.
+    """
+    num_sources = pipeline.model.config.num_sources
+    with open_audio(job.source) as audio:
+        suffix, file_format, subtype = output_format(job.source, audio.sampling_rate, audio.num_channels)
+        paths = job.output_paths(num_sources, suffix)
+        for path in [*paths, job.plot_path] if plot else paths:
+            if path.exists() and not force:
+                raise ValueError(f"{path} exists: pass --force to overwrite it, or choose another folder.")
+        with SourceWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer:
+            for block in stream_sources(audio, pipeline):
+                writer.write(block)
+            if writer.gain != 1.0:
+                warnings.warn(
+                    f"The sources of {job.source} peak at {writer.peak:.2f} and would clip in {subtype}: all of them "
+                    f"are multiplied by {writer.gain:.3f}.",
+                    stacklevel=2,
+                )
+            writer.save()
+    if plot:
+        plot_files(job.plot_path, job.source, paths)
+        paths = [*paths, job.plot_path]
+    return paths
+
+
+def stream_sources(audio: AudioFile, pipeline: AudioSeparationPipeline) -> Iterator[torch.Tensor]:
+    """Separate an open file -> blocks (num_channels, num_sources, num_samples), together as long as the file."""
+    config = pipeline.model.config
+    with tqdm(total=audio.num_samples, unit="sample", unit_scale=True, desc=audio.path.name) as bar:
+
+        def count(blocks: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+            for block in blocks:
+                yield block
+                bar.update(block.shape[-1])
+
+        blocks = resample_blocks(count(audio.blocks()), audio.sampling_rate, config.sampling_rate)
+        separate_chunks = chunk_separator(pipeline.model, pipeline.feature_extractor)
+        sources = separate_blocks(
+            blocks, separate_chunks, config.chunk_length, config.chunk_length // 2, pipeline.batch_size
+        )
+        num_left = audio.num_samples
+        for block in resample_blocks(sources, config.sampling_rate, audio.sampling_rate):
+            # resampling there and back rounds the length up
+            yield block[..., :num_left]
+            num_left -= min(num_left, block.shape[-1])
+
+
+def plot_files(path: Path, mixture: Path, sources: list[Path]):
+    """Draw the first seconds of the mixture and of its sources."""
+    tracks = {}
+    with open_audio(mixture) as audio:
+        sampling_rate = audio.sampling_rate
+        first = next(audio.blocks())
+        tracks[f"mixture: {mixture.name}"] = first.mean(dim=0).numpy()[: MAX_PLOT_S * sampling_rate]
+    for source in sources:
+        samples, _ = soundfile.read(source, frames=first.shape[-1], dtype="float32", always_2d=True)
+        tracks[f"estimate: {source.name}"] = samples.mean(axis=1)
+    # the suffix stays last: it names the format
+    temporary = path.with_name(f".{path.name}")
+    plot_separation(temporary, tracks, sampling_rate)
+    temporary.replace(path)

@@ -1,0 +1,63 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""One call from a name to a ready separator."""
+
+from pathlib import Path
+
+from transformers import pipeline
+
+from .pipeline_audio_separation import AudioSeparationPipeline
+
+
+DEFAULT_CHECKPOINT = "audioslots-cpu"
+CHECKPOINTS_DIR = Path(__file__).parent / "checkpoints"
+
+
+def list_checkpoints() -> list[str]:
+    """Names of the checkpoints that ship with the package."""
+    return sorted(path.parent.name for path in CHECKPOINTS_DIR.glob("*/config.json"))
+
+
+def find_checkpoint(model: str | Path | None) -> str:
+    """The folder of a shipped checkpoint by its name (`None`: the default); any other name as it is."""
+    name = DEFAULT_CHECKPOINT if model is None else str(model)
+    return str(CHECKPOINTS_DIR / name) if name in list_checkpoints() else name
+
+
+def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioSeparationPipeline:
+    """
+    Load the audio-to-audio pipeline with a model of any family.
+
+    The same pipeline as `pipeline("audio-to-audio", model=...)`, but it always runs this package's own code: checkpoints
+    that carry a pipeline as remote code load without `trust_remote_code`.
+
+    Args:
+        model (`str` or `Path`, *optional*):
+            Name of a shipped checkpoint, a folder, or a repository on the Hub. Defaults to the shipped default, which
+            needs no network.
+        pipeline_kwargs:
+            Passed to [`~transformers.pipeline`], for instance `device`, `dtype`, `batch_size` or `revision`.
+
+    Raises:
+        `ValueError`: the name is no checkpoint that can be found.
+    """
+    checkpoint = find_checkpoint(model)
+    try:
+        return pipeline("audio-to-audio", model=checkpoint, pipeline_class=AudioSeparationPipeline, **pipeline_kwargs)
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"The model {checkpoint!r} cannot be loaded: it is none of the shipped checkpoints "
+            f"({', '.join(list_checkpoints())}), no folder with a model, and the Hub gave none: {reason}"
+        ) from error
