@@ -43,3 +43,8 @@ AutoFeatureExtractor.register(AudioSlotsConfig, AudioSlotsFeatureExtractor)
 PIPELINE_REGISTRY.register_pipeline(
     "audio-to-audio", pipeline_class=AudioSeparationPipeline, pt_model=AutoModel, type="audio"
 )
+
+# every `save_pretrained` carries its code, so that a Hub repository also loads where this package is not installed
+AudioSlotsConfig.register_for_auto_class()
+AudioSlotsForAudioSeparation.register_for_auto_class("AutoModel")
+AudioSlotsFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")

@@ -13,7 +13,6 @@
 # limitations under the License.
 """Audio files: read in blocks, written under a temporary name, whatever format soundfile or ffmpeg knows."""
 
-import re
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +22,8 @@ from pathlib import Path
 
 import soundfile
 import torch
+
+from .recordings import open_sound, read_samples
 
 
 FFMPEG_SUFFIXES = (".m4a", ".mp4", ".webm", ".aac", ".mkv", ".mov", ".wma")
@@ -59,14 +60,7 @@ class AudioFile:
         """
         num_read = 0
         while num_read < self.num_samples:
-            try:
-                samples = self.file.read(BLOCK_S * self.sampling_rate, dtype="float32", always_2d=True)
-            except soundfile.SoundFileError as error:
-                raise ValueError(f"{self.path} cannot be decoded after sample {num_read}: {error}") from error
-            if len(samples) == 0:
-                raise ValueError(
-                    f"{self.path} is truncated: its header promises {self.num_samples} samples, it holds {num_read}."
-                )
+            samples = read_samples(self.file, str(self.path), BLOCK_S * self.sampling_rate)
             block = torch.from_numpy(samples.T.copy())
             if not torch.isfinite(block).all():
                 raise ValueError(f"{self.path} holds NaN or infinite samples after sample {num_read}.")
@@ -88,31 +82,11 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
         with tempfile.TemporaryDirectory() as folder:
             decoded = Path(folder) / "decoded.w64"
             _decode_with_ffmpeg(path, decoded)
-            with _open_soundfile(decoded, path) as file:
-                yield file
+            with open_sound(decoded, str(path)) as file:
+                yield AudioFile(file, path)
     else:
-        with _open_soundfile(path, path) as file:
-            yield file
-
-
-@contextmanager
-def _open_soundfile(path: Path, name: Path) -> Iterator[AudioFile]:
-    try:
-        file = soundfile.SoundFile(path)
-    except soundfile.SoundFileError as error:
-        raise ValueError(f"{name} cannot be read as audio: {error}") from error
-    with file:
-        # libsndfile shortens a truncated wav to what is there and says so only in its log
-        if match := re.search(r"data : (\d+) \(should be (\d+)\)", file.extra_info):
-            promised, present = int(match[1]), int(match[2])
-            # a streamed wav promises the largest size there is
-            if present < promised < 0x7FFFFF00:
-                raise ValueError(
-                    f"{name} is truncated: its header promises {promised} bytes of samples, it holds {present}."
-                )
-        if file.frames == 0:
-            raise ValueError(f"{name} is empty: it holds no samples.")
-        yield AudioFile(file, name)
+        with open_sound(path, str(path)) as file:
+            yield AudioFile(file, path)
 
 
 def _decode_with_ffmpeg(path: Path, decoded: Path):

@@ -88,6 +88,7 @@ class AudioSlotsEncoder(nn.Module):
             for index in range(depth):
                 self.blocks.append(AudioSlotsResNetBlock(channels, size, stride if index == 0 else 1, config))
                 channels = size
+        self.layer_norm = nn.LayerNorm(channels, eps=config.layer_norm_eps)
         self.position_proj = nn.Linear(4 * config.num_fourier_frequencies, channels)
 
     def forward(self, input_features: torch.Tensor) -> torch.Tensor:
@@ -99,7 +100,8 @@ class AudioSlotsEncoder(nn.Module):
         weight = self.position_proj.weight
         positions = fourier_features(num_rows, num_columns, self.config.num_fourier_frequencies, like=weight)
         # (batch_size, channels, num_rows, num_columns) -> (batch_size, num_rows * num_columns, channels)
-        hidden_states = hidden_states.flatten(2).transpose(1, 2)
+        # normalized first, or the sum over all the residual blocks would drown the positions
+        hidden_states = self.layer_norm(hidden_states.flatten(2).transpose(1, 2))
         return hidden_states + self.position_proj(positions.flatten(0, 1))
 
 

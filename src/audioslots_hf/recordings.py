@@ -13,8 +13,9 @@
 # limitations under the License.
 """A recording in any of the forms people hold one in -> checked waveforms and what to give back."""
 
+import http.client
 import io
-import urllib.error
+import re
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -124,17 +125,67 @@ def _from_array(array: np.ndarray | torch.Tensor, sampling_rate: int) -> Recordi
     return Recording(waveform, sampling_rate, "channels_first")
 
 
-def _read_file(file: Any, name: str) -> Recording:
+def open_sound(file: Any, name: str) -> Any:
+    """
+    Open a path or file object with soundfile, for reading.
+
+    Raises:
+        `ValueError`: the file is no audio, holds no samples, or is shorter than its header says.
+    """
     try:
         import soundfile
     except ImportError as error:
         raise ImportError("Reading audio files needs soundfile: pip install soundfile") from error
     try:
-        samples, sampling_rate = soundfile.read(file, dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
+        sound = soundfile.SoundFile(file)
+    except (soundfile.SoundFileError, TypeError) as error:
+        # TypeError: a file named .raw, which has no header
         raise ValueError(f"{name} cannot be read as audio: {error}") from error
-    if len(samples) == 0:
+    try:
+        _check_complete(sound, name)
+    except ValueError:
+        sound.close()
+        raise
+    return sound
+
+
+def _check_complete(sound: Any, name: str):
+    # libsndfile shortens a truncated wav, aiff or au to what is there and says so only in its log
+    if match := re.search(r"(?:data|SSND|Data Size) +: (\d+) \(should be (\d+)\)", sound.extra_info):
+        promised, present = int(match[1]), int(match[2])
+        # a streamed wav promises the largest size there is (SoX: 0x7FFFF000, ffmpeg: 0xFFFFFFFF)
+        if present < promised < 0x7FFFF000:
+            raise ValueError(
+                f"{name} is truncated: its header promises {promised} bytes of samples, it holds {present}."
+            )
+    if sound.frames == 0:
         raise ValueError(f"{name} is empty: it holds no samples.")
+
+
+def read_samples(sound: Any, name: str, num_samples: int = -1) -> np.ndarray:
+    """
+    The next samples of an open file (by default all the rest), float32 `(num_samples, num_channels)`.
+
+    Raises:
+        `ValueError`: the file breaks off or cannot be decoded.
+    """
+    start = sound.tell()
+    wanted = sound.frames - start if num_samples < 0 else min(num_samples, sound.frames - start)
+    try:
+        samples = sound.read(wanted, dtype="float32", always_2d=True)
+    # soundfile's own errors, without importing it here
+    except RuntimeError as error:
+        raise ValueError(f"{name} cannot be decoded after sample {start}: {error}") from error
+    if len(samples) < wanted:
+        raise ValueError(
+            f"{name} is truncated: its header promises {sound.frames} samples, it holds {start + len(samples)}."
+        )
+    return samples
+
+
+def _read_file(file: Any, name: str) -> Recording:
+    with open_sound(file, name) as sound:
+        samples, sampling_rate = read_samples(sound, name), sound.samplerate
     if samples.shape[1] == 1:
         return _from_array(samples[:, 0], sampling_rate)
     # by name, not by which dimension is shorter: a file may hold less samples than channels
@@ -146,5 +197,5 @@ def _download(url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as response:
             return response.read()
-    except (urllib.error.URLError, TimeoutError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise ValueError(f"{url} cannot be downloaded: {error}") from error

@@ -35,7 +35,8 @@ def to_waveform(audio: np.ndarray | torch.Tensor | Sequence[float]) -> torch.Ten
         if array.dtype.kind not in "iuf":
             raise ValueError(f"Audio of type {array.dtype} is not supported: give floats in [-1, 1] or integer PCM.")
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-        waveform = torch.from_numpy(array)
+        # torch warns about memory it may not write to
+        waveform = torch.from_numpy(array if array.flags.writeable else array.copy())
     if waveform.numel() == 0:
         raise ValueError(f"The audio is empty: its shape is {tuple(waveform.shape)}.")
     if waveform.is_complex() or waveform.dtype == torch.bool:

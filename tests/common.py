@@ -1,0 +1,225 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Contracts that every family passes: subclass [`SeparationContracts`] once per variant."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+from transformers.dynamic_module_utils import get_imports
+
+
+# A process in which our package cannot be imported, as on the machine of somebody who only has transformers.
+LOAD_WITHOUT_PACKAGE = """
+import sys
+sys.modules["audioslots_hf"] = None
+import torch
+from transformers import AutoFeatureExtractor, AutoModel
+model = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True).eval()
+feature_extractor = AutoFeatureExtractor.from_pretrained(sys.argv[1], trust_remote_code=True)
+assert "transformers_modules" in type(model).__module__, type(model)
+case = torch.load(sys.argv[2])
+features = feature_extractor(case["audio"], sampling_rate=feature_extractor.sampling_rate)
+with torch.no_grad():
+    outputs = model(**features)
+torch.save(feature_extractor.post_process_audio_separation(outputs, features), sys.argv[3])
+"""
+
+
+class SeparationContracts:
+    """
+    A family gives `config_class`, `model_class`, `make_config(**overrides)` (tiny), `make_feature_extractor()` and
+    `invalid_configs`; the rest holds for any.
+    """
+
+    config_class: type
+    model_class: type
+    invalid_configs: list[dict]
+    num_sources = 2
+    bfloat16_tolerance = 0.1
+
+    def make_config(self, **overrides):
+        """A tiny configuration."""
+        raise NotImplementedError
+
+    def make_feature_extractor(self):
+        """The feature extractor that fits it."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def model(self):
+        torch.manual_seed(0)
+        return self.model_class(self.make_config()).eval()
+
+    @pytest.fixture
+    def feature_extractor(self):
+        return self.make_feature_extractor()
+
+    @pytest.fixture
+    def references(self):
+        num_samples = self.make_config().chunk_length
+        return torch.randn(3, self.num_sources, num_samples, generator=torch.Generator().manual_seed(0))
+
+    @pytest.fixture
+    def features(self, feature_extractor, references):
+        return feature_extractor(
+            references.sum(dim=1), sampling_rate=feature_extractor.sampling_rate, labels=references
+        )
+
+    def separate(self, model, feature_extractor, audio):
+        features = feature_extractor(audio, sampling_rate=feature_extractor.sampling_rate)
+        with torch.no_grad():
+            return feature_extractor.post_process_audio_separation(model(**features), features)
+
+    def test_forward_and_backward_run(self, model, features):
+        outputs = model.train()(**features)
+        outputs.loss.backward()
+        assert outputs.loss.shape == () and torch.isfinite(outputs.loss)
+        assert outputs.estimates.shape[:2] == (3, self.num_sources)
+
+    def test_invalid_configs_raise_a_sentence_with_field_and_value(self):
+        for values in self.invalid_configs:
+            with pytest.raises(StrictDataclassError) as error:
+                self.make_config(**values)
+            field, value = next(iter(values.items()))
+            assert field in str(error.value) and str(value).strip("[]()'") in str(error.value)
+
+    def test_config_survives_a_round_trip(self, tmp_path):
+        config = self.make_config()
+        config.save_pretrained(tmp_path)
+        reloaded = AutoConfig.from_pretrained(tmp_path)
+        assert isinstance(reloaded, self.config_class)
+        changed = {"transformers_version", "auto_map", "_name_or_path"}
+        before, after = ({k: v for k, v in c.to_dict().items() if k not in changed} for c in (config, reloaded))
+        assert {k: list(v) if isinstance(v, tuple) else v for k, v in before.items()} == after
+
+    @pytest.mark.parametrize("shortage", [0, 1, 77])
+    def test_odd_lengths_keep_their_length(self, model, feature_extractor, references, shortage):
+        mixture = references.sum(dim=1)
+        mixture = mixture[:, : mixture.shape[-1] - shortage]
+        assert self.separate(model, feature_extractor, mixture).shape == (3, self.num_sources, mixture.shape[-1])
+
+    def test_batched_equals_single_also_when_ragged(self, model, feature_extractor, references):
+        mixtures = [mixture[: len(mixture) - 99 * index] for index, mixture in enumerate(references.sum(dim=1))]
+        batched = self.separate(model, feature_extractor, mixtures)
+        for mixture, estimates in zip(mixtures, batched, strict=True):
+            single = self.separate(model, feature_extractor, [mixture])[0]
+            # other batch sizes sum in another order
+            torch.testing.assert_close(estimates[:, : len(mixture)], single, atol=1e-5, rtol=0)
+
+    def test_permuting_the_references_leaves_the_loss(self, model, feature_extractor, references):
+        rate = feature_extractor.sampling_rate
+        losses = [
+            model(**feature_extractor(references.sum(dim=1), sampling_rate=rate, labels=labels)).loss
+            for labels in (references, references.flip(1))
+        ]
+        torch.testing.assert_close(losses[0], losses[1], atol=1e-6, rtol=0)
+
+    def test_save_and_load_is_exact(self, model, features, tmp_path):
+        model.save_pretrained(tmp_path)
+        for loader in (self.model_class, AutoModel):
+            reloaded = loader.from_pretrained(tmp_path).eval()
+            assert isinstance(reloaded, self.model_class)
+            assert torch.equal(reloaded(**features).estimates, model(**features).estimates)
+
+    def test_feature_extractor_survives_a_round_trip(self, model, feature_extractor, references, tmp_path):
+        model.save_pretrained(tmp_path)
+        feature_extractor.save_pretrained(tmp_path)
+        reloaded = AutoFeatureExtractor.from_pretrained(tmp_path)
+        expected = self.separate(model, feature_extractor, references.sum(dim=1))
+        assert torch.equal(self.separate(model, reloaded, references.sum(dim=1)), expected)
+
+    def test_remote_code_is_exact_where_the_package_is_not_installed(
+        self, model, feature_extractor, references, tmp_path, monkeypatch
+    ):
+        monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        repository, case, result = tmp_path / "repository", tmp_path / "case.pt", tmp_path / "result.pt"
+        model.save_pretrained(repository)
+        feature_extractor.save_pretrained(repository)
+        mixtures = references.sum(dim=1)
+        torch.save({"audio": mixtures}, case)
+        command = [sys.executable, "-c", LOAD_WITHOUT_PACKAGE, str(repository), str(case), str(result)]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert process.returncode == 0, process.stderr
+        # another process may sum with another number of threads
+        expected = self.separate(model, feature_extractor, mixtures)
+        torch.testing.assert_close(torch.load(result), expected, atol=1e-6, rtol=0)
+
+    def test_files_that_travel_import_only_what_transformers_users_have(self, model, feature_extractor, tmp_path):
+        model.save_pretrained(tmp_path)
+        feature_extractor.save_pretrained(tmp_path)
+        files = sorted(tmp_path.glob("*.py"))
+        assert files
+        allowed = {"torch", "numpy", "transformers", "huggingface_hub"}
+        imported = {name for file in files for name in get_imports(file)} - set(sys.stdlib_module_names)
+        assert imported <= allowed
+
+    def test_bfloat16_stays_close(self, model, features, tmp_path):
+        model.save_pretrained(tmp_path)
+        half = AutoModel.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
+        expected = model(**features).estimates
+        # bfloat16 keeps 8 bits, and errors add up over the layers
+        scale = expected.abs().max()
+        torch.testing.assert_close(
+            half(**features).estimates.float() / scale, expected / scale, atol=self.bfloat16_tolerance, rtol=0
+        )
+
+    def test_autocast_gives_a_finite_loss_and_gradients(self, model, features):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = model.train()(**features).loss
+        loss.backward()
+        assert loss.dtype == torch.float32
+        assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+
+    def test_every_parameter_gets_a_gradient(self, model, features):
+        model.train()(**features).loss.backward()
+        dead = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+        assert dead == []
+
+    def test_hidden_states_are_recorded(self, model, features):
+        outputs = model(**features, output_hidden_states=True)
+        assert len(outputs.hidden_states) > 1
+        assert all(torch.isfinite(state).all() for state in outputs.hidden_states)
+
+    def test_gradient_checkpointing_gives_equal_gradients(self, model, features):
+        gradients = []
+        for checkpointing in (False, True):
+            twin = copy.deepcopy(model).train()
+            if checkpointing:
+                # transformers 5.17 knows only the old name
+                enable = getattr(twin, "activation_checkpointing_enable", None) or twin.gradient_checkpointing_enable
+                enable()
+                assert any(getattr(module, "gradient_checkpointing", False) for module in twin.modules())
+            twin(**features).loss.backward()
+            gradients.append([parameter.grad for parameter in twin.parameters()])
+        for plain, checkpointed in zip(*gradients, strict=True):
+            torch.testing.assert_close(checkpointed, plain, atol=1e-6, rtol=1e-5)
+
+    @pytest.mark.slow
+    def test_compiled_gives_the_eager_result_without_a_graph_break(self, model, features):
+        compiled = torch.compile(model, fullgraph=True)
+        with torch.no_grad():
+            outputs, expected = compiled(**features), model(**features)
+        torch.testing.assert_close(outputs.estimates, expected.estimates, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(outputs.loss, expected.loss, atol=1e-4, rtol=1e-4)
+
+    def test_exported_gives_the_eager_result(self, model, features):
+        exported = torch.export.export(model, (), {"input_features": features["input_features"]}, strict=False)
+        estimates = exported.module()(input_features=features["input_features"])["estimates"]
+        torch.testing.assert_close(estimates, model(**features).estimates, atol=1e-5, rtol=0)

@@ -1,0 +1,67 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Tiny models and audio that the tests share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from audioslots_hf import AudioSlotsConfig, AudioSlotsFeatureExtractor, AudioSlotsForAudioSeparation, load_separator
+
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+def tiny_audioslots_config(**overrides) -> AudioSlotsConfig:
+    """The paper's architecture with widths of a few units: 64 x 16 cells, 8 x 2 positions, 0.1 s chunks at 8 kHz."""
+    values = {
+        "sampling_rate": 8000,
+        "chunk_length": 800,
+        "n_fft": 128,
+        "hop_length": 50,
+        "encoder_hidden_sizes": [4, 8, 8, 8],
+        "encoder_depths": [1, 1, 1, 1],
+        "num_groups": 2,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "head_dim": 8,
+        "intermediate_size": 16,
+        "num_fourier_frequencies": 4,
+        "decoder_hidden_size": 16,
+        "decoder_num_layers": 3,
+    }
+    return AudioSlotsConfig(**(values | overrides))
+
+
+def tiny_audioslots_feature_extractor() -> AudioSlotsFeatureExtractor:
+    """The feature extractor that fits [`tiny_audioslots_config`]."""
+    return AudioSlotsFeatureExtractor(sampling_rate=8000, chunk_length=800, n_fft=128, hop_length=50)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    """A folder with a tiny model with random weights and its feature extractor."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    torch.manual_seed(0)
+    AudioSlotsForAudioSeparation(tiny_audioslots_config()).save_pretrained(folder)
+    tiny_audioslots_feature_extractor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def separator(checkpoint):
+    """The pipeline over the tiny model, on the CPU."""
+    return load_separator(checkpoint, device="cpu")

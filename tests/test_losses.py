@@ -1,0 +1,70 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from itertools import permutations
+
+import pytest
+import torch
+
+from audioslots_hf.losses import enumerate_permutations, find_permutation, matched_mse, pairwise_mse, solve_assignment
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def test_pairwise_mse_compares_every_estimate_with_every_reference(generator):
+    estimates, references = torch.randn(2, 4, 3, 5, 6, generator=generator).unbind(0)
+    costs = pairwise_mse(estimates, references)
+    assert costs.shape == (4, 3, 3)
+    torch.testing.assert_close(costs[1, 2, 0], (estimates[1, 2] - references[1, 0]).square().mean())
+
+
+@pytest.mark.parametrize("num_sources", [1, 2, 3, 4, 5])
+def test_enumeration_equals_the_hungarian_solver(num_sources, generator):
+    costs = torch.rand(50, num_sources, num_sources, generator=generator)
+    assert torch.equal(enumerate_permutations(costs), solve_assignment(costs))
+
+
+@pytest.mark.parametrize("num_sources", [2, 5, 6, 10])
+def test_a_known_permutation_is_found(num_sources, generator):
+    references = torch.randn(8, num_sources, 4, 3, generator=generator)
+    order = torch.stack([torch.randperm(num_sources, generator=generator) for _ in range(8)])
+    estimates = references[torch.arange(8)[:, None], order]
+    assert torch.equal(find_permutation(pairwise_mse(estimates, references)), order)
+    assert matched_mse(estimates, references) == 0
+
+
+def test_matched_mse_is_the_smallest_over_all_orders(generator):
+    estimates, references = torch.randn(2, 6, 3, 4, 5, generator=generator).unbind(0)
+    losses = [(estimates - references[:, list(p)]).square().mean(dim=(1, 2, 3)) for p in permutations(range(3))]
+    torch.testing.assert_close(matched_mse(estimates, references), torch.stack(losses).amin(dim=0).mean())
+
+
+def test_the_gradient_is_that_of_the_matched_pairs(generator):
+    estimates = torch.randn(1, 2, 4, generator=generator).requires_grad_()
+    references = estimates.detach().flip(1) + 0.1
+    matched_mse(estimates, references).backward()
+    torch.testing.assert_close(estimates.grad, torch.full((1, 2, 4), -2 * 0.1 / 8))
+
+
+def test_enumeration_compiles_without_a_graph_break(generator):
+    compiled = torch.compile(matched_mse, fullgraph=True, backend="eager")
+    estimates, references = torch.randn(2, 4, 3, 5, generator=generator).unbind(0)
+    torch.testing.assert_close(compiled(estimates, references), matched_mse(estimates, references))
+
+
+def test_another_number_of_references_is_an_error():
+    with pytest.raises(ValueError, match=r"\(1, 3, 4\).*\(1, 2, 4\)"):
+        matched_mse(torch.zeros(1, 2, 4), torch.zeros(1, 3, 4))

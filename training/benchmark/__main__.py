@@ -1,0 +1,38 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Run a benchmark by name: `python -m training.benchmark broadcast-decoder`."""
+
+import argparse
+import json
+
+from . import broadcast_decoder
+
+
+BENCHMARKS = {"broadcast-decoder": broadcast_decoder}
+
+
+def main():
+    """Print what a benchmark measures, then one JSON line."""
+    parser = argparse.ArgumentParser(prog="python -m training.benchmark", description="Measure a part of the models.")
+    benchmarks = parser.add_subparsers(dest="benchmark", required=True)
+    for name, module in BENCHMARKS.items():
+        module.add_arguments(
+            benchmarks.add_parser(name, help=module.__doc__.splitlines()[0], description=module.__doc__)
+        )
+    options = parser.parse_args()
+    print(json.dumps(BENCHMARKS[options.benchmark].run(options)))
+
+
+if __name__ == "__main__":
+    main()
