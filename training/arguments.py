@@ -15,7 +15,8 @@
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 import yaml
 
@@ -101,10 +102,31 @@ def _build(cls: type, values: dict[str, Any], prefix: str = "") -> Any:
     known = {item.name for item in fields(cls)}
     if unknown := sorted(set(values) - known):
         raise ValueError(f"Unknown key `{prefix}{unknown[0]}`: the keys are {', '.join(sorted(known))}.")
+    for item in fields(cls):
+        if item.name in values:
+            values[item.name] = _check_type(prefix + item.name, values[item.name], item.type)
     try:
         return cls(**values)
     except TypeError as error:
         raise ValueError(f"Missing key in the configuration: {error}.") from error
+
+
+def _check_type(key: str, value: Any, expected: Any) -> Any:
+    """The value as the type of its field; yaml reads 1e-3 as a string and 1 as an integer."""
+    if isinstance(value, int | str) and not isinstance(value, bool) and float in (expected, *get_args(expected)):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    # list[float] is checked as a list
+    types = (
+        tuple(get_origin(option) or option for option in get_args(expected)) if isinstance(expected, UnionType) else ()
+    )
+    if not isinstance(value, types or (get_origin(expected) or expected)) or (isinstance(value, bool)):
+        raise ValueError(
+            f"`{key}` ({value!r}) has the wrong type: it must be {getattr(expected, '__name__', expected)}."
+        )
+    return value
 
 
 def _override(values: Any, key: str, value: Any):

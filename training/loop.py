@@ -13,12 +13,14 @@
 # limitations under the License.
 """The training loop: explicit, on Accelerate."""
 
+import dataclasses
 import json
 import math
 import re
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -32,6 +34,7 @@ from audioslots_hf import AudioSlotsConfig, AudioSlotsFeatureExtractor, AudioSlo
 from .arguments import TrainingArguments
 from .data import MixtureDataset, load_mixture, load_speech, read_metadata
 from .evaluation import evaluate_mixtures, summarize
+from .files import write_atomically
 
 
 def train(arguments: TrainingArguments) -> Path:
@@ -45,7 +48,7 @@ def train(arguments: TrainingArguments) -> Path:
         The folder of the best model.
     """
     arguments.check_paths()
-    config = AudioSlotsConfig(**arguments.model)
+    config = build_config(arguments.model)
     output_dir = Path(arguments.output_dir)
     accelerator = Accelerator(
         mixed_precision=arguments.mixed_precision, log_with="tensorboard", project_dir=str(output_dir)
@@ -84,6 +87,14 @@ def train(arguments: TrainingArguments) -> Path:
     run.finish()
     accelerator.end_training()
     return output_dir / "best"
+
+
+def build_config(values: dict[str, Any]) -> AudioSlotsConfig:
+    """The configuration of the model to train; a misspelt field is an error, which transformers would swallow."""
+    known = {item.name for item in dataclasses.fields(AudioSlotsConfig)}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"Unknown key `model.{unknown[0]}`: AudioSlotsConfig has no such field.")
+    return AudioSlotsConfig(**values)
 
 
 def build_feature_extractor(config: AudioSlotsConfig) -> AudioSlotsFeatureExtractor:
@@ -260,10 +271,3 @@ def resume(accelerator: Accelerator, output_dir: Path) -> dict[str, float]:
     accelerator.load_state(str(checkpoints[-1]))
     accelerator.print(f"Resuming from {checkpoints[-1]}")
     return json.loads((checkpoints[-1] / "state.json").read_text(encoding="utf-8"))
-
-
-def write_atomically(path: Path, text: str):
-    """Write a text file so that it is never half there."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.rename(path)

@@ -53,17 +53,21 @@ def choose_device(name: str) -> str:
     """The device of a `--device` value; `auto` takes an accelerator where there is one."""
     if name != "auto":
         try:
-            torch.empty(0, device=name)
+            # reading a value back also refuses "meta"
+            torch.zeros(1, device=name).item()
         except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"The device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+            reason = str(error).splitlines()[0].partition(". ")[0]
+            raise ValueError(f"The device {name!r} cannot be used: {reason}") from error
         return name
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return "cpu" if accelerator is None else accelerator.type
 
 
-def find_inputs(inputs: list[Path]) -> list[tuple[Path, Path]]:
+def find_inputs(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
     """
     Every audio file with the folder, relative to the output, that its tracks go to.
+
+    Of a folder that holds the output folder, the tracks of an earlier run are left out.
 
     Raises:
         `ValueError`: a folder without audio.
@@ -76,6 +80,8 @@ def find_inputs(inputs: list[Path]) -> list[tuple[Path, Path]]:
             continue
         suffixes = SOUNDFILE_SUFFIXES + FFMPEG_SUFFIXES
         found = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
+        if output.resolve() != path.resolve():
+            found = [file for file in found if not file.resolve().is_relative_to(output.resolve())]
         if not found:
             raise ValueError(f"{path} holds no audio file ({', '.join(suffixes)}).")
         files += [(file, file.parent.relative_to(path)) for file in found]
@@ -88,7 +94,7 @@ def run_separate(options: argparse.Namespace) -> int:
         require_matplotlib()
     if options.batch_size < 1:
         raise ValueError(f"`--batch-size` is {options.batch_size}: it must be at least 1.")
-    jobs = plan_jobs(find_inputs(options.inputs), options.output)
+    jobs = plan_jobs(find_inputs(options.inputs, options.output), options.output)
     device = choose_device(options.device)
     model = separator.load_separator(options.model, device=device, batch_size=options.batch_size)
     failures = [failure for job in jobs if (failure := run_job(job, model, options)) is not None]

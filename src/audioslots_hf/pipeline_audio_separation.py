@@ -101,7 +101,7 @@ class AudioSeparationPipeline(ChunkPipeline):
     ) -> Iterator[dict[str, Any]]:
         """Yield the chunks of a recording, those of all channels of the first instant first."""
         config = self.model.config
-        recording = load_recording(audio, sampling_rate or config.sampling_rate)
+        recording = load_recording(audio, config.sampling_rate if sampling_rate is None else sampling_rate)
         waveforms = resample(recording.waveforms, recording.sampling_rate, config.sampling_rate)
         hop_length = hop_length or config.chunk_length // 2
         if show_progress is None:

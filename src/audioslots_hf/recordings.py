@@ -87,6 +87,9 @@ def load_recording(audio: Any, sampling_rate: int) -> Recording:
     if hasattr(audio, "get_all_samples"):
         samples = audio.get_all_samples()
         return _from_array(samples.data, int(samples.sample_rate))
+    # a column of plain numbers in a row of `datasets`
+    if isinstance(audio, list):
+        return _from_array(np.asarray(audio), sampling_rate)
     raise ValueError(
         f"Audio of type {type(audio).__name__} is not supported: give a path, a URL, bytes, an array, a tensor or a "
         "dictionary with 'array' and 'sampling_rate'."
@@ -160,6 +163,9 @@ def _check_complete(sound: Any, name: str):
             )
     if sound.frames == 0:
         raise ValueError(f"{name} is empty: it holds no samples.")
+    # libsndfile's mark for a flac that was written to a pipe
+    if sound.frames == 2**63 - 1:
+        raise ValueError(f"{name} does not say how long it is: convert it first, for instance with ffmpeg.")
 
 
 def read_samples(sound: Any, name: str, num_samples: int = -1) -> np.ndarray:

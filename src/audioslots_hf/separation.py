@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
 import torch
 from transformers.utils.logging import tqdm
 
@@ -27,6 +26,7 @@ from .audio import AudioFile, SourceWriter, open_audio, output_format
 from .chunking import chunk_separator, separate_blocks
 from .pipeline_audio_separation import AudioSeparationPipeline
 from .plots import plot_separation
+from .recordings import open_sound, read_samples
 from .resampling import resample_blocks
 
 
@@ -147,15 +147,18 @@ def stream_sources(audio: AudioFile, pipeline: AudioSeparationPipeline) -> Itera
 
 def plot_files(path: Path, mixture: Path, sources: list[Path]):
     """Draw the first seconds of the mixture and of its sources."""
-    tracks = {}
     with open_audio(mixture) as audio:
         sampling_rate = audio.sampling_rate
-        first = next(audio.blocks())
-        tracks[f"mixture: {mixture.name}"] = first.mean(dim=0).numpy()[: MAX_PLOT_S * sampling_rate]
+        samples = read_samples(audio.file, str(mixture), MAX_PLOT_S * sampling_rate)
+    tracks = {f"mixture: {mixture.name}": samples.mean(axis=1)}
     for source in sources:
-        samples, _ = soundfile.read(source, frames=first.shape[-1], dtype="float32", always_2d=True)
+        with open_sound(source, str(source)) as sound:
+            samples = read_samples(sound, str(source), MAX_PLOT_S * sampling_rate)
         tracks[f"estimate: {source.name}"] = samples.mean(axis=1)
     # the suffix stays last: it names the format
     temporary = path.with_name(f".{path.name}")
-    plot_separation(temporary, tracks, sampling_rate)
-    temporary.replace(path)
+    try:
+        plot_separation(temporary, tracks, sampling_rate)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,186 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audioslots_hf.audio import BLOCK_S, SourceWriter, open_audio, output_format
+from tests.audio_helpers import noise, with_unknown_length, write_fake_ffmpeg
+
+
+# what soundfile writes into each kind of file unless told otherwise
+FORMATS = {
+    ".wav": ("WAV", "PCM_16"),
+    ".flac": ("FLAC", "PCM_16"),
+    ".ogg": ("OGG", "VORBIS"),
+    ".opus": ("OGG", "OPUS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
+    ".aiff": ("AIFF", "PCM_16"),
+    ".w64": ("W64", "PCM_16"),
+    ".caf": ("CAF", "PCM_16"),
+}
+
+
+def write(path, samples: np.ndarray, rate: int = 8000, **options):
+    file_format, subtype = FORMATS[path.suffix.lower()]
+    soundfile.write(path, samples, rate, **({"format": file_format, "subtype": subtype} | options))
+    return path
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("num_channels", [1, 2])
+def test_the_blocks_of_every_format_are_what_soundfile_reads_at_once(suffix, num_channels, tmp_path):
+    # two blocks and an odd rest
+    path = write(tmp_path / f"a{suffix}", noise(2 * BLOCK_S * 8000 + 777, num_channels))
+    whole = soundfile.read(path, dtype="float32", always_2d=True)[0]
+    with open_audio(path) as audio:
+        assert (audio.sampling_rate, audio.num_channels, audio.num_samples) == (8000, num_channels, len(whole))
+        blocks = list(audio.blocks())
+    assert len(blocks) == 3 and len(whole) == 2 * BLOCK_S * 8000 + 777
+    # the mp3 decoder rounds differently after a seek
+    atol = 1e-6 if suffix == ".mp3" else 0
+    np.testing.assert_allclose(torch.cat(blocks, dim=-1).T.numpy(), whole, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("rate", [8000, 48000])
+def test_an_output_is_like_its_input(suffix, rate, tmp_path):
+    path = write(tmp_path / f"a{suffix}", noise(500, 2), rate)
+    assert output_format(path, rate, num_channels=2) == (suffix, *FORMATS[suffix])
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "PCM_U8", "ULAW"])
+def test_an_output_has_the_subtype_of_its_input(subtype, tmp_path):
+    path = write(tmp_path / "a.WAV", noise(500), subtype=subtype)
+    assert output_format(path, 8000, num_channels=1) == (".WAV", "WAV", subtype)
+
+
+def test_what_cannot_be_written_becomes_a_16_bit_wav(tmp_path):
+    opus = write(tmp_path / "a.opus", noise(500), 48000)
+    for path, rate in [(tmp_path / "a.m4a", 44100), (tmp_path / "a.xyz", 8000), (opus, 44100)]:
+        assert output_format(path, rate, num_channels=1) == (".wav", "WAV", "PCM_16")
+
+
+@pytest.mark.parametrize("place", [0, BLOCK_S * 8000 + 5])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_float_file_with_samples_that_are_no_numbers_raises_when_they_come(place, value, tmp_path):
+    samples = noise(BLOCK_S * 8000 + 10)
+    samples[place] = value
+    path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
+    num_before = place // (BLOCK_S * 8000) * BLOCK_S * 8000
+    with open_audio(path) as audio, pytest.raises(ValueError, match=f"a.wav holds NaN .* after sample {num_before}"):
+        list(audio.blocks())
+
+
+def test_a_flac_that_breaks_off_raises_after_its_whole_blocks(tmp_path):
+    path = write(tmp_path / "a.flac", noise(3 * BLOCK_S * 8000))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    message = f"a.flac cannot be decoded after sample {BLOCK_S * 8000}"
+    with open_audio(path) as audio, pytest.raises(ValueError, match=message):
+        list(audio.blocks())
+
+
+@pytest.mark.parametrize(
+    "name, spoil, message",
+    [
+        (
+            "a.wav",
+            lambda content: content[:-100],
+            "is truncated: its header promises 1000 bytes of samples, it holds 900",
+        ),
+        ("a.wav", lambda content: b"", "cannot be read as audio"),
+        ("a.wav", lambda content: b"a text, not audio\n" * 9, "cannot be read as audio"),
+        ("a.flac", with_unknown_length, "does not say how long it is"),
+    ],
+)
+def test_a_spoilt_file_is_reported_when_it_is_opened(name, spoil, message, tmp_path):
+    path = write(tmp_path / name, noise(500))
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ValueError, match=f"{path} {message}"), open_audio(path):
+        pass
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing.wav does not exist"), open_audio(tmp_path / "missing.wav"):
+        pass
+
+
+@pytest.mark.parametrize("suffix", [".m4a", ".mp4", ".webm", ".M4A"])
+def test_other_formats_go_through_ffmpeg_where_there_is_one(suffix, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    path = tmp_path / f"a{suffix}"
+    soundfile.write(path, noise(500, 2), 44100, format="WAV", subtype="FLOAT")
+    with (
+        pytest.raises(ValueError, match=f"a{suffix} is a {suffix} file, which needs ffmpeg: install"),
+        open_audio(path),
+    ):
+        pass
+    write_fake_ffmpeg(tmp_path)
+    with open_audio(path) as audio:
+        assert audio.sampling_rate == 44100 and audio.path == path
+        np.testing.assert_array_equal(next(audio.blocks()).T.numpy(), noise(500, 2))
+    path.write_text("no audio")
+    with (
+        pytest.raises(ValueError, match=f"a{suffix} cannot be decoded by ffmpeg: Invalid data found"),
+        open_audio(path),
+    ):
+        pass
+
+
+def write_sources(paths, blocks, subtype="PCM_16"):
+    with SourceWriter(paths, 8000, 1, "WAV", subtype) as writer:
+        for block in blocks:
+            writer.write(block)
+        writer.save()
+    return writer
+
+
+@pytest.mark.parametrize(
+    "peak, subtype, gain", [(0.5, "PCM_16", 1.0), (1.0, "PCM_16", 1.0), (2.0, "PCM_16", 0.5), (2.0, "FLOAT", 1.0)]
+)
+def test_sources_that_would_clip_share_one_gain(peak, subtype, gain, tmp_path):
+    loud, quiet = peak * np.linspace(-1, 1, 101, dtype=np.float32), 0.1 * np.linspace(1, 0, 101, dtype=np.float32)
+    # (num_channels, num_sources, num_samples), the peak at the very end
+    blocks = torch.from_numpy(np.stack([loud, quiet])[None]).split(60, dim=-1)
+    paths = [tmp_path / "0.wav", tmp_path / "1.wav"]
+    writer = write_sources(paths, blocks, subtype)
+    # a gain below 1 leaves one step of 16 bit free
+    assert writer.gain == pytest.approx(gain, abs=1e-4)
+    for path, expected in zip(paths, (loud, quiet), strict=True):
+        assert soundfile.info(path).subtype == subtype
+        # one step of 16 bit is 3e-5
+        np.testing.assert_allclose(soundfile.read(path)[0], writer.gain * expected, rtol=0, atol=5e-5)
+
+
+def test_a_writer_that_is_interrupted_leaves_nothing(tmp_path):
+    paths = [tmp_path / "0.wav", tmp_path / "1.wav"]
+
+    def blocks():
+        yield torch.zeros(1, 2, 100)
+        assert [path.name[:12] for path in tmp_path.iterdir()] == [".separating-"]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_sources(paths, blocks())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_writer_that_fails_to_save_leaves_nothing_and_keeps_what_was_there(tmp_path, monkeypatch):
+    paths = [tmp_path / "0.wav", tmp_path / "1.wav"]
+    paths[0].write_text("older")
+    monkeypatch.setattr(soundfile.SoundFile, "blocks", lambda *arguments, **options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_sources(paths, [torch.zeros(1, 2, 100)])
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["older"]

@@ -1,0 +1,170 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import itertools
+
+import pytest
+import torch
+
+from audioslots_hf.chunking import (
+    Stitcher,
+    align_channels,
+    chunk_separator,
+    iter_chunks,
+    separate_blocks,
+    separate_waveforms,
+)
+from tests.audio_helpers import noise
+
+
+CHUNK_LENGTH = 40
+
+
+class PermutingOracle:
+    """
+    Gives the true sources of each chunk, in an order drawn anew for every chunk of every channel.
+
+    Args:
+        sources (`torch.Tensor` of shape `(num_channels, num_sources, num_samples)`):
+            The true sources.
+        hop_length (`int`):
+            Number of samples from one chunk to the next.
+    """
+
+    def __init__(self, sources: torch.Tensor, hop_length: int):
+        self.sources = sources
+        self.hop_length = hop_length
+        self.generator = torch.Generator().manual_seed(0)
+        self.orders = []
+
+    def __call__(self, chunks: list[torch.Tensor]) -> torch.Tensor:
+        estimates = torch.zeros(len(chunks), self.sources.shape[1], max(len(chunk) for chunk in chunks))
+        for row, chunk in enumerate(chunks):
+            index, channel = divmod(len(self.orders), len(self.sources))
+            start = index * self.hop_length
+            true = self.sources[channel, :, start : start + len(chunk)]
+            torch.testing.assert_close(true.sum(dim=0), chunk)
+            self.orders.append(torch.randperm(len(true), generator=self.generator))
+            estimates[row, :, : len(chunk)] = true[self.orders[-1]]
+        return estimates
+
+
+def two_tracks(chunks: list[torch.Tensor]) -> torch.Tensor:
+    """Shares that depend on the place in the chunk, so that only a right join adds up."""
+    padded = torch.nn.utils.rnn.pad_sequence(chunks, batch_first=True)
+    shares = torch.linspace(0.1, 0.9, CHUNK_LENGTH)[: padded.shape[-1]]
+    return torch.stack([padded * shares, padded * (1 - shares)], dim=1)
+
+
+def make_sources(num_channels: int, num_sources: int, num_samples: int = 333) -> torch.Tensor:
+    sources = torch.from_numpy(noise(1, num_sources, num_samples))
+    # each further channel is quieter
+    return sources * torch.tensor([1.0, 0.3, 0.7])[:num_channels, None, None]
+
+
+@pytest.mark.parametrize("num_samples", [1, 39, 40, 41, 60, 61, 333])
+@pytest.mark.parametrize("hop_length", [13, 20, 40])
+@pytest.mark.parametrize("block_length", [1, 7, 1000])
+def test_chunk_k_starts_at_k_hops_and_the_last_one_reaches_the_end(num_samples, hop_length, block_length):
+    samples = torch.arange(num_samples)[None]
+    chunks = list(iter_chunks(samples.split(block_length, dim=-1), CHUNK_LENGTH, hop_length))
+    for index, (chunk, is_last) in enumerate(chunks):
+        start = index * hop_length
+        assert chunk.tolist() == samples[:, start : start + CHUNK_LENGTH].tolist()
+        assert is_last == (start + CHUNK_LENGTH >= num_samples) == (index == len(chunks) - 1)
+
+
+@pytest.mark.parametrize("hop_length", [0, -1, 41])
+def test_a_hop_that_leaves_gaps_raises(hop_length):
+    message = f"`hop_length` is {hop_length}: it must be between 1 and the chunk length 40"
+    with pytest.raises(ValueError, match=message):
+        list(iter_chunks([torch.zeros(1, 50)], CHUNK_LENGTH, hop_length))
+    with pytest.raises(ValueError, match=message):
+        Stitcher(CHUNK_LENGTH, hop_length)
+
+
+@pytest.mark.parametrize("num_samples", [1, 40, 41, 333])
+@pytest.mark.parametrize("hop_length", [13, 20, 40])
+def test_estimates_that_add_up_in_every_chunk_add_up_in_the_result(num_samples, hop_length):
+    waveforms = torch.from_numpy(noise(2, num_samples))
+    estimates = separate_waveforms(waveforms, two_tracks, CHUNK_LENGTH, hop_length)
+    assert estimates.shape == (2, 2, num_samples)
+    # float32 rounding of sums of windows
+    torch.testing.assert_close(estimates.sum(dim=1), waveforms, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_channels", [1, 2, 3])
+@pytest.mark.parametrize("num_sources", [2, 3])
+@pytest.mark.parametrize("hop_length", [13, 20, 30])
+def test_shuffled_sources_are_followed_through_the_overlap(num_channels, num_sources, hop_length):
+    sources = make_sources(num_channels, num_sources)
+    oracle = PermutingOracle(sources, hop_length)
+    estimates = separate_waveforms(sources.sum(dim=1), oracle, CHUNK_LENGTH, hop_length)
+    assert len({tuple(order.tolist()) for order in oracle.orders}) > 1
+    # without references only one order for the whole is free: that of the first chunk of the loudest channel
+    torch.testing.assert_close(estimates, sources[:, oracle.orders[0]], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_channels", [1, 2])
+@pytest.mark.parametrize("hop_length", [20, 40])
+def test_references_put_every_chunk_in_their_order(num_channels, hop_length):
+    sources = make_sources(num_channels, num_sources=3)
+    # a pause longer than a chunk, over which no overlap could carry the order
+    sources[..., 100:200] = 0
+    oracle = PermutingOracle(sources, hop_length)
+    estimates = separate_waveforms(
+        sources.sum(dim=1), oracle, CHUNK_LENGTH, hop_length, batch_size=3, references=sources
+    )
+    assert len({tuple(order.tolist()) for order in oracle.orders}) > 1
+    torch.testing.assert_close(estimates, sources, rtol=0, atol=1e-6)
+
+
+def test_disjoint_chunks_without_references_stay_as_the_model_ordered_them():
+    sources = make_sources(num_channels=1, num_sources=2)
+    oracle = PermutingOracle(sources, CHUNK_LENGTH)
+    estimates = separate_waveforms(sources.sum(dim=1), oracle, CHUNK_LENGTH, CHUNK_LENGTH)
+    for index, order in enumerate(oracle.orders):
+        chunk = slice(index * CHUNK_LENGTH, (index + 1) * CHUNK_LENGTH)
+        torch.testing.assert_close(estimates[..., chunk], sources[:, order, chunk], rtol=0, atol=1e-6)
+
+
+def test_every_channel_takes_the_order_of_the_loudest():
+    sources = make_sources(num_channels=1, num_sources=3)[0]
+    channels = torch.stack([0.1 * sources[[2, 0, 1]], sources, 0.5 * sources[[1, 0, 2]]])
+    aligned = align_channels(channels)
+    torch.testing.assert_close(aligned, torch.stack([0.1 * sources, sources, 0.5 * sources]), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("batch_size, block_length", [(1, 1), (3, 7), (16, 100), (7, 333)])
+def test_many_small_blocks_give_what_the_whole_gives(batch_size, block_length):
+    waveforms = torch.from_numpy(noise(2, 333))
+    whole = separate_waveforms(waveforms, two_tracks, CHUNK_LENGTH, 20, batch_size=1000)
+    blocks = separate_blocks(waveforms.split(block_length, dim=-1), two_tracks, CHUNK_LENGTH, 20, batch_size)
+    # the same sums in the same order
+    torch.testing.assert_close(torch.cat(list(blocks), dim=-1), whole, rtol=0, atol=0)
+
+
+def test_samples_are_handed_out_as_soon_as_no_later_chunk_reaches_them():
+    endless = itertools.repeat(torch.ones(1, 17))
+    parts = list(itertools.islice(separate_blocks(endless, two_tracks, CHUNK_LENGTH, 20, batch_size=2), 50))
+    assert [part.shape for part in parts] == [(1, 2, 20)] * 50
+
+
+def test_a_model_gives_the_same_in_blocks_and_in_batches_of_any_size(separator):
+    waveforms = torch.from_numpy(noise(2, 3001))
+    separate_chunks = chunk_separator(separator.model, separator.feature_extractor)
+    whole = separate_waveforms(waveforms, separate_chunks, 800, 400)
+    blocks = separate_blocks(waveforms.split(999, dim=-1), separate_chunks, 800, 400, batch_size=3)
+    # convolutions of other batch sizes round differently
+    torch.testing.assert_close(torch.cat(list(blocks), dim=-1), whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(whole.sum(dim=1), waveforms, rtol=0, atol=1e-5)

@@ -1,0 +1,366 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audioslots_hf import separation
+from audioslots_hf.cli import main
+from tests.audio_helpers import noise, tones, with_unknown_length, write_fake_ffmpeg
+
+
+RATE = 16000
+NUM_SAMPLES = 6001
+
+
+def write(path: Path, samples: np.ndarray | None = None, rate: int = RATE, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = tones(NUM_SAMPLES, rate) if samples is None else samples
+    soundfile.write(
+        path, samples, rate, **({"format": "OGG", "subtype": "OPUS"} if path.suffix == ".opus" else options)
+    )
+    return path
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def separate(checkpoint, tmp_path, capsys):
+    """Run `audioslots separate` with the tiny model -> exit status and what went to both streams."""
+
+    def run(*arguments, output: Path = tmp_path / "out") -> tuple[int, str, str]:
+        # the last of two options counts
+        words = ["separate", "-o", output, "--model", checkpoint, "--device", "cpu", *arguments]
+        status = main([str(word) for word in words])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def replace_model(monkeypatch, shares: list[float]):
+    """Make every source this share of the mixture."""
+
+    def separate_chunks(chunks: list[torch.Tensor]) -> torch.Tensor:
+        padded = torch.nn.utils.rnn.pad_sequence(chunks, batch_first=True)
+        return torch.stack([share * padded for share in shares], dim=1)
+
+    monkeypatch.setattr(separation, "chunk_separator", lambda model, feature_extractor: separate_chunks)
+
+
+# (suffix, subtype, rate, decibels between the input and the error of the sum of the tracks)
+FORMATS = [
+    # 16 bit alone, at the model's rate
+    (".wav", "PCM_16", 8000, 60),
+    # the ripple of the filters there and back
+    (".wav", "PCM_16", 48000, 50),
+    (".wav", "PCM_24", 44100, 50),
+    (".wav", "FLOAT", 16000, 50),
+    (".flac", "PCM_24", 22050, 50),
+    (".flac", "PCM_16", 11025, 50),
+    # lossy: each track is coded once more, with noise that hides below its own tones only
+    (".ogg", "VORBIS", 16000, 25),
+    (".opus", "OPUS", 48000, 25),
+    (".mp3", "MPEG_LAYER_III", 44100, 25),
+]
+
+
+@pytest.mark.parametrize("num_channels", [1, 2])
+@pytest.mark.parametrize("suffix, subtype, rate, min_snr_db", FORMATS)
+def test_every_format_comes_back_as_it_went_in(separate, tmp_path, suffix, subtype, rate, min_snr_db, num_channels):
+    # the second channel is quieter
+    samples = tones(int(0.6 * rate) | 1, rate)[:, None] * np.array([1.0, 0.5])[:num_channels]
+    path = write(tmp_path / f"speech{suffix}", samples, rate, subtype=subtype)
+    status, output, _ = separate(path)
+    tracks = [tmp_path / "out" / f"speech_source_{index}{suffix}" for index in range(2)]
+    assert status == 0 and output.splitlines() == [str(track) for track in tracks]
+    assert files_in(tmp_path / "out") == [track.name for track in tracks]
+    before = soundfile.info(path)
+    for track in tracks:
+        after = soundfile.info(track)
+        for name in ("format", "subtype", "samplerate", "channels", "frames"):
+            assert getattr(after, name) == getattr(before, name), name
+    total = sum(soundfile.read(track, always_2d=True)[0] for track in tracks)
+    mixture = soundfile.read(path, always_2d=True)[0]
+    snr_db = 10 * np.log10(np.square(mixture).sum() / np.square(total - mixture).sum())
+    assert snr_db > min_snr_db
+
+
+def test_the_command_gives_what_the_pipeline_gives(separate, separator, tmp_path):
+    path = write(tmp_path / "speech.wav", noise(40001, 2), 48000, subtype="FLOAT")
+    assert separate(path, "--batch-size", "3")[0] == 0
+    for index, source in enumerate(separator(path)):
+        track = soundfile.read(tmp_path / "out" / f"speech_source_{index}.wav", dtype="float32")[0]
+        # convolutions of other batch sizes round differently
+        np.testing.assert_allclose(track.T, source["audio"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [8000, 48000])
+@pytest.mark.parametrize("samples", [np.array([[0.5, 0.5]]), np.array([0.5]), np.zeros((3001, 2))])
+def test_one_sample_and_silence_come_back_as_such(separate, tmp_path, samples, rate):
+    assert separate(write(tmp_path / "a.wav", samples, rate))[0] == 0
+    for index in range(2):
+        track = soundfile.read(tmp_path / "out" / f"a_source_{index}.wav")[0]
+        assert track.shape == samples.shape and np.isfinite(track).all()
+        assert samples.any() or not track.any()
+
+
+def test_the_folders_of_a_folder_are_mirrored(separate, tmp_path):
+    for name in ("a.wav", "deep/er/b.flac", "deep/A.WAV"):
+        write(tmp_path / "in" / name)
+    (tmp_path / "in" / "notes.txt").write_text("no audio")
+    single = write(tmp_path / "single.wav")
+    assert separate(tmp_path / "in", single)[0] == 0
+    expected = ["a_source_{}.wav", "deep/A_source_{}.WAV", "deep/er/b_source_{}.flac", "single_source_{}.wav"]
+    assert files_in(tmp_path / "out") == sorted(name.format(index) for name in expected for index in range(2))
+
+
+def test_the_tracks_of_an_earlier_run_are_no_input(separate, tmp_path):
+    write(tmp_path / "in" / "a.wav")
+    for arguments in ([], ["--force"]):
+        assert separate(tmp_path / "in", *arguments, output=tmp_path / "in" / "out")[0] == 0
+    assert files_in(tmp_path / "in") == ["a.wav", "out/a_source_0.wav", "out/a_source_1.wav"]
+
+
+def test_nothing_is_overwritten_without_force(separate, tmp_path):
+    path = write(tmp_path / "a.wav")
+    second = tmp_path / "out" / "a_source_1.wav"
+    second.parent.mkdir()
+    second.write_text("mine")
+    status, _, errors = separate(path)
+    assert status == 1 and f"{second} exists: pass --force" in errors
+    assert files_in(tmp_path / "out") == ["a_source_1.wav"] and second.read_text() == "mine"
+    assert separate(path, "--force")[0] == 0
+    assert soundfile.info(second).frames == NUM_SAMPLES
+
+
+def test_a_picture_is_not_overwritten_without_force(separate, tmp_path):
+    picture = tmp_path / "out" / "a_separation.png"
+    picture.parent.mkdir()
+    picture.write_text("mine")
+    status, _, errors = separate(write(tmp_path / "a.wav"), "--plot")
+    assert status == 1 and f"{picture} exists" in errors
+    assert files_in(tmp_path / "out") == ["a_separation.png"] and picture.read_text() == "mine"
+
+
+def test_two_inputs_with_the_same_name_are_refused_before_any_work(separate, tmp_path):
+    paths = [write(tmp_path / folder / "a.wav") for folder in ("one", "two")]
+    status, _, errors = separate(*paths)
+    assert status == 1 and f"{paths[0]} and {paths[1]} would both write" in errors
+    assert not (tmp_path / "out").exists()
+
+
+def cut_in_half(path: Path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def put_a_nan(path: Path):
+    write(path, np.array([0.0, np.nan, 0.0]), subtype="FLOAT")
+
+
+SPOILT = [
+    ("a.wav", Path.unlink, "does not exist"),
+    ("a.wav", lambda path: path.write_text("A text, not audio.\n" * 99), "cannot be read as audio"),
+    ("a.wav", lambda path: path.write_bytes(b""), "cannot be read as audio"),
+    ("a.wav", lambda path: write(path, np.zeros(0)), "is empty: it holds no samples"),
+    ("a.wav", cut_in_half, r"is truncated: its header promises 12002 bytes of samples, it holds \d+"),
+    ("a.flac", cut_in_half, "cannot be decoded after sample 0"),
+    ("a.flac", lambda path: path.write_bytes(with_unknown_length(path.read_bytes())), "does not say how long it is"),
+    ("a.mp3", cut_in_half, "is truncated: its header promises 6001 samples"),
+    ("a.wav", put_a_nan, "holds NaN or infinite samples"),
+    ("a.raw", lambda path: None, "cannot be read as audio"),
+    ("a.m4a", lambda path: None, "is a .m4a file, which needs ffmpeg: install ffmpeg, or convert"),
+]
+
+
+@pytest.mark.parametrize("name, spoil, message", SPOILT)
+def test_a_bad_file_is_reported_at_the_end_and_the_others_are_done(
+    separate, tmp_path, monkeypatch, name, spoil, message
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    bad = write(tmp_path / "bad.wav").rename(tmp_path / name) if name[2:] in ("raw", "m4a") else write(tmp_path / name)
+    spoil(bad)
+    others = [write(tmp_path / f"{letter}.wav") for letter in "xy"]
+    status, _, errors = separate(others[0], bad, others[1])
+    report = errors[errors.index("\n1 of 3 files failed:\n") :].splitlines()
+    assert status == 1 and len(report) == 3
+    assert re.match(f"  {bad}: {bad} {message}", report[-1])
+    assert files_in(tmp_path / "out") == [f"{letter}_source_{index}.wav" for letter in "xy" for index in range(2)]
+
+
+def test_m4a_goes_through_ffmpeg_and_becomes_wav(separate, tmp_path, monkeypatch):
+    write_fake_ffmpeg(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    path = write(tmp_path / "a.wav", rate=44100).rename(tmp_path / "a.m4a")
+    assert separate(path)[0] == 0
+    for index in range(2):
+        info = soundfile.info(tmp_path / "out" / f"a_source_{index}.wav")
+        assert (info.subtype, info.samplerate, info.frames) == ("PCM_16", 44100, NUM_SAMPLES)
+
+
+@pytest.mark.parametrize("subtype, clips", [("PCM_16", True), ("FLOAT", False)])
+def test_tracks_that_would_clip_share_one_gain_with_a_warning(separate, tmp_path, monkeypatch, subtype, clips):
+    replace_model(monkeypatch, shares=[2.0, -1.0])
+    samples = np.linspace(-0.8, 0.8, NUM_SAMPLES)
+    path = write(tmp_path / "loud.wav", samples, 8000, subtype=subtype)
+    if clips:
+        with pytest.warns(
+            UserWarning, match=r"loud.wav peak at 1.60 and would clip in PCM_16: .* multiplied by 0.625"
+        ):
+            assert separate(path)[0] == 0
+    else:
+        assert separate(path)[0] == 0
+    gain = 0.625 if clips else 1.0
+    for index, share in enumerate([2.0, -1.0]):
+        track = soundfile.read(tmp_path / "out" / f"loud_source_{index}.wav")[0]
+        # five roundings to steps of 16 bit, 3e-5 each: in, twice its share, the gain, out and its scale
+        np.testing.assert_allclose(track, gain * share * samples, rtol=0, atol=1.5e-4)
+
+
+def test_a_folder_that_cannot_be_written_to_is_reported_before_any_work(separate, tmp_path, monkeypatch):
+    # root may write everywhere, so only the question is answered differently
+    monkeypatch.setattr(separation.os, "access", lambda path, mode: False)
+    status, _, errors = separate(write(tmp_path / "a.wav"))
+    assert status == 1 and errors == (
+        f"audioslots: error: The output folder {tmp_path / 'out'} cannot be written to: change its permissions or "
+        "choose another.\n"
+    )
+    assert files_in(tmp_path / "out") == []
+
+
+def test_an_output_that_is_a_file_is_reported(separate, tmp_path):
+    path = write(tmp_path / "a.wav")
+    status, _, errors = separate(path, output=path)
+    assert status == 1 and f"error: The output {path} is a file, not a folder" in errors
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--device", "warp-drive"], "The device 'warp-drive' cannot be used"),
+        (["--device", "meta"], "The device 'meta' cannot be used"),
+        (["--batch-size", "0"], "`--batch-size` is 0: it must be at least 1"),
+        (["--model", "no-such/model"], "The model 'no-such/model' cannot be loaded"),
+    ],
+)
+def test_a_wrong_option_is_reported_in_one_line(separate, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    status, _, errors = separate(write(tmp_path / "a.wav"), *arguments)
+    assert status == 1 and errors.startswith(f"audioslots: error: {message}") and errors.count("\n") == 1
+    assert files_in(tmp_path / "out") == []
+
+
+def test_a_folder_without_audio_is_reported(separate, tmp_path):
+    (tmp_path / "in").mkdir()
+    status, _, errors = separate(tmp_path / "in")
+    assert status == 1 and f"{tmp_path / 'in'} holds no audio file (.wav, .flac" in errors
+
+
+@pytest.mark.parametrize("name, num_channels", [("a.wav", 1), ("a.mp3", 2)])
+def test_plot_draws_a_picture(separate, tmp_path, name, num_channels):
+    status, output, _ = separate(write(tmp_path / name, noise(NUM_SAMPLES, num_channels)), "--plot")
+    picture = tmp_path / "out" / "a_separation.png"
+    assert status == 0 and output.splitlines()[-1] == str(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert len(files_in(tmp_path / "out")) == 3
+
+
+def test_the_picture_shows_half_a_minute_of_every_track(separate, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(separation, "plot_separation", lambda path, tracks, rate: drawn.update(tracks) or path.touch())
+    replace_model(monkeypatch, shares=[0.5, 0.5])
+    assert separate(write(tmp_path / "a.wav", noise(31 * 8000), 8000), "--plot")[0] == 0
+    assert {title: len(samples) for title, samples in drawn.items()} == dict.fromkeys(
+        ["mixture: a.wav", "estimate: a_source_0.wav", "estimate: a_source_1.wav"], 30 * 8000
+    )
+
+
+def test_plot_without_matplotlib_says_so_before_any_work(separate, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    status, _, errors = separate(write(tmp_path / "a.wav"), "--plot")
+    assert status == 1 and errors == "audioslots: error: Pictures need matplotlib: pip install 'audioslots-hf[plot]'\n"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("when", ["separating", "drawing"])
+def test_an_interrupted_run_leaves_no_temporary_file(separate, tmp_path, monkeypatch, when):
+    def interrupt(path, *arguments):
+        if isinstance(path, Path):
+            path.write_text("half a picture")
+        raise KeyboardInterrupt
+
+    if when == "separating":
+        monkeypatch.setattr(separation, "chunk_separator", lambda model, feature_extractor: interrupt)
+    else:
+        monkeypatch.setattr(separation, "plot_separation", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        separate(write(tmp_path / "a.wav"), "--plot")
+    finished = [] if when == "separating" else ["a_source_0.wav", "a_source_1.wav"]
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == finished
+
+
+def test_progress_counts_the_samples_of_each_file(separate, tmp_path):
+    _, _, errors = separate(write(tmp_path / "a.wav"))
+    assert "a.wav: 100%" in errors and "6.00k/6.00k" in errors
+
+
+def test_info_prints_what_a_model_costs(checkpoint, separator, capsys):
+    assert main(["info", str(checkpoint), "--device", "cpu"]) == 0
+    values = {line[:38].strip(): line[38:] for line in capsys.readouterr().out.splitlines()}
+    assert values["model"] == "AudioSlotsForAudioSeparation" and values["sampling rate"] == "8000 Hz"
+    assert values["chunk"] == "0.1 s, one every 0.05 s" and values["sources"] == "2"
+    assert values["parameters"] == f"{sum(parameter.numel() for parameter in separator.model.parameters()):,}"
+    macs, unit = values["operations per second of audio"].split()
+    assert unit == "GMAC" and float(macs) > 0
+    factor, speed = values["real-time factor on cpu"].split(maxsplit=1)
+    assert 0 < float(factor) < 10 and speed.endswith("x real time)")
+    assert values["peak memory added by one minute"].endswith(" MiB")
+
+
+MEASURE = (
+    "import resource, sys; from audioslots_hf.cli import main; status = main(sys.argv[1:]); "
+    "print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+)
+
+
+def write_bursts(path: Path, num_minutes: int) -> Path:
+    """Stereo at 48 kHz: a second of noise, a second of silence."""
+    burst = np.concatenate([noise(48000, 2), np.zeros((48000, 2), np.float32)])
+    with soundfile.SoundFile(path, "w", 48000, 2, "PCM_16") as file:
+        for _ in range(30 * num_minutes):
+            file.write(burst)
+    return path
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length_of_the_recording(checkpoint, tmp_path):
+    peaks = {}
+    for num_minutes in (1, 6):
+        path = write_bursts(tmp_path / f"{num_minutes}.wav", num_minutes)
+        words = ["separate", path, "-o", tmp_path / "out", "--model", checkpoint, "--device", "cpu"]
+        result = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True, check=True)
+        status, peaks[num_minutes] = map(int, result.stdout.split()[-2:])
+        assert status == 0
+        info = soundfile.info(tmp_path / "out" / f"{num_minutes}_source_1.wav")
+        assert (info.frames, info.samplerate, info.channels) == (num_minutes * 60 * 48000, 48000, 2)
+    # five more minutes of the sources alone are 220 MB
+    assert peaks[6] - peaks[1] < 150

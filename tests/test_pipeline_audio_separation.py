@@ -1,0 +1,287 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import types
+import warnings
+
+import huggingface_hub
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import pipeline
+from transformers.pipelines.pt_utils import KeyDataset
+
+from audioslots_hf import AudioSeparationPipeline, load_separator
+from audioslots_hf import separator as separator_module
+from tests.audio_helpers import noise, serve, tones
+
+
+RATES = [8000, 11025, 16000, 22050, 44100, 48000]
+LAYOUTS = {
+    "mono": lambda channels: channels[0],
+    "channels_first": lambda channels: channels,
+    "channels_last": lambda channels: channels.T,
+}
+
+
+def stack(sources: list[dict]) -> np.ndarray:
+    """The tracks of one recording, the sources first."""
+    return np.stack([source["audio"] for source in sources])
+
+
+def assert_same_sources(found: list[dict], expected: list[dict]):
+    assert [source["sampling_rate"] for source in found] == [source["sampling_rate"] for source in expected]
+    # convolutions of other batch sizes round differently
+    np.testing.assert_allclose(stack(found), stack(expected), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("convert", [np.ascontiguousarray, lambda audio: torch.from_numpy(audio.copy())])
+def test_tracks_come_back_in_the_rate_the_length_and_the_layout_that_went_in(separator, rate, layout, convert):
+    num_samples = int(0.37 * rate) | 1
+    audio = LAYOUTS[layout](np.stack([tones(num_samples, rate), 0.5 * tones(num_samples, rate)]))
+    sources = separator({"array": convert(audio), "sampling_rate": rate})
+    assert [source["label"] for source in sources] == ["source_0", "source_1"]
+    for source in sources:
+        assert source["sampling_rate"] == rate
+        assert isinstance(source["audio"], np.ndarray) and source["audio"].dtype == np.float32
+        assert source["audio"].shape == audio.shape
+        assert np.abs(source["audio"]).max() > 1e-3
+    # exact at the model's rate, else up to the ripple of the filters there and back
+    np.testing.assert_allclose(stack(sources).sum(axis=0), audio, rtol=0, atol=1e-5 if rate == 8000 else 2e-3)
+
+
+@pytest.mark.parametrize("num_samples", [1, 2, 399, 401, 799, 800, 801, 1201, 2001])
+def test_estimates_of_any_length_add_up_to_the_mixture_at_the_model_rate(separator, num_samples):
+    audio = noise(num_samples)
+    tracks = stack(separator(audio))
+    assert tracks.shape == (2, num_samples)
+    # float32 rounding of an STFT and its inverse
+    np.testing.assert_allclose(tracks.sum(axis=0), audio, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_one_sample_comes_back_as_one_sample(separator, rate):
+    tracks = stack(separator(np.array([0.5], dtype=np.float32), sampling_rate=rate))
+    assert tracks.shape == (2, 1) and np.isfinite(tracks).all()
+
+
+@pytest.mark.parametrize("rate", [8000, 44100])
+@pytest.mark.parametrize("shape", [(3001,), (2, 3001), (3001, 2)])
+def test_silence_comes_back_silent(separator, rate, shape):
+    tracks = stack(separator({"array": np.zeros(shape, dtype=np.float32), "sampling_rate": rate}))
+    assert tracks.shape == (2, *shape) and not tracks.any()
+
+
+def test_both_channels_have_the_same_order_and_their_own_level(separator):
+    audio = noise(2001)
+    left, right = stack(separator(np.stack([audio, 0.1 * audio]))).transpose(1, 0, 2)
+    # each channel is normalised by itself, so its level does not change what the model hears
+    np.testing.assert_allclose(0.1 * left, right, rtol=0, atol=1e-5)
+
+
+def test_both_layouts_of_the_same_channels_give_the_same_tracks(separator):
+    audio = noise(2, 2001)
+    first, last = stack(separator(audio)), stack(separator(audio.T))
+    np.testing.assert_allclose(first, last.transpose(0, 2, 1), rtol=0, atol=0)
+
+
+@pytest.fixture(scope="module")
+def wav(tmp_path_factory):
+    path = tmp_path_factory.mktemp("wav") / "speech.wav"
+    soundfile.write(path, noise(1501), 11025, subtype="FLOAT")
+    return path
+
+
+def read_samples(path) -> np.ndarray:
+    return soundfile.read(path, dtype="float32")[0]
+
+
+def undecoded_rows(path) -> dict:
+    datasets = pytest.importorskip("datasets")
+    dataset = datasets.Dataset.from_dict({"audio": [str(path)]})
+    return dataset.cast_column("audio", datasets.Audio(decode=False))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        str,
+        lambda path: path,
+        lambda path: path.read_bytes(),
+        lambda path: {"array": read_samples(path), "sampling_rate": 11025},
+        lambda path: {"raw": torch.from_numpy(read_samples(path)), "sampling_rate": 11025},
+        lambda path: {"raw": read_samples(path).tolist(), "sampling_rate": 11025},
+        lambda path: {"path": str(path), "bytes": None},
+        lambda path: {"path": None, "bytes": path.read_bytes()},
+        lambda path: undecoded_rows(path)[0],
+    ],
+    ids=["str", "Path", "bytes", "array", "tensor", "list", "path-row", "bytes-row", "dataset-row"],
+)
+def test_every_form_of_a_recording_gives_the_same_tracks(separator, wav, make):
+    expected = separator(read_samples(wav), sampling_rate=11025)
+    assert_same_sources(separator(make(wav)), expected)
+    assert_same_sources(separator([make(wav)])[0], expected)
+
+
+def test_a_url_gives_the_tracks_of_its_file(separator, wav):
+    with serve(wav.parent) as address:
+        assert_same_sources(separator(f"{address}/speech.wav"), separator(wav))
+
+
+def test_a_column_of_a_dataset_streams_through(separator, wav):
+    (sources,) = separator(KeyDataset(undecoded_rows(wav), "audio"))
+    assert_same_sources(sources, separator(wav))
+
+
+def mixed_bag(path) -> list:
+    return [path, noise(3333), {"array": noise(2, 2001), "sampling_rate": 16000}, noise(1), noise(801, 2)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7])
+def test_a_list_and_a_generator_give_what_one_by_one_gives(checkpoint, separator, wav, batch_size):
+    batched = load_separator(checkpoint, device="cpu", batch_size=batch_size)
+    one_by_one = [separator(audio) for audio in mixed_bag(wav)]
+    from_list = batched(mixed_bag(wav))
+    from_generator = batched(audio for audio in mixed_bag(wav))
+    assert isinstance(from_list, list) and not isinstance(from_generator, list)
+    for found in (from_list, list(from_generator)):
+        assert len(found) == len(one_by_one)
+        for sources, expected in zip(found, one_by_one, strict=True):
+            assert_same_sources(sources, expected)
+
+
+@pytest.mark.parametrize("batch_size, num_batches", [(1, 7), (4, 2), (16, 1)])
+def test_chunks_go_through_the_model_in_batches(separator, monkeypatch, batch_size, num_batches):
+    sizes = []
+    forward = separator.model.forward
+
+    def count(input_features, **features):
+        sizes.append(len(input_features))
+        return forward(input_features, **features)
+
+    monkeypatch.setattr(separator.model, "forward", count)
+    separator(noise(800 + 6 * 400), batch_size=batch_size)
+    assert sum(sizes) == 7 and len(sizes) == num_batches and max(sizes) <= batch_size
+
+
+def test_the_hop_and_the_mask_can_be_chosen(separator):
+    audio = noise(2001)
+    default = stack(separator(audio))
+    for options in ({"hop_length": 200}, {"hop_length": 800}, {"post_process_kwargs": {"mask": "binary"}}):
+        tracks = stack(separator(audio, **options))
+        assert np.abs(tracks - default).max() > 1e-3
+        np.testing.assert_allclose(tracks.sum(axis=0), audio, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"hop_length": 801}, "`hop_length` is 801"),
+        ({"hop_length": 0}, "`hop_length` is 0"),
+        ({"sampling_rate": 0}, "`sampling_rate` is 0"),
+        ({"post_process_kwargs": {"mask": "soft"}}, "`mask` is 'soft'"),
+    ],
+)
+def test_an_option_that_makes_no_sense_raises(separator, options, message):
+    with pytest.raises(ValueError, match=message):
+        separator(noise(100), **options)
+
+
+def test_progress_shows_for_long_recordings_or_on_request(separator, capfd, monkeypatch):
+    separator(noise(2001))
+    assert capfd.readouterr().err == ""
+    separator(noise(2001), show_progress=True)
+    assert "Separating: 100%" in capfd.readouterr().err
+    # a minute and a bit, in as few chunks as can be
+    long = noise(60 * 8000 + 1)
+    separator(long, hop_length=800, batch_size=64)
+    assert "601/601" in capfd.readouterr().err
+    separator(long, hop_length=800, batch_size=64, show_progress=False)
+    assert capfd.readouterr().err == ""
+
+
+def test_transformers_own_pipeline_gives_what_load_separator_gives(checkpoint, separator):
+    plain = pipeline("audio-to-audio", model=str(checkpoint), device="cpu")
+    assert isinstance(plain, AudioSeparationPipeline)
+    assert_same_sources(plain(noise(2001)), separator(noise(2001)))
+
+
+@pytest.fixture
+def shipped(checkpoint, tmp_path, monkeypatch):
+    """The tiny checkpoint, as if it were the only one that ships."""
+    (tmp_path / "tiny").symlink_to(checkpoint)
+    monkeypatch.setattr(separator_module, "CHECKPOINTS_DIR", tmp_path)
+    monkeypatch.setattr(separator_module, "DEFAULT_CHECKPOINT", "tiny")
+
+
+def test_a_shipped_checkpoint_is_found_by_its_name_and_none_is_the_default(shipped, checkpoint):
+    assert separator_module.list_checkpoints() == ["tiny"]
+    for name in (None, "tiny", checkpoint, str(checkpoint)):
+        assert load_separator(name, device="cpu").model.config.chunk_length == 800
+
+
+@pytest.mark.parametrize("name", ["no-such/model", "a b/c d/e"])
+def test_an_unknown_model_is_named_with_what_there_is(shipped, monkeypatch, name):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match=rf"'{name}' cannot be loaded: .*shipped checkpoints \(tiny\)") as info:
+        load_separator(name)
+    assert "\n" not in str(info.value)
+
+
+@pytest.fixture
+def saved_pipeline(separator, tmp_path, monkeypatch):
+    """A folder as `pipe.save_pretrained` writes it: with the code of the pipeline, and config.json naming it."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    separator.save_pretrained(tmp_path / "saved")
+    assert (tmp_path / "saved" / "pipeline_audio_separation.py").is_file()
+    return tmp_path / "saved"
+
+
+def test_a_saved_pipeline_loads_without_trusting_its_code(separator, saved_pipeline):
+    loaded = load_separator(saved_pipeline, device="cpu")
+    assert type(loaded) is AudioSeparationPipeline
+    assert_same_sources(loaded(noise(2001)), separator(noise(2001)))
+
+
+def test_plain_pipeline_asks_to_trust_the_code_of_a_saved_pipeline(separator, saved_pipeline):
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        pipeline("audio-to-audio", model=str(saved_pipeline))
+    remote = pipeline("audio-to-audio", model=str(saved_pipeline), trust_remote_code=True, device="cpu")
+    # the class is the folder's, the model and the recordings work all the same
+    assert type(remote) is not AudioSeparationPipeline and type(remote).__name__ == "AudioSeparationPipeline"
+    assert_same_sources(remote(noise(2001)), separator(noise(2001)))
+
+
+def test_separating_warns_about_nothing(separator, wav):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        separator([wav, {"array": np.frombuffer(noise(900).tobytes(), dtype=np.float32), "sampling_rate": 16000}])
+
+
+def test_a_generator_is_consumed_as_results_are_taken(separator):
+    taken = []
+
+    def recordings():
+        for index in range(100):
+            taken.append(index)
+            yield noise(801)
+
+    results = separator(recordings(), batch_size=2)
+    assert not isinstance(results, types.GeneratorType | list)
+    next(iter(results))
+    # the first is peeked at, and one more waits
+    assert len(taken) <= 4

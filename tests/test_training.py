@@ -1,0 +1,223 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import AutoFeatureExtractor, AutoModel
+
+from audioslots_hf import AudioSlotsConfig, AudioSlotsForAudioSeparation
+from tests.conftest import SAMPLES
+from training.arguments import load_arguments
+from training.data import MixtureDataset, load_mixture, load_speech, random_crop, read_metadata, speech_level, tilt
+from training.loop import train
+
+
+CONFIGS = Path(__file__).parents[1] / "training" / "configs"
+DEBUG = CONFIGS / "debug.yaml"
+
+
+def debug_arguments(output_dir: Path, *overrides: str):
+    overrides = (f"output_dir={output_dir}", f"speech.0.root={SAMPLES / 'speech'}", *overrides)
+    validation = (f"valid_metadata={SAMPLES / 'valid.csv'}", f"valid_root={SAMPLES / 'speech'}")
+    return load_arguments(DEBUG, [*overrides, *validation])
+
+
+def read_log(folder: Path, key: str = "loss") -> dict[int, float]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return {line["step"]: line[key] for line in lines if key in line}
+
+
+@pytest.fixture(scope="module")
+def debug_run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("debug")
+    train(debug_arguments(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    arguments = debug_arguments(Path("unused"), "max_steps=1000")
+    speech = [load_speech(source, 16000, show_progress=False) for source in arguments.speech]
+    return MixtureDataset(speech, arguments, num_sources=2, chunk_length=4000)
+
+
+def test_the_loss_falls_and_every_parameter_moves(debug_run):
+    losses = list(read_log(debug_run).values())
+    assert np.mean(losses[-3:]) < 0.5 * losses[0]
+    torch.manual_seed(72)
+    fresh = AudioSlotsForAudioSeparation(AudioSlotsConfig(**load_arguments(DEBUG, []).model))
+    trained = AutoModel.from_pretrained(debug_run / "last")
+    parameters = dict(trained.named_parameters())
+    still = [name for name, value in fresh.named_parameters() if torch.equal(value, parameters[name])]
+    assert still == []
+
+
+def test_a_run_writes_a_model_checkpoints_log_and_curves(debug_run):
+    assert list(read_log(debug_run, "valid_si_snri")) == [60]
+    assert sorted(path.name for path in debug_run.glob("checkpoint-*")) == ["checkpoint-40", "checkpoint-60"]
+    assert list(debug_run.glob("**/events.out.tfevents.*"))
+    for name in ("best", "last"):
+        AutoModel.from_pretrained(debug_run / name)
+        assert AutoFeatureExtractor.from_pretrained(debug_run / name).chunk_length == 4000
+    assert not list(debug_run.glob("*.tmp"))
+
+
+def test_a_resumed_run_gives_the_losses_of_an_unbroken_one(debug_run, tmp_path):
+    shutil.copytree(debug_run / "checkpoint-40", tmp_path / "checkpoint-40")
+    train(debug_arguments(tmp_path))
+    unbroken = read_log(debug_run)
+    resumed = read_log(tmp_path)
+    assert list(resumed) == [45, 50, 55, 60]
+    assert resumed == {step: unbroken[step] for step in resumed}
+
+
+def test_a_half_written_checkpoint_is_not_resumed_from(debug_run, tmp_path):
+    shutil.copytree(debug_run / "checkpoint-40", tmp_path / "checkpoint-50.tmp")
+    train(debug_arguments(tmp_path, "max_steps=2", "log_steps=1"))
+    assert list(read_log(tmp_path)) == [1, 2]
+
+
+def test_a_time_budget_ends_cleanly(tmp_path):
+    train(debug_arguments(tmp_path, "max_minutes=0"))
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-1"]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        train(debug_arguments(tmp_path, "learning_rate=1.0e30", "max_grad_norm=1.0e30", "max_steps=20"))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_parses_and_its_model_steps(path):
+    arguments = load_arguments(path, [])
+    config = AudioSlotsConfig(**arguments.model)
+    assert path.read_text().startswith("# ")
+    assert arguments.output_dir == f"runs/{path.stem}"
+    with torch.device("meta"):
+        model = AudioSlotsForAudioSeparation(config)
+        shape = (1, config.num_bins, config.num_frames)
+        loss = model(torch.empty(shape), labels=torch.empty(1, config.num_sources, *shape[1:])).loss
+        loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["learning_rat=1"], "learning_rat"),
+        (["speech.0.roots=x"], "speech.0.roots"),
+        (["speech.3.root=x"], "1 entries"),
+        (["speech=[]"], "speech"),
+        (["batch_size"], "no `=`"),
+        (["batch_size=0"], "batch_size"),
+        (["mixed_precision=fp8"], "fp8"),
+        (["valid_root=null"], "valid_metadata"),
+        (["speeds=[0.0]"], "speeds"),
+        (["learning_rate=fast"], "learning_rate.*'fast'.*float"),
+        (["max_steps=1.5"], "max_steps.*1.5.*int"),
+        (["output_dir=3"], "output_dir"),
+        (["max_minutes=soon"], "max_minutes.*'soon'"),
+    ],
+)
+def test_bad_arguments_are_named(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        load_arguments(DEBUG, overrides)
+
+
+def test_numbers_that_yaml_reads_as_strings_are_numbers():
+    arguments = load_arguments(DEBUG, ["learning_rate=1e-3", "max_minutes=2", "speech.0.weight=3"])
+    assert (arguments.learning_rate, arguments.max_minutes, arguments.speech[0].weight) == (0.001, 2.0, 3.0)
+
+
+def test_missing_paths_are_named_before_any_work(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"speech\.0\.root.*nowhere"):
+        train(debug_arguments(tmp_path / "run", "speech.0.root=nowhere"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_model_fields_are_named(tmp_path):
+    with pytest.raises(ValueError, match="model.num_slot`"):
+        train(debug_arguments(tmp_path / "run", "model.num_slot=3"))
+
+
+def test_the_command_prints_the_fault_without_a_traceback(tmp_path):
+    command = [sys.executable, "training/run_training.py", str(DEBUG), "nonsense=1"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=CONFIGS.parents[1], check=False)
+    assert process.returncode == 2
+    assert "nonsense" in process.stderr and "Traceback" not in process.stderr
+
+
+def test_a_draw_depends_on_nothing_but_seed_and_index(dataset):
+    expected = dataset[7]
+    dataset[3]
+    assert torch.equal(dataset[7], expected)
+    assert not torch.equal(dataset[8], expected)
+    assert expected.shape == (2, 4000) and expected.dtype == torch.float32
+
+
+def test_the_voices_of_a_mixture_are_different_speakers(dataset):
+    marked = [[[speaker] for speaker in range(5)]]
+    dataset = MixtureDataset(marked, dataset.arguments, 2, 4000)
+    drawn = []
+    dataset._draw_voice = lambda folder, speaker, rng: drawn.append(speaker) or np.zeros(1, dtype=np.float32)
+    for index in range(50):
+        drawn.clear()
+        dataset[index]
+        assert len(set(drawn)) == 2
+
+
+def test_crops_come_from_all_over_the_recording():
+    rng = np.random.default_rng(0)
+    samples = np.arange(1, 101, dtype=np.int16)
+    starts = {int(random_crop(samples, 90, rng)[0]) for _ in range(300)}
+    assert starts == set(range(1, 12))
+    padded = random_crop(samples, 150, rng)
+    assert len(padded) == 150 and np.array_equal(padded[padded > 0], samples)
+
+
+def test_pauses_do_not_count_for_the_level_of_speech():
+    speech = np.random.default_rng(0).standard_normal(16000)
+    with_pause = np.concatenate([speech, np.zeros(12000)])
+    assert speech_level(with_pause) == pytest.approx(speech_level(speech), rel=0.05)
+
+
+@pytest.mark.parametrize("tilt_db", [-3.0, 3.0])
+def test_tilt_raises_high_over_low_frequencies_by_its_amount(tilt_db):
+    impulse = np.zeros(1024)
+    impulse[0] = 1.0
+    response = 20 * np.log10(np.abs(np.fft.rfft(tilt(impulse, tilt_db))))
+    assert response[-1] - response[0] == pytest.approx(tilt_db, abs=1e-3)
+
+
+def test_metadata_mixtures_have_their_gains_and_the_shorter_length():
+    row = read_metadata(SAMPLES / "valid.csv")[0]
+    mixture = load_mixture(row, SAMPLES / "speech", 16000)
+    sources = [soundfile.read(SAMPLES / "speech" / row[f"source_{i}_path"], dtype="float32")[0] for i in (1, 2)]
+    num_samples = min(map(len, sources))
+    assert mixture.references.shape == (2, num_samples)
+    np.testing.assert_allclose(mixture.references[0], 0.7 * sources[0][:num_samples], atol=1e-7)
+    np.testing.assert_allclose(mixture.waveform, mixture.references.sum(0))
+
+
+def test_one_speaker_is_too_few(tmp_path):
+    shutil.copytree(SAMPLES / "speech" / "msu_ru_nsh", tmp_path / "only")
+    with pytest.raises(ValueError, match="holds 1 speakers"):
+        train(debug_arguments(tmp_path / "run", f"speech.0.root={tmp_path}"))

@@ -1,0 +1,137 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from audioslots_hf.waveforms import batch_waveforms, to_waveform
+
+
+INTEGER_TYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+
+
+@pytest.mark.parametrize("make", [np.array, lambda values, dtype: torch.tensor(values, dtype=getattr(torch, dtype))])
+@pytest.mark.parametrize("dtype", INTEGER_TYPES)
+def test_integer_pcm_is_scaled_by_the_range_of_its_type(dtype, make):
+    info = np.iinfo(dtype)
+    silence = 0 if info.min < 0 else info.max // 2 + 1
+    waveform = to_waveform(make([info.min, silence, silence + (info.max - silence) // 2 + 1, info.max], dtype=dtype))
+    assert waveform.dtype == torch.float32
+    # the largest value is one step below 1
+    expected = torch.tensor([-1.0, 0.0, 0.5, 1 - 2.0 ** (1 - info.bits)])
+    torch.testing.assert_close(waveform, expected, rtol=0, atol=0)
+
+
+def read_only(values: np.ndarray) -> np.ndarray:
+    values = values.copy()
+    values.flags.writeable = False
+    return values
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        np.float16,
+        np.float32,
+        np.float64,
+        list,
+        tuple,
+        read_only,
+        torch.from_numpy,
+        lambda values: values.astype(">f4"),
+        lambda values: values[::-1].copy()[::-1],
+        lambda values: torch.from_numpy(values).to(torch.bfloat16),
+        lambda values: torch.from_numpy(values).requires_grad_(),
+    ],
+    ids=[
+        "float16",
+        "float32",
+        "float64",
+        "list",
+        "tuple",
+        "read-only",
+        "tensor",
+        "big-endian",
+        "reversed",
+        "bfloat16",
+        "gradient",
+    ],
+)
+def test_floats_of_any_kind_keep_their_values_without_a_warning(convert):
+    # exact in eight bits of mantissa
+    values = np.array([0.5, -0.25, 1.5, 0.0], dtype=np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        waveform = to_waveform(convert(values))
+    assert waveform.dtype == torch.float32 and not waveform.requires_grad
+    assert waveform.tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(
+    "audio, message",
+    [
+        ([], r"empty: its shape is \(0,\)"),
+        (np.zeros((2, 0)), r"empty: its shape is \(2, 0\)"),
+        (torch.zeros(0), "empty"),
+        (np.array([0.0, np.nan, np.inf]), "2 NaN or infinite samples"),
+        (torch.tensor([0.0, -torch.inf]), "1 NaN or infinite samples"),
+        (np.array([True, False]), "type bool is not supported"),
+        (torch.tensor([True]), "type torch.bool is not supported"),
+        (np.array([1j]), "type complex128 is not supported"),
+        (torch.tensor([1j]), "type torch.complex64 is not supported"),
+        (["speech"], "not supported"),
+    ],
+)
+def test_what_is_no_audio_raises_and_says_why(audio, message):
+    with pytest.raises(ValueError, match=message):
+        to_waveform(audio)
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [
+        [np.ones(3), np.ones(5)],
+        [torch.ones(3), torch.ones(5)],
+        [[1.0, 1.0, 1.0], [1.0] * 5],
+    ],
+)
+def test_a_ragged_list_is_padded_with_zeros_and_remembers_its_lengths(audio):
+    waveforms, num_samples = batch_waveforms(audio, padded_length=6)
+    assert waveforms.tolist() == [[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 0]]
+    assert num_samples.tolist() == [3, 5]
+
+
+@pytest.mark.parametrize("audio", [np.ones(4), torch.ones(4), [1.0] * 4, np.ones((1, 4))])
+def test_one_waveform_is_a_batch_of_one(audio):
+    waveforms, num_samples = batch_waveforms(audio, padded_length=4)
+    assert waveforms.tolist() == [[1, 1, 1, 1]] and num_samples.tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    "audio, message",
+    [
+        (np.zeros((1, 2, 3)), r"shape \(1, 2, 3\) is not supported"),
+        ([np.zeros((2, 3))], r"one dimension, not the shape \(2, 3\): split the channels"),
+        (np.zeros(9), "9 samples but the model sees 8"),
+        (np.zeros((0, 4)), r"empty: its shape is \(0, 4\)"),
+        (np.array(1.0), "empty"),
+        ([], "the list holds no waveform"),
+        ([np.zeros(3), np.zeros(0)], "empty"),
+    ],
+)
+def test_a_batch_that_does_not_fit_raises_and_says_why(audio, message):
+    with pytest.raises(ValueError, match=message):
+        batch_waveforms(audio, padded_length=8)

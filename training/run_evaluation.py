@@ -1,0 +1,139 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Evaluate a model on a list of mixtures: `python -m training.run_evaluation --model NAME --root DIR --output DIR`.
+
+Scores the model and the oracle (the true magnitudes through the same masks and framing) under the practical protocol,
+which needs no reference to order the sources, and under the AudioSlots paper's, which does. Writes `results.json` and
+one csv per row.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import torch
+from accelerate.utils import tqdm
+from safetensors import safe_open
+
+from audioslots_hf import load_separator
+from audioslots_hf.separator import DEFAULT_CHECKPOINT, find_checkpoint
+
+from .data import Mixture, load_mixture, read_metadata
+from .evaluation import PROTOCOLS, evaluate_mixtures, summarize
+from .files import write_atomically
+
+
+METADATA = Path(__file__).parent / "metadata" / "libri2mix_test.csv"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.run_evaluation", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--model", default=DEFAULT_CHECKPOINT, help=f"name, folder or repository ({DEFAULT_CHECKPOINT})"
+    )
+    parser.add_argument("--root", type=Path, required=True, help="folder that the paths in the metadata start from")
+    parser.add_argument("--metadata", type=Path, default=METADATA, help=f"LibriMix csv ({METADATA.name})")
+    parser.add_argument("--output", type=Path, required=True, help="folder for results.json and the csv files")
+    parser.add_argument("--num-mixtures", type=int, help="only the first so many")
+    parser.add_argument("--mask", choices=("wiener", "binary"), default="wiener")
+    parser.add_argument("--device", default="cpu")
+    return parser
+
+
+def load_mixtures(options: argparse.Namespace, sampling_rate: int) -> list[Mixture]:
+    """Every mixture of the list, in memory; a missing file is an error before any work."""
+    rows = read_metadata(options.metadata)[: options.num_mixtures]
+    for row in rows:
+        path = options.root / row["source_1_path"]
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} does not exist: --root ({options.root}) is not where {options.metadata} starts."
+            )
+    return [load_mixture(row, options.root, sampling_rate) for row in tqdm(rows, desc="Reading", unit="mixture")]
+
+
+def evaluate_rows(mixtures: list[Mixture], pipeline, mask: str) -> dict[str, dict]:
+    """Score model and oracle under both protocols: a summary and the results per mixture for each."""
+    rows = {}
+    for protocol in PROTOCOLS:
+        for name, model in (("oracle", None), ("model", pipeline.model)):
+            started = time.monotonic()
+            results = evaluate_mixtures(mixtures, model, pipeline.feature_extractor, protocol, mask=mask)
+            results = list(tqdm(results, total=len(mixtures), desc=f"{name}, {protocol}", unit="mixture"))
+            seconds = time.monotonic() - started
+            rows[f"{name}_{protocol}"] = {**summarize(results), "seconds": seconds, "results": results}
+    return rows
+
+
+def describe_weights(folder: Path) -> dict[str, str | int]:
+    """What tells one set of weights from another."""
+    weights = folder / "model.safetensors"
+    with safe_open(weights, framework="pt") as file:
+        num_parameters = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
+    return {"sha256": hashlib.sha256(weights.read_bytes()).hexdigest(), "num_parameters": num_parameters}
+
+
+def write_csv(path: Path, results: list[dict]):
+    """One line per mixture."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(results[0]))
+        writer.writeheader()
+        writer.writerows(results)
+
+
+def main(arguments: list[str] | None = None):
+    """Evaluate and write the results."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        pipeline = load_separator(options.model, device=options.device)
+        mixtures = load_mixtures(options, pipeline.model.config.sampling_rate)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    rows = evaluate_rows(mixtures, pipeline, options.mask)
+    options.output.mkdir(parents=True, exist_ok=True)
+    for name, row in rows.items():
+        write_csv(options.output / f"{name}.csv", row.pop("results"))
+    folder = Path(find_checkpoint(options.model))
+    results = {
+        "model": Path(options.model).name,
+        "weights": describe_weights(folder) if folder.is_dir() else None,
+        "metadata": options.metadata.name,
+        "sampling_rate": pipeline.model.config.sampling_rate,
+        "mode": "min, clean",
+        "mask": options.mask,
+        "device": options.device,
+        "torch": torch.__version__,
+        "rows": rows,
+        # the share of the reachable improvement that the model reaches
+        "ratio_to_oracle": {
+            protocol: rows[f"model_{protocol}"]["si_snri"] / rows[f"oracle_{protocol}"]["si_snri"]
+            for protocol in PROTOCOLS
+        },
+    }
+    write_atomically(options.output / "results.json", json.dumps(results, indent=2) + "\n")
+    for name, row in rows.items():
+        print(f"{name:<18} SI-SNR {row['si_snr']:6.2f} dB   SI-SNRi {row['si_snri']:6.2f} dB")
+    print(f"results in {options.output / 'results.json'}")
+
+
+if __name__ == "__main__":
+    main()
