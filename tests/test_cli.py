@@ -141,6 +141,12 @@ def test_the_tracks_of_an_earlier_run_are_no_input(separate, tmp_path):
     assert files_in(tmp_path / "in") == ["a.wav", "out/a_source_0.wav", "out/a_source_1.wav"]
 
 
+def test_a_folder_may_lie_inside_the_output(separate, tmp_path):
+    write(tmp_path / "in" / "a.wav")
+    assert separate(tmp_path / "in", output=tmp_path)[0] == 0
+    assert files_in(tmp_path) == ["a_source_0.wav", "a_source_1.wav", "in/a.wav"]
+
+
 def test_nothing_is_overwritten_without_force(separate, tmp_path):
     path = write(tmp_path / "a.wav")
     second = tmp_path / "out" / "a_source_1.wav"

@@ -120,6 +120,16 @@ def test_defaults_are_the_papers_model():
     assert outputs.estimates.shape == (1, 2, 256, 64)
 
 
+@pytest.mark.slow
+def test_the_papers_model_runs_forward_and_backward():
+    torch.manual_seed(0)
+    model = AudioSlotsForAudioSeparation(AudioSlotsConfig())
+    outputs = model(torch.rand(1, 256, 64), labels=torch.rand(1, 2, 256, 64))
+    outputs.loss.backward()
+    assert torch.isfinite(outputs.loss)
+    assert [name for name, value in model.named_parameters() if not value.grad.any()] == []
+
+
 def test_encoder_is_a_resnet_34():
     with torch.device("meta"):
         encoder = AudioSlotsEncoder(AudioSlotsConfig())

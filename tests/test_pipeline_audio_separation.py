@@ -163,7 +163,7 @@ def test_a_list_and_a_generator_give_what_one_by_one_gives(checkpoint, separator
             assert_same_sources(sources, expected)
 
 
-@pytest.mark.parametrize("batch_size, num_batches", [(1, 7), (4, 2), (16, 1)])
+@pytest.mark.parametrize("batch_size, num_batches", [(1, 7), (4, 2), (None, 1)])
 def test_chunks_go_through_the_model_in_batches(separator, monkeypatch, batch_size, num_batches):
     sizes = []
     forward = separator.model.forward
@@ -174,7 +174,7 @@ def test_chunks_go_through_the_model_in_batches(separator, monkeypatch, batch_si
 
     monkeypatch.setattr(separator.model, "forward", count)
     separator(noise(800 + 6 * 400), batch_size=batch_size)
-    assert sum(sizes) == 7 and len(sizes) == num_batches and max(sizes) <= batch_size
+    assert sum(sizes) == 7 and len(sizes) == num_batches and max(sizes) <= (batch_size or 16)
 
 
 def test_the_hop_and_the_mask_can_be_chosen(separator):
@@ -203,8 +203,9 @@ def test_an_option_that_makes_no_sense_raises(separator, options, message):
 def test_progress_shows_for_long_recordings_or_on_request(separator, capfd, monkeypatch):
     separator(noise(2001))
     assert capfd.readouterr().err == ""
-    separator(noise(2001), show_progress=True)
-    assert "Separating: 100%" in capfd.readouterr().err
+    for batch_size in (1, 16):
+        separator(noise(2001), show_progress=True, batch_size=batch_size)
+        assert "Separating: 100%" in capfd.readouterr().err
     # a minute and a bit, in as few chunks as can be
     long = noise(60 * 8000 + 1)
     separator(long, hop_length=800, batch_size=64)

@@ -105,6 +105,26 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         train(debug_arguments(tmp_path, "learning_rate=1.0e30", "max_grad_norm=1.0e30", "max_steps=20"))
 
 
+def test_bfloat16_and_workers_train_too(tmp_path):
+    train(debug_arguments(tmp_path, "mixed_precision=bf16", "num_workers=1", "max_steps=4", "log_steps=2"))
+    assert all(np.isfinite(loss) for loss in read_log(tmp_path).values())
+
+
+def test_workers_draw_what_the_main_process_draws(debug_run, tmp_path):
+    train(debug_arguments(tmp_path, "num_workers=2", "max_steps=60", "max_minutes=0", "log_steps=1"))
+    train(debug_arguments(tmp_path / "plain", "max_minutes=0", "log_steps=1"))
+    assert read_log(tmp_path) == read_log(tmp_path / "plain")
+
+
+@pytest.mark.slow
+def test_the_command_of_the_readme_trains(tmp_path):
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
+    command += ["training/run_training.py", "training/configs/debug.yaml", f"output_dir={tmp_path}", "max_steps=6"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=CONFIGS.parents[1], check=False)
+    assert process.returncode == 0, process.stderr
+    assert f"The best model is in {tmp_path / 'best'}" in process.stdout
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_parses_and_its_model_steps(path):
     arguments = load_arguments(path, [])

@@ -80,7 +80,7 @@ def find_inputs(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
             continue
         suffixes = SOUNDFILE_SUFFIXES + FFMPEG_SUFFIXES
         found = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
-        if output.resolve() != path.resolve():
+        if path.resolve() in output.resolve().parents:
             found = [file for file in found if not file.resolve().is_relative_to(output.resolve())]
         if not found:
             raise ValueError(f"{path} holds no audio file ({', '.join(suffixes)}).")

@@ -109,6 +109,8 @@ class AudioSeparationPipeline(ChunkPipeline):
         num_chunks = max(0, -(-(waveforms.shape[-1] - config.chunk_length) // hop_length)) + 1
         with progress_bar(num_chunks, show_progress) as bar:
             for chunk, is_last in iter_chunks([waveforms], config.chunk_length, hop_length):
+                # before the chunk is handed out: after the last one nobody may come back
+                bar.update()
                 for channel, row in enumerate(chunk):
                     padded = torch.nn.functional.pad(row, (0, config.chunk_length - len(row)))
                     yield {
@@ -117,7 +119,6 @@ class AudioSeparationPipeline(ChunkPipeline):
                         "recording": recording,
                         "is_last": is_last and channel == len(chunk) - 1,
                     }
-                bar.update()
 
     def _forward(self, model_inputs: dict[str, Any], post_process_kwargs: dict[str, Any] | None = None) -> dict:
         separate_chunks = chunk_separator(self.model, self.feature_extractor, **(post_process_kwargs or {}))
