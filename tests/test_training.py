@@ -12,6 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from accelerate.state import AcceleratorState
 from transformers import AutoFeatureExtractor, AutoModel
 
 from audioslots_hf import AudioSlotsConfig, AudioSlotsForAudioSeparation
@@ -96,7 +98,7 @@ def test_a_half_written_checkpoint_is_not_resumed_from(debug_run, tmp_path):
 
 
 def test_a_time_budget_ends_cleanly(tmp_path):
-    train(debug_arguments(tmp_path, "max_minutes=0"))
+    train(debug_arguments(tmp_path, "max_minutes=0", "log_steps=1"))
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-1"]
 
 
@@ -106,7 +108,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
 
 def test_bfloat16_and_workers_train_too(tmp_path):
+    AcceleratorState._reset_state(reset_partial_state=True)
     train(debug_arguments(tmp_path, "mixed_precision=bf16", "num_workers=1", "max_steps=4", "log_steps=2"))
+    AcceleratorState._reset_state(reset_partial_state=True)
     assert all(np.isfinite(loss) for loss in read_log(tmp_path).values())
 
 
@@ -123,6 +127,20 @@ def test_the_command_of_the_readme_trains(tmp_path):
     process = subprocess.run(command, capture_output=True, text=True, cwd=CONFIGS.parents[1], check=False)
     assert process.returncode == 0, process.stderr
     assert f"The best model is in {tmp_path / 'best'}" in process.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_losses_of_one(debug_run, tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    command += ["training/run_training.py", "training/configs/debug.yaml", f"output_dir={tmp_path}"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    root = CONFIGS.parents[1]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, check=False)
+    assert process.returncode == 0, process.stderr
+    one, two = read_log(debug_run), read_log(tmp_path)
+    assert list(one) == list(two)
+    # the mean over two halves rounds otherwise, and training amplifies it
+    np.testing.assert_allclose(list(two.values()), list(one.values()), rtol=0.02)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

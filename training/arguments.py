@@ -63,7 +63,7 @@ class TrainingArguments:
     valid_steps: int = 5000
     save_steps: int = 5000
     num_kept_checkpoints: int = 2
-    # stop with a checkpoint after this long
+    # stop with a checkpoint after this long, looked at every log_steps
     max_minutes: float | None = None
 
     def __post_init__(self):

@@ -151,13 +151,12 @@ class Run:
         self.losses: list[torch.Tensor] = []
         self.bar: tqdm | None = None
         self.started = self.logged = time.monotonic()
+        self.time_is_up = False
 
     @property
     def is_over(self) -> bool:
         """Whether the last step is done or the time is up."""
-        max_minutes = self.arguments.max_minutes
-        time_is_up = max_minutes is not None and time.monotonic() - self.started > 60 * max_minutes
-        return time_is_up or self.step >= self.arguments.max_steps
+        return self.time_is_up or self.step >= self.arguments.max_steps
 
     def progress(self, loader: DataLoader) -> tqdm:
         """The loader behind a progress bar that shows steps per second and the loss."""
@@ -183,13 +182,20 @@ class Run:
             self.save_checkpoint()
 
     def log_losses(self, gradient_norm: torch.Tensor, learning_rate: float):
-        """Write the mean loss since the last time; one synchronisation for all of them."""
-        loss = self.accelerator.reduce(torch.stack(self.losses).mean(), reduction="mean").item()
+        """Write the mean loss since the last time, and look at the clock; one synchronisation for all of them."""
+        now = time.monotonic()
+        max_minutes = self.arguments.max_minutes
+        # the clocks of the processes differ, and all of them have to stop at the same step
+        time_is_up = float(max_minutes is not None and now - self.started > 60 * max_minutes)
+        mean_loss = torch.stack(self.losses).mean()
+        loss, time_is_up = self.accelerator.reduce(
+            torch.stack([mean_loss, torch.full_like(mean_loss, time_is_up)]), reduction="mean"
+        ).tolist()
+        self.time_is_up = time_is_up > 0
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"The loss is {loss} at step {self.step}: lower `learning_rate` ({self.arguments.learning_rate})."
             )
-        now = time.monotonic()
         steps_per_second = len(self.losses) / (now - self.logged)
         self.losses, self.logged = [], now
         self.bar.set_postfix(loss=f"{loss:.4f}")
