@@ -57,6 +57,10 @@ class SeparationContracts:
         """A tiny configuration."""
         raise NotImplementedError
 
+    def is_idle(self, name: str) -> bool:
+        """Whether a parameter has no effect by design."""
+        return False
+
     def make_feature_extractor(self):
         """The feature extractor that fits it."""
         raise NotImplementedError
@@ -189,8 +193,10 @@ class SeparationContracts:
 
     def test_every_parameter_gets_a_gradient(self, model, features):
         model.train()(**features).loss.backward()
-        dead = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-        assert dead == []
+        norms = {name: 0.0 if p.grad is None else p.grad.norm().item() for name, p in model.named_parameters()}
+        # rounding alone gives the gradients that cancel about 1e-8 of the others
+        dead = [name for name, norm in norms.items() if norm < 1e-6 * max(norms.values())]
+        assert [name for name in dead if not self.is_idle(name)] == []
 
     def test_hidden_states_are_recorded(self, model, features):
         outputs = model(**features, output_hidden_states=True)

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 import torch
 
-from audioslots_hf.audio import BLOCK_S, SourceWriter, open_audio, output_format
+from audioslots_hf.audio import BLOCK_S, TrackWriter, open_audio, output_format
 from tests.audio_helpers import noise, with_unknown_length, write_fake_ffmpeg
 
 
@@ -140,7 +140,7 @@ def test_other_formats_go_through_ffmpeg_where_there_is_one(suffix, tmp_path, mo
 
 
 def write_sources(paths, blocks, subtype="PCM_16"):
-    with SourceWriter(paths, 8000, 1, "WAV", subtype) as writer:
+    with TrackWriter(paths, 8000, 1, "WAV", subtype) as writer:
         for block in blocks:
             writer.write(block)
         writer.save()

@@ -72,6 +72,28 @@ def make_sources(num_channels: int, num_sources: int, num_samples: int = 333) ->
     return sources * torch.tensor([1.0, 0.3, 0.7])[:num_channels, None, None]
 
 
+@pytest.mark.parametrize("delay", [0, 20, 200])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_channels_keep_one_order_also_when_delayed_or_inverted(delay, sign):
+    noise = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+    # a low and a high source
+    near = torch.stack([noise[0].cumsum(-1) / 10, noise[1].diff(append=noise[1, -1:])])
+    far = 0.5 * sign * near.roll(delay, dims=-1)
+    assert torch.equal(align_channels(torch.stack([near, far.flip(0)])), torch.stack([near, far]))
+
+
+@pytest.mark.parametrize("num_channels, expected", [(1, 6), (2, 6), (3, 6), (8, 8)])
+def test_batches_hold_no_more_rows_than_asked_for_but_one_chunk_at_least(num_channels, expected):
+    sizes = []
+
+    def separate_chunks(chunks):
+        sizes.append(len(chunks))
+        return torch.stack([torch.stack([chunk, chunk]) for chunk in chunks])
+
+    list(separate_blocks([torch.randn(num_channels, 4000)], separate_chunks, 100, 100, batch_size=6))
+    assert max(sizes) == expected
+
+
 @pytest.mark.parametrize("num_samples", [1, 39, 40, 41, 60, 61, 333])
 @pytest.mark.parametrize("hop_length", [13, 20, 40])
 @pytest.mark.parametrize("block_length", [1, 7, 1000])

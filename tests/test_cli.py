@@ -223,18 +223,26 @@ def test_m4a_goes_through_ffmpeg_and_becomes_wav(separate, tmp_path, monkeypatch
         assert (info.subtype, info.samplerate, info.frames) == ("PCM_16", 44100, NUM_SAMPLES)
 
 
+def test_force_never_overwrites_a_track_that_is_an_input_too(separate, tmp_path):
+    for name in ("two.wav", "two_source_0.wav"):
+        write(tmp_path / "out" / name)
+    before = (tmp_path / "out" / "two_source_0.wav").read_bytes()
+    status, _, error = separate(tmp_path / "out", "--force")
+    assert status == 1 and "two_source_0.wav is both an input and a track of two" in error
+    assert (tmp_path / "out" / "two_source_0.wav").read_bytes() == before
+
+
 @pytest.mark.parametrize("subtype, clips", [("PCM_16", True), ("FLOAT", False)])
-def test_tracks_that_would_clip_share_one_gain_with_a_warning(separate, tmp_path, monkeypatch, subtype, clips):
+def test_tracks_that_would_clip_share_one_gain_with_a_warning(separate, tmp_path, monkeypatch, caplog, subtype, clips):
     replace_model(monkeypatch, shares=[2.0, -1.0])
     samples = np.linspace(-0.8, 0.8, NUM_SAMPLES)
     path = write(tmp_path / "loud.wav", samples, 8000, subtype=subtype)
     if clips:
-        with pytest.warns(
-            UserWarning, match=r"loud.wav peak at 1.60 and would clip in PCM_16: .* multiplied by 0.625"
-        ):
-            assert separate(path)[0] == 0
+        assert separate(path)[0] == 0
+        assert re.search(r"loud.wav peak at 1.60 and would clip in PCM_16: .* multiplied by 0.625", caplog.text)
     else:
         assert separate(path)[0] == 0
+        assert "clip" not in caplog.text
     gain = 0.625 if clips else 1.0
     for index, share in enumerate([2.0, -1.0]):
         track = soundfile.read(tmp_path / "out" / f"loud_source_{index}.wav")[0]
@@ -339,7 +347,7 @@ def test_info_prints_what_a_model_costs(checkpoint, separator, capsys):
     assert unit == "GMAC" and float(macs) > 0
     factor, speed = values["real-time factor on cpu"].split(maxsplit=1)
     assert 0 < float(factor) < 10 and speed.endswith("x real time)")
-    assert values["peak memory added by one minute"].endswith(" MiB")
+    assert values["peak memory for 60 s, all included"].endswith(" MiB")
 
 
 MEASURE = (

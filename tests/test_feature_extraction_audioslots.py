@@ -36,9 +36,9 @@ def extract(feature_extractor, audio, **kwargs):
 def test_features_have_the_papers_shape_and_exponent(feature_extractor, mixtures):
     features = extract(feature_extractor, mixtures)
     assert features["input_features"].shape == (2, 256, 64)
-    assert features["mixture_spectrograms"].shape == (2, 257, 64)
+    assert features["mixture_spectrograms"].shape == (2, 257, 65)
     level = mixtures[0].square().mean().sqrt()
-    expected = (features["mixture_spectrograms"][0, :256].abs() / level) ** 0.3
+    expected = (features["mixture_spectrograms"][0, :256, :64].abs() / level) ** 0.3
     torch.testing.assert_close(features["input_features"][0], expected)
 
 
@@ -130,7 +130,7 @@ def test_silence_stays_silent(feature_extractor):
         (np.zeros(10, dtype=bool), {}, "bool"),
         (np.array(["a"]), {}, "not supported"),
         (np.zeros((2, 10)), {"labels": np.zeros((1, 2, 10))}, "1 sets of references for 2 mixtures"),
-        (np.zeros(10), {"labels": np.zeros((2, 9))}, r"\[9, 9\] samples but their mixture 10"),
+        (np.zeros(10), {"labels": np.zeros((2, 9))}, "has 9 samples but its mixture 10"),
         (np.zeros(10), {"return_tensors": "np"}, "only 'pt'"),
     ],
 )

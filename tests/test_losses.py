@@ -16,7 +16,14 @@ from itertools import permutations
 import pytest
 import torch
 
-from audioslots_hf.losses import enumerate_permutations, find_permutation, matched_mse, pairwise_mse, solve_assignment
+from audioslots_hf.losses import (
+    all_permutations,
+    enumerate_permutations,
+    find_permutation,
+    matched_mse,
+    pairwise_mse,
+    solve_assignment,
+)
 
 
 @pytest.fixture
@@ -29,6 +36,12 @@ def test_pairwise_mse_compares_every_estimate_with_every_reference(generator):
     costs = pairwise_mse(estimates, references)
     assert costs.shape == (4, 3, 3)
     torch.testing.assert_close(costs[1, 2, 0], (estimates[1, 2] - references[1, 0]).square().mean())
+
+
+@pytest.mark.parametrize("num_sources", [1, 2, 3, 4, 5])
+def test_all_permutations_are_tried(num_sources):
+    found = {tuple(row) for row in all_permutations(torch.arange(num_sources)).tolist()}
+    assert found == set(permutations(range(num_sources)))
 
 
 @pytest.mark.parametrize("num_sources", [1, 2, 3, 4, 5])

@@ -22,10 +22,10 @@ def snr_db(estimates: torch.Tensor, references: torch.Tensor) -> float:
     return 10 * torch.log10(references.square().sum() / (estimates - references).square().sum()).item()
 
 
-def test_the_papers_chunk_has_64_frames_and_inverts_to_its_edges():
+def test_a_chunk_inverts_to_its_edges():
     waveforms = torch.randn(2, 3, 8000, generator=torch.Generator().manual_seed(0))
     spectrograms = stft(waveforms, 512, 125)
-    assert spectrograms.shape == (2, 3, 257, 64)
+    assert spectrograms.shape == (2, 3, 257, 65)
     inverted = istft(spectrograms, 512, 125)
     # float32 has 24 bits, 144 dB
     assert snr_db(inverted, waveforms) > 120
@@ -75,8 +75,19 @@ def test_binary_masks_give_a_cell_to_the_largest():
     assert binary_masks(magnitudes).tolist() == [[[0.0, 1.0]], [[1.0, 0.0]]]
 
 
-def test_the_nyquist_bin_takes_its_neighbours_mask():
+def test_the_nyquist_bin_and_the_last_frame_take_their_neighbours_masks():
     masks = torch.rand(2, 4, 3)
-    masked = apply_masks(masks, torch.ones(5, 3, dtype=torch.complex64))
-    assert torch.equal(masked.real[:, :4], masks)
-    assert torch.equal(masked.real[:, 4], masks[:, 3])
+    masked = apply_masks(masks, torch.ones(5, 4, dtype=torch.complex64)).real
+    assert torch.equal(masked[:, :4, :3], masks)
+    assert torch.equal(masked[:, 4], masked[:, 3])
+    assert torch.equal(masked[:, :, 3], masked[:, :, 2])
+
+
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(512, 125), (256, 100), (512, 250), (2048, 1000)])
+def test_masks_do_not_blow_up_at_the_edges_of_a_chunk(n_fft, hop_length):
+    noise = torch.randn(200, 8000, generator=torch.Generator().manual_seed(0))
+    masks = torch.rand(200, n_fft // 2, 8000 // hop_length, generator=torch.Generator().manual_seed(1))
+    masked = apply_masks(masks[:, None], stft(noise, n_fft, hop_length))
+    levels = istft(masked, n_fft, hop_length)[:, 0].square().mean(dim=0).sqrt()
+    for edge in (levels[:20], levels[-20:]):
+        assert edge.max() < 1.5 * levels.mean()

@@ -21,6 +21,10 @@ from typing import Any, get_args, get_origin
 import yaml
 
 
+class SettingsError(ValueError):
+    """Settings, speech or a list of mixtures that cannot be used as they are, with what to change."""
+
+
 @dataclass
 class SpeechArguments:
     """One folder of speech by speaker that training mixtures are drawn from."""
@@ -68,30 +72,40 @@ class TrainingArguments:
 
     def __post_init__(self):
         self.speech = [
-            source if isinstance(source, SpeechArguments) else _build(SpeechArguments, source, f"speech.{index}.")
-            for index, source in enumerate(self.speech)
+            folder if isinstance(folder, SpeechArguments) else _build(SpeechArguments, folder, f"speech.{index}.")
+            for index, folder in enumerate(self.speech)
         ]
         if not self.speech:
-            raise ValueError("`speech` is empty: name at least one folder of speech.")
+            raise SettingsError("`speech` is empty: name at least one folder of speech.")
+        for index, folder in enumerate(self.speech):
+            if folder.weight <= 0:
+                raise SettingsError(f"`speech.{index}.weight` ({folder.weight}) must be positive.")
+            if folder.noise_floor_db is not None and len(folder.noise_floor_db) != 2:
+                raise SettingsError(
+                    f"`speech.{index}.noise_floor_db` ({folder.noise_floor_db}) must be [lowest, highest]."
+                )
+        for name in ("learning_rate", "max_grad_norm"):
+            if getattr(self, name) <= 0:
+                raise SettingsError(f"`{name}` ({getattr(self, name)}) must be positive.")
         for name in ("max_steps", "batch_size", "log_steps", "valid_steps", "save_steps", "num_kept_checkpoints"):
             if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` ({getattr(self, name)}) must be at least 1.")
+                raise SettingsError(f"`{name}` ({getattr(self, name)}) must be at least 1.")
         if self.mixed_precision not in ("no", "bf16"):
-            raise ValueError(f"`mixed_precision` ({self.mixed_precision!r}) must be 'no' or 'bf16'.")
+            raise SettingsError(f"`mixed_precision` ({self.mixed_precision!r}) must be 'no' or 'bf16'.")
         if (self.valid_metadata is None) != (self.valid_root is None):
-            raise ValueError("`valid_metadata` and `valid_root` go together: give both or neither.")
-        if min(self.speeds, default=0) <= 0:
-            raise ValueError(f"`speeds` ({self.speeds}) must hold at least one positive factor, for instance 1.0.")
+            raise SettingsError("`valid_metadata` and `valid_root` go together: give both or neither.")
+        if not self.speeds or not all(isinstance(speed, int | float) and speed > 0 for speed in self.speeds):
+            raise SettingsError(f"`speeds` ({self.speeds}) must hold at least one positive factor, for instance 1.0.")
 
     def check_paths(self):
-        """Raise a `FileNotFoundError` that names the first missing path and its key."""
+        """Raise a `SettingsError` that names the first missing path and its key."""
         paths = {"valid_metadata": self.valid_metadata, "valid_root": self.valid_root}
-        for index, source in enumerate(self.speech):
-            paths[f"speech.{index}.root"] = source.root
-            paths[f"speech.{index}.utterances"] = source.utterances
+        for index, folder in enumerate(self.speech):
+            paths[f"speech.{index}.root"] = folder.root
+            paths[f"speech.{index}.utterances"] = folder.utterances
         for key, path in paths.items():
             if path is not None and not Path(path).exists():
-                raise FileNotFoundError(f"`{key}` names {path}, which does not exist: pass {key}=PATH.")
+                raise SettingsError(f"`{key}` names {path}, which does not exist: pass {key}=PATH.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they would stand in a yaml file."""
@@ -101,14 +115,14 @@ class TrainingArguments:
 def _build(cls: type, values: dict[str, Any], prefix: str = "") -> Any:
     known = {item.name for item in fields(cls)}
     if unknown := sorted(set(values) - known):
-        raise ValueError(f"Unknown key `{prefix}{unknown[0]}`: the keys are {', '.join(sorted(known))}.")
+        raise SettingsError(f"Unknown key `{prefix}{unknown[0]}`: the keys are {', '.join(sorted(known))}.")
     for item in fields(cls):
         if item.name in values:
             values[item.name] = _check_type(prefix + item.name, values[item.name], item.type)
     try:
         return cls(**values)
     except TypeError as error:
-        raise ValueError(f"Missing key in the configuration: {error}.") from error
+        raise SettingsError(f"Missing key in the configuration: {error}.") from error
 
 
 def _check_type(key: str, value: Any, expected: Any) -> Any:
@@ -123,7 +137,7 @@ def _check_type(key: str, value: Any, expected: Any) -> Any:
         tuple(get_origin(option) or option for option in get_args(expected)) if isinstance(expected, UnionType) else ()
     )
     if not isinstance(value, types or (get_origin(expected) or expected)) or (isinstance(value, bool)):
-        raise ValueError(
+        raise SettingsError(
             f"`{key}` ({value!r}) has the wrong type: it must be {getattr(expected, '__name__', expected)}."
         )
     return value
@@ -135,13 +149,22 @@ def _override(values: Any, key: str, value: Any):
     for position, name in enumerate(parents):
         if isinstance(values, list):
             if not name.isdigit() or int(name) >= len(values):
-                raise ValueError(f"Unknown key `{key}`: `{'.'.join(parents[:position])}` has {len(values)} entries.")
+                raise SettingsError(
+                    f"Unknown key `{key}`: `{'.'.join(parents[:position])}` has {len(values)} entries."
+                )
             values = values[int(name)]
         else:
             values = values.setdefault(name, {})
     if not isinstance(values, dict):
-        raise ValueError(f"Unknown key `{key}`: `{'.'.join(parents)}` holds no keys.")
+        raise SettingsError(f"Unknown key `{key}`: `{'.'.join(parents)}` holds no keys.")
     values[last] = value
+
+
+def _parse_yaml(text: Any, name: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{name} is not valid yaml: {error}") from error
 
 
 def load_arguments(path: str | Path, overrides: list[str]) -> TrainingArguments:
@@ -149,13 +172,13 @@ def load_arguments(path: str | Path, overrides: list[str]) -> TrainingArguments:
     Read a yaml file and apply overrides such as `batch_size=8` or `speech.0.root=DIR`.
 
     Raises:
-        `ValueError`: an unknown or missing key, an override without `=`, a value out of range.
+        `SettingsError`: an unknown or missing key, an override without `=`, a value out of range.
     """
     with open(path, encoding="utf-8") as file:
-        values = yaml.safe_load(file)
+        values = _parse_yaml(file, str(path))
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator:
-            raise ValueError(f"The override {override!r} has no `=`: write key=value.")
-        _override(values, key, yaml.safe_load(value))
+            raise SettingsError(f"The override {override!r} has no `=`: write key=value.")
+        _override(values, key, _parse_yaml(value, override))
     return _build(TrainingArguments, values)

@@ -25,7 +25,7 @@ from scipy.signal import lfilter, resample_poly
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from .arguments import SpeechArguments, TrainingArguments
+from .arguments import SettingsError, SpeechArguments, TrainingArguments
 
 
 AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")
@@ -40,9 +40,19 @@ class Utterance:
 
 
 def read_audio(path: str | Path, sampling_rate: int) -> np.ndarray:
-    """Read a file as mono float32 at `sampling_rate`."""
-    audio, file_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    """
+    Read a file as mono float32 at `sampling_rate`.
+
+    Raises:
+        `SettingsError`: it is missing, no audio, empty, or holds NaN or infinite samples.
+    """
+    try:
+        audio, file_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise SettingsError(f"{path} cannot be read as audio: {error}") from error
     audio = audio.mean(axis=1)
+    if len(audio) == 0 or not np.isfinite(audio).all():
+        raise SettingsError(f"{path} is empty or holds NaN or infinite samples: leave it out.")
     if file_rate != sampling_rate:
         ratio = Fraction(sampling_rate, file_rate)
         audio = resample_poly(audio, ratio.numerator, ratio.denominator)
@@ -57,33 +67,37 @@ def speech_level(audio: np.ndarray, frame_length: int = 400) -> float:
     return float(np.sqrt(np.sort(energies)[num_frames // 2 :].mean())) + 1e-8
 
 
-def list_utterances(source: SpeechArguments) -> list[tuple[Path, str]]:
+def list_utterances(folder: SpeechArguments) -> list[tuple[Path, str]]:
     """Paths and speakers of one folder of speech, from its csv or by walking it; the order does not depend on which."""
-    root = Path(source.root)
-    if source.utterances is not None:
-        with open(source.utterances, newline="", encoding="utf-8") as file:
+    root = Path(folder.root)
+    if folder.utterances is not None:
+        with open(folder.utterances, newline="", encoding="utf-8") as file:
             files = [(root / row["path"], row["speaker"]) for row in csv.DictReader(file)]
     else:
         paths = [path for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES]
+        if loose := [path for path in paths if path.parent == root]:
+            raise SettingsError(
+                f"{loose[0]} lies directly in {root}: put the files of each speaker into a folder of its own."
+            )
         files = [(path, path.relative_to(root).parts[0]) for path in paths]
     return sorted(files, key=lambda file: (file[1], file[0].as_posix()))
 
 
-def load_speech(source: SpeechArguments, sampling_rate: int, show_progress: bool = True) -> list[list[Utterance]]:
+def load_speech(folder: SpeechArguments, sampling_rate: int, show_progress: bool = True) -> list[list[Utterance]]:
     """
     Read a whole folder of speech into memory as int16: one list of utterances per speaker.
 
     Raises:
-        `ValueError`: fewer than two speakers.
+        `SettingsError`: there is no speech, or a file cannot be used.
     """
     speakers: dict[str, list[Utterance]] = {}
-    files = list_utterances(source)
-    for path, speaker in tqdm(files, desc=f"Reading {source.root}", unit="file", disable=not show_progress):
+    files = list_utterances(folder)
+    for path, speaker in tqdm(files, desc=f"Reading {folder.root}", unit="file", disable=not show_progress):
         audio = read_audio(path, sampling_rate)
         samples = np.clip(np.round(audio * 32768), -32768, 32767).astype(np.int16)
         speakers.setdefault(speaker, []).append(Utterance(samples, speech_level(audio)))
-    if len(speakers) < 2:
-        raise ValueError(f"{source.root} holds {len(speakers)} speakers: a mixture needs two, one folder each.")
+    if not speakers:
+        raise SettingsError(f"{folder.root} holds no audio file ({', '.join(AUDIO_SUFFIXES)}).")
     return list(speakers.values())
 
 
@@ -103,14 +117,22 @@ class MixtureDataset(Dataset):
             Number of voices of a mixture, all different speakers.
         chunk_length (`int`):
             Number of samples of a crop.
+
+    Raises:
+        `SettingsError`: fewer speakers than sources.
     """
 
     def __init__(
         self, speech: list[list[list[Utterance]]], arguments: TrainingArguments, num_sources: int, chunk_length: int
     ):
+        num_speakers = sum(len(folder) for folder in speech)
+        if num_speakers < num_sources:
+            raise SettingsError(
+                f"There are {num_speakers} speakers for mixtures of {num_sources}: one folder holds one speaker."
+            )
         self.speech = speech
         self.arguments = arguments
-        weights = np.array([source.weight for source in arguments.speech], dtype=np.float64)
+        weights = np.array([folder.weight for folder in arguments.speech], dtype=np.float64)
         self.shares = weights / weights.sum()
         self.num_sources = num_sources
         self.chunk_length = chunk_length
@@ -175,19 +197,46 @@ class Mixture:
         return self.references.sum(dim=0)
 
 
-def read_metadata(path: str | Path) -> list[dict[str, str]]:
-    """Rows of a LibriMix metadata csv."""
+def count_sources(row: dict[str, str]) -> int:
+    """Number of sources of a metadata row."""
+    return sum(key.startswith("source_") and key.endswith("_path") for key in row)
+
+
+def read_metadata(path: str | Path, root: str | Path, num_sources: int) -> list[dict[str, str]]:
+    """
+    Rows of a LibriMix metadata csv, checked.
+
+    Args:
+        path (`str` or `Path`):
+            The csv.
+        root (`str` or `Path`):
+            Folder that its paths start from.
+        num_sources (`int`):
+            Number of sources of the model: 1 for an autoencoder, which takes mixtures of any number.
+
+    Raises:
+        `SettingsError`: it is no such csv, has another number of sources, or names a file that is missing.
+    """
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if not rows or "source_1_path" not in rows[0]:
-        raise ValueError(f"{path} is no LibriMix metadata csv: it has no column source_1_path.")
+        raise SettingsError(f"{path} is no LibriMix metadata csv: it has no row, or no column source_1_path.")
+    if num_sources not in (1, count_sources(rows[0])):
+        raise SettingsError(
+            f"{path} lists mixtures of {count_sources(rows[0])} sources, but the model has {num_sources}."
+        )
+    for row in rows:
+        for number in range(1, 1 + count_sources(row)):
+            file = Path(root) / row[f"source_{number}_path"]
+            if not file.is_file():
+                raise SettingsError(f"{file} does not exist: {path} lists it, relative to {root}.")
     return rows
 
 
 def load_mixture(row: dict[str, str], root: str | Path, sampling_rate: int) -> Mixture:
     """Mix the sources of one metadata row as LibriMix does in `min` mode: gains, truncation to the shortest, sum."""
     sources = []
-    for number in range(1, 1 + sum(key.startswith("source_") and key.endswith("_path") for key in row)):
+    for number in range(1, 1 + count_sources(row)):
         # LibriMix applies the gain before it resamples; both are linear
         source = read_audio(Path(root) / row[f"source_{number}_path"], sampling_rate)
         sources.append(source * float(row[f"source_{number}_gain"]))

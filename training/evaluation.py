@@ -18,9 +18,16 @@ from collections.abc import Iterable, Iterator
 import torch
 from transformers import BatchFeature
 
-from audioslots_hf.chunking import SeparateChunks, chunk_separator, iter_chunks, separate_waveforms
+from audioslots_hf.chunking import (
+    SeparateChunks,
+    chunk_separator,
+    default_hop_length,
+    iter_chunks,
+    separate_waveforms,
+)
 from audioslots_hf.metrics import si_snr_improvement
 from audioslots_hf.modeling_outputs import AudioSeparationOutput
+from audioslots_hf.waveforms import root_mean_square
 
 from .data import Mixture
 
@@ -30,7 +37,7 @@ PROTOCOLS = ("practical", "paper")
 
 def oracle_separator(references: torch.Tensor, feature_extractor, hop_length: int, **post_process_kwargs):
     """
-    A separator that knows the true magnitudes: the upper bound of what magnitude masks can reach.
+    A separator that knows the true magnitudes: what a perfect model would reach with the same masks and framing.
 
     Args:
         references (`torch.Tensor` of shape `(num_sources, num_samples)`):
@@ -44,6 +51,35 @@ def oracle_separator(references: torch.Tensor, feature_extractor, hop_length: in
             mixtures, sampling_rate=feature_extractor.sampling_rate, labels=labels
         )
         outputs = AudioSeparationOutput(estimates=features["labels"])
+        return feature_extractor.post_process_audio_separation(outputs, features, **post_process_kwargs)
+
+    return separate_chunks
+
+
+def autoencoder_separator(
+    references: torch.Tensor, model, feature_extractor, hop_length: int, **post_process_kwargs
+) -> SeparateChunks:
+    """
+    The separator of the paper's autoencoder row: every true source through the bottleneck alone, then masks.
+
+    Like [`oracle_separator`], with what the one-slot model makes of the true magnitudes in their place: it tells what the
+    bottleneck alone costs.
+    """
+    chunks = iter_chunks([references], feature_extractor.chunk_length, hop_length)
+    num_sources = len(references)
+
+    @torch.inference_mode()
+    def separate_chunks(mixtures: list[torch.Tensor]) -> torch.Tensor:
+        rows = [reference for _ in mixtures for reference in next(chunks)[0]]
+        sampling_rate = feature_extractor.sampling_rate
+        features = feature_extractor(rows, sampling_rate=sampling_rate).to(model.device)
+        estimates = model(**features).estimates.cpu().unflatten(0, (-1, num_sources)).squeeze(2)
+        # the network saw each source at unit level
+        waveforms = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        levels = root_mean_square(waveforms, torch.tensor([len(row) for row in rows])).unflatten(0, (-1, num_sources))
+        estimates = estimates * levels[..., None, None] ** feature_extractor.compression_exponent
+        features = feature_extractor(mixtures, sampling_rate=sampling_rate)
+        outputs = AudioSeparationOutput(estimates=estimates)
         return feature_extractor.post_process_audio_separation(outputs, features, **post_process_kwargs)
 
     return separate_chunks
@@ -73,7 +109,8 @@ def evaluate_mixtures(
     **post_process_kwargs,
 ) -> Iterator[dict[str, float | str]]:
     """
-    Score a model on mixtures, one result each; with `model=None` score the oracle.
+    Score a model on mixtures, one result each; with `model=None` score the oracle. A model of one source is scored as the
+    paper's autoencoder.
 
     `"practical"` overlaps the chunks by half and orders the sources by the overlap. `"paper"` takes disjoint chunks and
     orders the sources of each by the references (AudioSlots, section 3).
@@ -81,11 +118,15 @@ def evaluate_mixtures(
     if protocol not in PROTOCOLS:
         raise ValueError(f"`protocol` is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}.")
     chunk_length = feature_extractor.chunk_length
-    hop_length = chunk_length if protocol == "paper" else chunk_length // 2
+    hop_length = chunk_length if protocol == "paper" else default_hop_length(chunk_length)
     for mixture in mixtures:
         if model is None:
             separate_chunks = oracle_separator(
                 mixture.references, feature_extractor, hop_length, **post_process_kwargs
+            )
+        elif model.config.num_sources == 1:
+            separate_chunks = autoencoder_separator(
+                mixture.references, model, feature_extractor, hop_length, **post_process_kwargs
             )
         else:
             separate_chunks = chunk_separator(model, feature_extractor, **post_process_kwargs)

@@ -25,16 +25,33 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from huggingface_hub.errors import StrictDataclassError
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
 from audioslots_hf import AudioSlotsConfig, AudioSlotsFeatureExtractor, AudioSlotsForAudioSeparation
 
-from .arguments import TrainingArguments
-from .data import MixtureDataset, load_mixture, load_speech, read_metadata
+from .arguments import SettingsError, TrainingArguments
+from .data import Mixture, MixtureDataset, load_mixture, load_speech, read_metadata
 from .evaluation import evaluate_mixtures, summarize
 from .files import write_atomically
+
+
+# What may differ when a run is resumed: it changes neither the model nor what it learns from.
+CHANGEABLE = {
+    "log_steps",
+    "max_minutes",
+    "num_kept_checkpoints",
+    "num_valid_mixtures",
+    "num_workers",
+    "output_dir",
+    "save_steps",
+    "speech",
+    "valid_metadata",
+    "valid_root",
+    "valid_steps",
+}
 
 
 def train(arguments: TrainingArguments) -> Path:
@@ -59,11 +76,13 @@ def train(arguments: TrainingArguments) -> Path:
     optimizer = torch.optim.Adam(model.parameters(), lr=arguments.learning_rate)
     # advanced by hand once per optimiser step, so it is not prepared: Accelerate would step it once per process
     scheduler = get_cosine_schedule_with_warmup(optimizer, arguments.warmup_steps, arguments.max_steps)
+    valid_mixtures = load_valid_mixtures(arguments, config)
     dataset = load_dataset(arguments, config, accelerator)
-    valid_mixtures = load_valid_mixtures(arguments, config.sampling_rate)
     model, optimizer = accelerator.prepare(model, optimizer)
     accelerator.register_for_checkpointing(scheduler)
 
+    check_same_run(output_dir, arguments)
+    accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         output_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(output_dir / "arguments.json", json.dumps(arguments.to_dict(), indent=2))
@@ -93,8 +112,11 @@ def build_config(values: dict[str, Any]) -> AudioSlotsConfig:
     """The configuration of the model to train; a misspelt field is an error, which transformers would swallow."""
     known = {item.name for item in dataclasses.fields(AudioSlotsConfig)}
     if unknown := sorted(set(values) - known):
-        raise ValueError(f"Unknown key `model.{unknown[0]}`: AudioSlotsConfig has no such field.")
-    return AudioSlotsConfig(**values)
+        raise SettingsError(f"Unknown key `model.{unknown[0]}`: AudioSlotsConfig has no such field.")
+    try:
+        return AudioSlotsConfig(**values)
+    except StrictDataclassError as error:
+        raise SettingsError(f"The model cannot be built: {error}") from error
 
 
 def build_feature_extractor(config: AudioSlotsConfig) -> AudioSlotsFeatureExtractor:
@@ -111,16 +133,17 @@ def build_feature_extractor(config: AudioSlotsConfig) -> AudioSlotsFeatureExtrac
 def load_dataset(arguments: TrainingArguments, config: AudioSlotsConfig, accelerator: Accelerator) -> MixtureDataset:
     """Read the speech of a run and set up the drawing of mixtures."""
     show_progress = accelerator.is_main_process
-    speech = [load_speech(source, config.sampling_rate, show_progress) for source in arguments.speech]
+    speech = [load_speech(folder, config.sampling_rate, show_progress) for folder in arguments.speech]
     return MixtureDataset(speech, arguments, config.num_sources, config.chunk_length)
 
 
-def load_valid_mixtures(arguments: TrainingArguments, sampling_rate: int) -> list:
+def load_valid_mixtures(arguments: TrainingArguments, config: AudioSlotsConfig) -> list[Mixture]:
     """The validation mixtures of a run, in memory; none without `valid_metadata`."""
     if arguments.valid_metadata is None:
         return []
-    rows = read_metadata(arguments.valid_metadata)[: arguments.num_valid_mixtures]
-    return [load_mixture(row, arguments.valid_root, sampling_rate) for row in rows]
+    rows = read_metadata(arguments.valid_metadata, arguments.valid_root, config.num_sources)
+    rows = rows[: arguments.num_valid_mixtures]
+    return [load_mixture(row, arguments.valid_root, config.sampling_rate) for row in rows]
 
 
 def build_loader(
@@ -129,7 +152,7 @@ def build_loader(
     """Batches in the order of their index, from `start_step` on: a resumed run sees what an unbroken one would."""
     batch_size = arguments.batch_size // accelerator.num_processes
     if batch_size * accelerator.num_processes != arguments.batch_size:
-        raise ValueError(
+        raise SettingsError(
             f"`batch_size` ({arguments.batch_size}) must be a multiple of the {accelerator.num_processes} processes."
         )
     indices = range(start_step * arguments.batch_size, len(dataset))
@@ -239,10 +262,13 @@ class Run:
     def save_checkpoint(self):
         """Write all that resuming needs to a temporary folder, rename it, drop the oldest."""
         folder = self.output_dir / f"checkpoint-{self.step}"
+        self.accelerator.wait_for_everyone()
         if folder.exists():
             return
         temporary = self.output_dir / f"checkpoint-{self.step}.tmp"
         self.accelerator.save_state(str(temporary))
+        # every process writes a part of it
+        self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             state = {"step": self.step, "best_score": self.best_score}
             (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
@@ -267,6 +293,25 @@ def list_checkpoints(output_dir: Path) -> list[Path]:
     """Complete checkpoints of a run, oldest first."""
     folders = [path for path in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
     return sorted(folders, key=lambda path: int(path.name.split("-")[1]))
+
+
+def check_same_run(output_dir: Path, arguments: TrainingArguments):
+    """
+    Refuse to continue a run with other settings than it began with.
+
+    Raises:
+        `SettingsError`: names the first setting that differs.
+    """
+    path = output_dir / "arguments.json"
+    if not path.exists() or not list_checkpoints(output_dir):
+        return
+    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(arguments.to_dict()))
+    for key in sorted(set(now) - CHANGEABLE):
+        if before.get(key) != now[key]:
+            raise SettingsError(
+                f"{output_dir} holds a run with `{key}` {before.get(key)}, not {now[key]}: resume it with the same value, or "
+                "choose another output_dir."
+            )
 
 
 def resume(accelerator: Accelerator, output_dir: Path) -> dict[str, float]:

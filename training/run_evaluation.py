@@ -29,6 +29,7 @@ from pathlib import Path
 import torch
 from accelerate.utils import tqdm
 from safetensors import safe_open
+from transformers import PreTrainedConfig
 
 from audioslots_hf import load_separator
 from audioslots_hf.separator import DEFAULT_CHECKPOINT, find_checkpoint
@@ -58,16 +59,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def load_mixtures(options: argparse.Namespace, sampling_rate: int) -> list[Mixture]:
+def load_mixtures(options: argparse.Namespace, config: PreTrainedConfig) -> list[Mixture]:
     """Every mixture of the list, in memory; a missing file is an error before any work."""
-    rows = read_metadata(options.metadata)[: options.num_mixtures]
-    for row in rows:
-        path = options.root / row["source_1_path"]
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} does not exist: --root ({options.root}) is not where {options.metadata} starts."
-            )
-    return [load_mixture(row, options.root, sampling_rate) for row in tqdm(rows, desc="Reading", unit="mixture")]
+    rows = read_metadata(options.metadata, options.root, config.num_sources)[: options.num_mixtures]
+    return [
+        load_mixture(row, options.root, config.sampling_rate) for row in tqdm(rows, desc="Reading", unit="mixture")
+    ]
 
 
 def evaluate_rows(mixtures: list[Mixture], pipeline, mask: str) -> dict[str, dict]:
@@ -103,19 +100,22 @@ def main(arguments: list[str] | None = None):
     """Evaluate and write the results."""
     parser = build_parser()
     options = parser.parse_args(arguments)
+    if options.num_mixtures is not None and options.num_mixtures < 1:
+        parser.error(f"--num-mixtures is {options.num_mixtures}: it must be at least 1.")
     try:
         pipeline = load_separator(options.model, device=options.device)
-        mixtures = load_mixtures(options, pipeline.model.config.sampling_rate)
-    except (ValueError, OSError) as error:
+        mixtures = load_mixtures(options, pipeline.model.config)
+        folder = Path(find_checkpoint(options.model))
+        weights = describe_weights(folder) if folder.is_dir() else None
+    except (ValueError, OSError, RuntimeError) as error:
         parser.error(str(error))
     rows = evaluate_rows(mixtures, pipeline, options.mask)
     options.output.mkdir(parents=True, exist_ok=True)
     for name, row in rows.items():
         write_csv(options.output / f"{name}.csv", row.pop("results"))
-    folder = Path(find_checkpoint(options.model))
     results = {
         "model": Path(options.model).name,
-        "weights": describe_weights(folder) if folder.is_dir() else None,
+        "weights": weights,
         "metadata": options.metadata.name,
         "sampling_rate": pipeline.model.config.sampling_rate,
         "mode": "min, clean",

@@ -25,7 +25,7 @@ from pathlib import Path
 # `accelerate launch` runs this file by its path: let it find the package it lies in
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.arguments import load_arguments  # noqa: E402
+from training.arguments import SettingsError, load_arguments  # noqa: E402
 from training.loop import train  # noqa: E402
 
 
@@ -37,10 +37,10 @@ def main():
     options = parser.parse_args()
     try:
         arguments = load_arguments(options.config, options.overrides)
-        arguments.check_paths()
-    except (ValueError, OSError) as error:
+        folder = train(arguments)
+    except (SettingsError, FileNotFoundError) as error:
         parser.error(str(error))
-    print(f"The best model is in {train(arguments)}")
+    print(f"The best model is in {folder}")
 
 
 if __name__ == "__main__":

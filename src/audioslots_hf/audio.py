@@ -137,7 +137,7 @@ def _can_write(found: tuple[str, str, str], sampling_rate: int, num_channels: in
     return True
 
 
-class SourceWriter:
+class TrackWriter:
     """
     Takes the blocks of every source, and writes all files at once when their common gain is known.
 

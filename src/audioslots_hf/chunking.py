@@ -14,11 +14,12 @@
 """Long audio: cut into chunks, separate in batches, join with the same source on the same track."""
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 
 from .losses import find_permutation, pairwise_mse
+from .stft import stft
 
 
 # Maps a list of chunks, each (num_samples,), to their estimates (num_chunks, num_sources, longest num_samples).
@@ -36,6 +37,11 @@ def chunk_separator(model, feature_extractor, **post_process_kwargs) -> Separate
         return feature_extractor.post_process_audio_separation(outputs, features, **post_process_kwargs).cpu()
 
     return separate_chunks
+
+
+def default_hop_length(chunk_length: int) -> int:
+    """Half a chunk: every sample is estimated twice, and each chunk is ordered by half of it."""
+    return chunk_length // 2
 
 
 def check_hop_length(hop_length: int, chunk_length: int):
@@ -144,11 +150,18 @@ def reorder(estimates: torch.Tensor, targets: torch.Tensor, num_samples: int | N
 
 
 def align_channels(estimates: torch.Tensor) -> torch.Tensor:
-    """Give every channel the source order of the loudest, (num_channels, num_sources, num_samples) -> same."""
+    """
+    Give every channel the source order of the loudest, (num_channels, num_sources, num_samples) -> same.
+
+    Compares magnitudes, because microphones apart hear the same source with a delay, and a channel may be inverted.
+    """
     if len(estimates) == 1:
         return estimates
-    loudest = estimates[estimates.square().sum(dim=(1, 2)).argmax()][None]
-    return torch.cat([reorder(channel[None], loudest) for channel in estimates])
+    # one window of zeros, so that even a single sample has a frame; 256 samples are longer than any such delay
+    magnitudes = stft(torch.nn.functional.pad(estimates, (0, 256)), 512, 256).abs().flatten(2)
+    loudest = magnitudes[magnitudes.square().sum(dim=(1, 2)).argmax()][None]
+    orders = find_permutation(pairwise_mse(magnitudes, loudest.expand_as(magnitudes))).argsort(dim=-1)
+    return estimates.gather(1, orders.unsqueeze(-1).expand_as(estimates))
 
 
 def separate_blocks(
@@ -172,7 +185,7 @@ def separate_blocks(
         hop_length (`int`):
             Number of samples from one chunk to the next. `chunk_length` itself gives the paper's disjoint chunks.
         batch_size (`int`, *optional*, defaults to 16):
-            Number of chunks, of all channels, that go through the model together.
+            Number of chunks, counted per channel, that go through the model together.
         references (`torch.Tensor` of shape `(num_channels, num_sources, num_samples)`, *optional*):
             True sources of the whole recording, to order the sources of each chunk by. Evaluation only: without
             them the order follows from the overlap.
@@ -182,8 +195,11 @@ def separate_blocks(
     """
     stitcher = Stitcher(chunk_length, hop_length)
     chunks = iter_chunks(blocks, chunk_length, hop_length)
+    first = next(chunks)
+    num_channels = len(first[0])
+    chunks = chain([first], chunks)
     start = 0
-    while batch := list(islice(chunks, batch_size)):
+    while batch := list(islice(chunks, max(1, batch_size // num_channels))):
         estimates = separate_chunks([row for chunk, _ in batch for row in chunk])
         # (num_chunks * num_channels, ...) -> (num_chunks, num_channels, ...)
         estimates = estimates.unflatten(0, (len(batch), -1))

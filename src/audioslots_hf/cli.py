@@ -111,7 +111,7 @@ def run_job(job: SeparationJob, model, options: argparse.Namespace) -> str | Non
         for path in separate_file(job, model, force=options.force, plot=options.plot):
             print(path)
     except (ValueError, OSError, RuntimeError) as error:
-        return f"{job.source}: {error}"
+        return f"{job.recording}: {error}"
     return None
 
 

@@ -15,6 +15,7 @@
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+from transformers.activations import ACT2FN
 from transformers.utils import auto_docstring
 from transformers.utils.type_validators import interval, positive_int_field
 
@@ -91,6 +92,8 @@ class AudioSlotsConfig(PreTrainedConfig):
         self._validate_encoder()
         if self.slot_module not in ("transformer", "slot_attention"):
             raise ValueError(f"`slot_module` ({self.slot_module!r}) must be 'transformer' or 'slot_attention'.")
+        if self.hidden_act not in ACT2FN:
+            raise ValueError(f"`hidden_act` ({self.hidden_act!r}) must be one of {', '.join(sorted(ACT2FN))}.")
         if self.decoder_num_layers < 2:
             raise ValueError(f"`decoder_num_layers` ({self.decoder_num_layers}) must be at least 2.")
         if self.layer_norm_eps <= 0.0:

@@ -22,7 +22,7 @@ from transformers import BatchFeature, FeatureExtractionMixin
 from .masking import apply_masks, binary_masks, wiener_masks
 from .modeling_outputs import AudioSeparationOutput
 from .stft import istft, stft
-from .waveforms import batch_waveforms
+from .waveforms import batch_waveforms, root_mean_square
 
 
 class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
@@ -84,7 +84,7 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
 
         Returns:
             [`BatchFeature`] with `input_features` `(batch_size, num_bins, num_frames)`, what is needed to go back
-            (`mixture_spectrograms`, complex `(batch_size, num_bins + 1, num_frames)`, and `num_samples`
+            (`mixture_spectrograms`, complex `(batch_size, num_bins + 1, num_frames + 1)`, and `num_samples`
             `(batch_size,)`) and, with `labels`, `labels` `(batch_size, num_sources, num_bins, num_frames)`.
 
         Raises:
@@ -94,7 +94,7 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
             raise ValueError(f"`return_tensors` is {return_tensors!r}: only 'pt' is supported.")
         self._check_sampling_rate(sampling_rate)
         waveforms, num_samples = batch_waveforms(audio, self.chunk_length)
-        levels = self._levels(waveforms, num_samples)
+        levels = root_mean_square(waveforms, num_samples)
         mixture_spectrograms = stft(waveforms, self.n_fft, self.hop_length)
         features = {
             "input_features": self._compress(mixture_spectrograms, levels[:, None, None]),
@@ -136,12 +136,11 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
             raise ValueError(f"`mask` is {mask!r}: it must be 'wiener' or 'binary'.")
         if mask_exponent <= 0:
             raise ValueError(f"`mask_exponent` is {mask_exponent}: it must be greater than 0.")
-        compressed = outputs.estimates.float().clamp(min=0)
         if mask == "binary":
-            masks = binary_masks(compressed)
+            masks = binary_masks(outputs.estimates)
         else:
-            # m ** exponent, where compressed = m ** compression_exponent
-            masks = wiener_masks(compressed, mask_exponent / self.compression_exponent)
+            # m ** exponent, where the estimates are m ** compression_exponent
+            masks = wiener_masks(outputs.estimates, mask_exponent / self.compression_exponent)
         return self._apply_masks(masks, features)
 
     def _apply_masks(self, masks: torch.Tensor, features: BatchFeature) -> torch.Tensor:
@@ -152,14 +151,8 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
         return (waveforms * inside)[..., : int(num_samples.max())]
 
     def _compress(self, spectrograms: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-        # the Nyquist bin is dropped; no gradient is needed here, so abs() at 0 does no harm
-        return (spectrograms[..., :-1, :].abs() / levels) ** self.compression_exponent
-
-    @staticmethod
-    def _levels(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
-        """Root mean square of each mixture, 1 where it is silent: (batch_size, num_samples) -> (batch_size,)"""
-        levels = (waveforms.double().square().sum(dim=-1) / num_samples).sqrt().float()
-        return torch.where(levels > 0, levels, 1.0)
+        # without the Nyquist bin and the last frame: 257 x 65 cells become the paper's 256 x 64
+        return (spectrograms[..., :-1, :-1].abs() / levels) ** self.compression_exponent
 
     def _batch_references(
         self, labels: np.ndarray | torch.Tensor | Sequence, num_samples: torch.Tensor
@@ -169,15 +162,21 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
             labels = labels[None]
         if len(labels) != len(num_samples):
             raise ValueError(f"There are {len(labels)} sets of references for {len(num_samples)} mixtures.")
-        batches = [batch_waveforms(references, self.chunk_length) for references in labels]
-        for index, (references, lengths) in enumerate(batches):
-            if (lengths != num_samples[index].to(lengths.device)).any():
-                raise ValueError(
-                    f"References {index} have {lengths.tolist()} samples but their mixture {int(num_samples[index])}."
-                )
-            if len(references) != len(batches[0][0]):
-                raise ValueError(f"Mixture {index} has {len(references)} references, mixture 0 {len(batches[0][0])}.")
-        return torch.stack([references for references, _ in batches])
+        num_sources = len(labels[0])
+        rows = [reference for references in labels for reference in references]
+        if len(rows) != num_sources * len(labels):
+            raise ValueError(f"Every mixture must have as many references as the first, {num_sources}.")
+        # a whole tensor is checked at once: row by row, a GPU would wait for each
+        stacked = labels.flatten(0, 1) if isinstance(labels, torch.Tensor) else rows
+        references, lengths = batch_waveforms(stacked, self.chunk_length)
+        expected = num_samples.to(lengths.device).repeat_interleave(num_sources)
+        if (lengths != expected).any():
+            index = int((lengths != expected).nonzero()[0])
+            raise ValueError(
+                f"Reference {index % num_sources} of mixture {index // num_sources} has {int(lengths[index])} samples "
+                f"but its mixture {int(expected[index])}."
+            )
+        return references.unflatten(0, (-1, num_sources))
 
     def _check_sampling_rate(self, sampling_rate: int | None):
         if sampling_rate is not None and sampling_rate != self.sampling_rate:

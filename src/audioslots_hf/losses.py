@@ -13,8 +13,6 @@
 # limitations under the License.
 """Permutation-invariant losses: a pairwise cost, an optimal assignment, the matched cost."""
 
-from itertools import permutations
-
 import torch
 
 
@@ -47,11 +45,21 @@ def find_permutation(costs: torch.Tensor) -> torch.Tensor:
 def enumerate_permutations(costs: torch.Tensor) -> torch.Tensor:
     """[`find_permutation`] by trying all, on the device of the costs and without synchronisation."""
     num_sources = costs.shape[-1]
-    candidates = torch.tensor(list(permutations(range(num_sources))), device=costs.device)
     rows = torch.arange(num_sources, device=costs.device)
+    candidates = all_permutations(rows)
     # (batch_size, num_permutations)
     totals = costs[:, rows, candidates].sum(dim=-1)
     return candidates[totals.argmin(dim=-1)]
+
+
+def all_permutations(items: torch.Tensor) -> torch.Tensor:
+    """(num_items,) -> (factorial of num_items, num_items), built on the device: a list would be copied to it and waited for"""
+    result = items[:1, None]
+    for index in range(1, len(items)):
+        column = items[index : index + 1].expand(len(result), 1)
+        places = range(result.shape[1] + 1)
+        result = torch.cat([torch.cat([result[:, :place], column, result[:, place:]], dim=1) for place in places])
+    return result
 
 
 @torch.compiler.disable

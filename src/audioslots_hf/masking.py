@@ -51,12 +51,14 @@ def apply_masks(masks: torch.Tensor, mixture_spectrograms: torch.Tensor) -> torc
 
     Args:
         masks (`torch.Tensor` of shape `(..., num_sources, num_bins, num_frames)`):
-            Masks without the Nyquist bin, which takes its neighbour's: zeroing it would cap white noise at 32 dB.
-        mixture_spectrograms (complex `torch.Tensor` of shape `(..., num_bins + 1, num_frames)`):
-            STFT of the mixture, with the Nyquist bin.
+            Masks of what the network sees. The Nyquist bin and the last frame take their neighbours': zeroing the bin
+            would cap white noise at 32 dB, and without the frame the end of a chunk would lean on the rim of one window.
+        mixture_spectrograms (complex `torch.Tensor` of shape `(..., num_bins + 1, num_frames + 1)`):
+            STFT of the mixture, with the Nyquist bin and the last frame.
 
     Returns:
-        Complex `torch.Tensor` of shape `(..., num_sources, num_bins + 1, num_frames)`.
+        Complex `torch.Tensor` of shape `(..., num_sources, num_bins + 1, num_frames + 1)`.
     """
     masks = torch.cat([masks, masks[..., -1:, :]], dim=-2)
+    masks = torch.cat([masks, masks[..., -1:]], dim=-1)
     return masks * mixture_spectrograms.unsqueeze(-3)

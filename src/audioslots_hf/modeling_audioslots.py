@@ -37,13 +37,15 @@ def fourier_features(num_bins: int, num_frames: int, num_frequencies: int, like:
     """
     Fourier features of every cell of a grid -> (num_bins, num_frames, 4 * num_frequencies), dtype and device of `like`.
 
-    Both coordinates run over [-1, 1] * pi and are multiplied by 2 ** i. Computed rather than kept as a buffer, because
-    `from_pretrained` leaves non-persistent buffers uninitialized.
+    The coordinates of the cells' centres in [-1, 1] * pi are multiplied by 2 ** i. Centres, because at the ends -pi and pi
+    themselves every sine and cosine is the same: the lowest bin could not be told from the highest. Computed rather than
+    kept as a buffer, because `from_pretrained` leaves non-persistent buffers uninitialized.
     """
     frequencies = 2.0 ** torch.arange(num_frequencies, device=like.device)
     axes = []
     for size in (num_bins, num_frames):
-        angles = math.pi * torch.linspace(-1, 1, size, device=like.device)[:, None] * frequencies
+        centres = (2 * torch.arange(size, device=like.device) + 1) / size - 1
+        angles = math.pi * centres[:, None] * frequencies
         axes.append(torch.cat([angles.sin(), angles.cos()], dim=-1))
     by_bin = axes[0][:, None].expand(-1, num_frames, -1)
     by_frame = axes[1][None].expand(num_bins, -1, -1)
@@ -125,30 +127,31 @@ def eager_attention_forward(
 
 
 class AudioSlotsAttention(nn.Module):
-    """Multi-head attention from the slots to one variable, which serves as keys and as values (paper, section 2)."""
+    """Multi-head attention from the slots to one context, which serves as keys and as values (paper, section 2)."""
 
     is_causal = False
 
-    def __init__(self, config: AudioSlotsConfig, source_size: int):
+    def __init__(self, config: AudioSlotsConfig, context_size: int):
         super().__init__()
         self.config = config
         self.head_dim = config.head_dim
         self.scaling = self.head_dim**-0.5
         attention_size = config.num_attention_heads * self.head_dim
         self.q_proj = nn.Linear(config.hidden_size, attention_size)
-        self.k_proj = nn.Linear(source_size, attention_size)
-        self.v_proj = nn.Linear(source_size, attention_size)
+        # softmax over the keys cancels what is the same for all of them
+        self.k_proj = nn.Linear(context_size, attention_size, bias=False)
+        self.v_proj = nn.Linear(context_size, attention_size)
         self.o_proj = nn.Linear(attention_size, config.hidden_size)
 
     def forward(
-        self, slots: torch.Tensor, source: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
+        self, slots: torch.Tensor, context: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(batch_size, num_slots, hidden_size), (batch_size, num_positions, source_size) -> slots, weights"""
+        """(batch_size, num_slots, hidden_size), (batch_size, num_positions, context_size) -> slots, weights"""
         batch_size, num_slots, _ = slots.shape
         # (batch_size, num_heads, num_slots or num_positions, head_dim)
         query = self.q_proj(slots).view(batch_size, num_slots, -1, self.head_dim).transpose(1, 2)
-        key = self.k_proj(source).view(batch_size, source.shape[1], -1, self.head_dim).transpose(1, 2)
-        value = self.v_proj(source).view(batch_size, source.shape[1], -1, self.head_dim).transpose(1, 2)
+        key = self.k_proj(context).view(batch_size, context.shape[1], -1, self.head_dim).transpose(1, 2)
+        value = self.v_proj(context).view(batch_size, context.shape[1], -1, self.head_dim).transpose(1, 2)
 
         attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
@@ -177,9 +180,9 @@ class AudioSlotsTransformerLayer(GradientCheckpointingLayer):
     def __init__(self, config: AudioSlotsConfig):
         super().__init__()
         self.self_attn_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.self_attn = AudioSlotsAttention(config, source_size=config.hidden_size)
+        self.self_attn = AudioSlotsAttention(config, context_size=config.hidden_size)
         self.cross_attn_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.cross_attn = AudioSlotsAttention(config, source_size=config.encoder_hidden_sizes[-1])
+        self.cross_attn = AudioSlotsAttention(config, context_size=config.encoder_hidden_sizes[-1])
         self.mlp_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = AudioSlotsMLP(config)
 
@@ -205,8 +208,9 @@ class AudioSlotsSlotAttentionLayer(GradientCheckpointingLayer):
         self.head_dim = config.head_dim
         attention_size = config.num_attention_heads * self.head_dim
         encoded_size = config.encoder_hidden_sizes[-1]
-        self.slot_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.q_proj = nn.Linear(config.hidden_size, attention_size)
+        # softmax over the slots cancels what is the same for all of them
+        self.slot_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps, bias=False)
+        self.q_proj = nn.Linear(config.hidden_size, attention_size, bias=False)
         self.k_proj = nn.Linear(encoded_size, attention_size)
         self.v_proj = nn.Linear(encoded_size, attention_size)
         self.o_proj = nn.Linear(attention_size, config.hidden_size)
@@ -344,7 +348,7 @@ class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel):
             Power-compressed magnitudes of the mixture, from [`AudioSlotsFeatureExtractor`].
         labels (`torch.Tensor` of shape `(batch_size, num_slots, num_bins, num_frames)`, *optional*):
             Power-compressed magnitudes of the references, in any order.
-        mixture_spectrograms (complex `torch.Tensor` of shape `(batch_size, num_bins + 1, num_frames)`, *optional*):
+        mixture_spectrograms (complex `torch.Tensor` of shape `(batch_size, num_bins + 1, num_frames + 1)`, *optional*):
             Not used here: carried for `post_process_audio_separation`.
         num_samples (`torch.Tensor` of shape `(batch_size,)`, *optional*):
             Not used here: carried for `post_process_audio_separation`.

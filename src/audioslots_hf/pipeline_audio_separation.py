@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from transformers.pipelines.base import ChunkPipeline
 
-from .chunking import Stitcher, check_hop_length, chunk_separator, iter_chunks
+from .chunking import Stitcher, check_hop_length, chunk_separator, default_hop_length, iter_chunks
 from .recordings import Recording, load_recording
 from .resampling import resample
 
@@ -68,6 +68,11 @@ class AudioSeparationPipeline(ChunkPipeline):
             # one chunk at a time would be several times slower
             kwargs["batch_size"] = 16
         super().__init__(*args, **kwargs)
+        if not hasattr(self.feature_extractor, "post_process_audio_separation"):
+            raise ValueError(
+                f"{type(self.model).__name__} with {type(self.feature_extractor).__name__} is no separation model: load one "
+                "of a family of audioslots_hf."
+            )
 
     @property
     def batch_size(self) -> int:
@@ -103,7 +108,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         config = self.model.config
         recording = load_recording(audio, config.sampling_rate if sampling_rate is None else sampling_rate)
         waveforms = resample(recording.waveforms, recording.sampling_rate, config.sampling_rate)
-        hop_length = hop_length or config.chunk_length // 2
+        hop_length = hop_length or default_hop_length(config.chunk_length)
         if show_progress is None:
             show_progress = waveforms.shape[-1] > 60 * config.sampling_rate
         num_chunks = max(0, -(-(waveforms.shape[-1] - config.chunk_length) // hop_length)) + 1
@@ -136,7 +141,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         config = self.model.config
         recording: Recording = model_outputs[0]["recording"]
         num_channels, num_samples = recording.waveforms.shape
-        stitcher = Stitcher(config.chunk_length, hop_length or config.chunk_length // 2)
+        stitcher = Stitcher(config.chunk_length, hop_length or default_hop_length(config.chunk_length))
         parts = []
         for start in range(0, len(model_outputs), num_channels):
             items = model_outputs[start : start + num_channels]

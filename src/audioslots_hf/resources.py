@@ -13,14 +13,13 @@
 # limitations under the License.
 """What a model costs: parameters, operations, time and memory."""
 
-import resource
 import sys
 import time
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from .chunking import chunk_separator, separate_waveforms
+from .chunking import chunk_separator, default_hop_length, separate_waveforms
 
 
 def count_macs(model, feature_extractor) -> float:
@@ -41,6 +40,9 @@ def count_macs(model, feature_extractor) -> float:
 
 def peak_memory_bytes() -> int:
     """The largest resident memory this process ever had."""
+    # not on Windows
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # kilobytes, but bytes on macOS
     return peak if sys.platform == "darwin" else 1024 * peak
@@ -61,21 +63,17 @@ def measure_resources(pipeline, duration_s: int = 60) -> dict[str, str]:
     """
     model, feature_extractor = pipeline.model, pipeline.feature_extractor
     config, device = model.config, model.device
-    hop_length = config.chunk_length // 2
+    hop_length = default_hop_length(config.chunk_length)
     separate_chunks = chunk_separator(model, feature_extractor)
     noise = 0.1 * torch.randn(1, duration_s * config.sampling_rate)
     # the first pass plans its kernels
     separate_waveforms(noise[:, : config.chunk_length], separate_chunks, config.chunk_length, hop_length)
 
-    peak_before = peak_memory_bytes()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     started = time.perf_counter()
     separate_waveforms(noise, separate_chunks, config.chunk_length, hop_length, pipeline.batch_size)
     elapsed_s = time.perf_counter() - started
-    memory = peak_memory_bytes() - peak_before
-    if device.type == "cuda":
-        memory = torch.cuda.max_memory_allocated(device)
     macs_per_s = count_macs(model, feature_extractor) * config.sampling_rate / hop_length
     return {
         "model": type(model).__name__,
@@ -85,5 +83,16 @@ def measure_resources(pipeline, duration_s: int = 60) -> dict[str, str]:
         "parameters": f"{model.num_parameters():,}",
         "operations per second of audio": f"{macs_per_s / 1e9:.2f} GMAC",
         f"real-time factor on {device}": f"{elapsed_s / duration_s:.4f} ({duration_s / elapsed_s:.1f}x real time)",
-        "peak memory added by one minute": f"{memory * 60 / duration_s / 2**20:.0f} MiB",
+        f"peak memory for {duration_s} s, all included": describe_memory(device),
     }
+
+
+def describe_memory(device: torch.device) -> str:
+    """The peak memory of this process, and of its tensors on a GPU."""
+    try:
+        memory = f"{peak_memory_bytes() / 2**20:.0f} MiB"
+    except ImportError:
+        memory = "not measured on this system"
+    if device.type == "cuda":
+        memory += f", and {torch.cuda.max_memory_allocated(device) / 2**20:.0f} MiB on {device}"
+    return memory

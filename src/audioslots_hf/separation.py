@@ -14,21 +14,23 @@
 """From one audio file to one file per source, in bounded memory."""
 
 import os
-import warnings
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers.utils.logging import tqdm
+from transformers.utils.logging import get_logger, tqdm
 
-from .audio import AudioFile, SourceWriter, open_audio, output_format
-from .chunking import chunk_separator, separate_blocks
+from .audio import AudioFile, TrackWriter, open_audio, output_format
+from .chunking import chunk_separator, default_hop_length, separate_blocks
 from .pipeline_audio_separation import AudioSeparationPipeline
 from .plots import plot_separation
 from .recordings import open_sound, read_samples
 from .resampling import resample_blocks
 
+
+logger = get_logger(__name__)
 
 # A picture of more than this shows nothing.
 MAX_PLOT_S = 30
@@ -38,17 +40,17 @@ MAX_PLOT_S = 30
 class SeparationJob:
     """One input file and the folder its tracks go to."""
 
-    source: Path
+    recording: Path
     folder: Path
 
     def output_paths(self, num_sources: int, suffix: str) -> list[Path]:
         """`<folder>/<name>_source_0<suffix>` and so on."""
-        return [self.folder / f"{self.source.stem}_source_{index}{suffix}" for index in range(num_sources)]
+        return [self.folder / f"{self.recording.stem}_source_{index}{suffix}" for index in range(num_sources)]
 
     @property
     def plot_path(self) -> Path:
         """Where the picture of this separation goes."""
-        return self.folder / f"{self.source.stem}_separation.png"
+        return self.folder / f"{self.recording.stem}_separation.png"
 
 
 def plan_jobs(files: list[tuple[Path, Path]], output: Path) -> list[SeparationJob]:
@@ -56,28 +58,38 @@ def plan_jobs(files: list[tuple[Path, Path]], output: Path) -> list[SeparationJo
     Check the outputs of all files before any work.
 
     Raises:
-        `ValueError`: two inputs would write the same tracks.
+        `ValueError`: two inputs would write the same tracks, or an input is a track.
         `OSError`: the output folder cannot be made or written to.
     """
-    jobs = [SeparationJob(source, output / folder) for source, folder in files]
+    jobs = [SeparationJob(recording, output / folder) for recording, folder in files]
     seen: dict[Path, Path] = {}
     for job in jobs:
-        target = job.folder / job.source.stem
+        target = job.folder / job.recording.stem
         if target in seen:
             raise ValueError(
-                f"{seen[target]} and {job.source} would both write {target}_source_0: rename one, or separate them "
+                f"{seen[target]} and {job.recording} would both write {target}_source_0: rename one, or separate them "
                 "into different folders."
             )
-        seen[target] = job.source
-    for folder in sorted({job.folder for job in jobs}):
-        if folder.exists() and not folder.is_dir():
-            raise OSError(f"The output {folder} is a file, not a folder.")
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise OSError(
-                f"The output folder {folder} cannot be written to: change its permissions or choose another."
+        seen[target] = job.recording
+    for job in jobs:
+        # with --force, tracks of an earlier run would be overwritten before they are read
+        name = re.fullmatch(r"(.+)_source_\d+", job.recording.stem)
+        if name and (job.recording.parent / name[1]).resolve() in {target.resolve() for target in seen}:
+            raise ValueError(
+                f"{job.recording} is both an input and a track of {name[1]}: separate into another folder, or name the files."
             )
+    for folder in sorted({job.folder for job in jobs}):
+        make_folder(folder)
     return jobs
+
+
+def make_folder(folder: Path):
+    """Make an output folder, or raise an `OSError` that says why it cannot be used."""
+    if folder.exists() and not folder.is_dir():
+        raise OSError(f"The output {folder} is a file, not a folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise OSError(f"The output folder {folder} cannot be written to: change its permissions or choose another.")
 
 
 def separate_file(job: SeparationJob, pipeline: AudioSeparationPipeline, force: bool, plot: bool) -> list[Path]:
@@ -98,32 +110,31 @@ def separate_file(job: SeparationJob, pipeline: AudioSeparationPipeline, force: 
         The files written.
 
     Raises:
-        `ValueError`, `OSError`: the input cannot be read, or an output exists. Then nothing is written.
+        `ValueError`, `OSError`: the input cannot be read, or an output exists. Then no track is written.
     """
     num_sources = pipeline.model.config.num_sources
-    with open_audio(job.source) as audio:
-        suffix, file_format, subtype = output_format(job.source, audio.sampling_rate, audio.num_channels)
+    with open_audio(job.recording) as audio:
+        suffix, file_format, subtype = output_format(job.recording, audio.sampling_rate, audio.num_channels)
         paths = job.output_paths(num_sources, suffix)
         for path in [*paths, job.plot_path] if plot else paths:
             if path.exists() and not force:
                 raise ValueError(f"{path} exists: pass --force to overwrite it, or choose another folder.")
-        with SourceWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer:
-            for block in stream_sources(audio, pipeline):
+        with TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer:
+            for block in stream_estimates(audio, pipeline):
                 writer.write(block)
             if writer.gain != 1.0:
-                warnings.warn(
-                    f"The sources of {job.source} peak at {writer.peak:.2f} and would clip in {subtype}: all of them "
-                    f"are multiplied by {writer.gain:.3f}.",
-                    stacklevel=2,
+                logger.warning(
+                    f"The tracks of {job.recording} peak at {writer.peak:.2f} and would clip in {subtype}: all of them "
+                    f"are multiplied by {writer.gain:.3f}."
                 )
             writer.save()
     if plot:
-        plot_files(job.plot_path, job.source, paths)
+        plot_files(job.plot_path, job.recording, paths)
         paths = [*paths, job.plot_path]
     return paths
 
 
-def stream_sources(audio: AudioFile, pipeline: AudioSeparationPipeline) -> Iterator[torch.Tensor]:
+def stream_estimates(audio: AudioFile, pipeline: AudioSeparationPipeline) -> Iterator[torch.Tensor]:
     """Separate an open file -> blocks (num_channels, num_sources, num_samples), together as long as the file."""
     config = pipeline.model.config
     with tqdm(total=audio.num_samples, unit="sample", unit_scale=True, desc=audio.path.name) as bar:
@@ -136,7 +147,7 @@ def stream_sources(audio: AudioFile, pipeline: AudioSeparationPipeline) -> Itera
         blocks = resample_blocks(count(audio.blocks()), audio.sampling_rate, config.sampling_rate)
         separate_chunks = chunk_separator(pipeline.model, pipeline.feature_extractor)
         sources = separate_blocks(
-            blocks, separate_chunks, config.chunk_length, config.chunk_length // 2, pipeline.batch_size
+            blocks, separate_chunks, config.chunk_length, default_hop_length(config.chunk_length), pipeline.batch_size
         )
         num_left = audio.num_samples
         for block in resample_blocks(sources, config.sampling_rate, audio.sampling_rate):

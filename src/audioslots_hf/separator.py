@@ -15,6 +15,7 @@
 
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers import pipeline
 
 from .pipeline_audio_separation import AudioSeparationPipeline
@@ -55,7 +56,7 @@ def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioS
     checkpoint = find_checkpoint(model)
     try:
         return pipeline("audio-to-audio", model=checkpoint, pipeline_class=AudioSeparationPipeline, **pipeline_kwargs)
-    except OSError as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"The model {checkpoint!r} cannot be loaded: it is none of the shipped checkpoints "

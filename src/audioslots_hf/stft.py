@@ -18,11 +18,10 @@ import torch
 
 def stft(waveforms: torch.Tensor, n_fft: int, hop_length: int) -> torch.Tensor:
     """
-    (..., num_samples) -> complex64 (..., n_fft // 2 + 1, num_samples // hop_length)
+    (..., num_samples) -> complex64 (..., n_fft // 2 + 1, num_samples // hop_length + 1)
 
-    Centred frames with zeros beyond the edges, the last frame dropped: 8000 samples at hop 125 give the 64 frames of
-    the AudioSlots paper (section 3) and [`istft`] still reaches both edges. Always float32: there is no bfloat16 FFT.
-    The window is built here, because `from_pretrained` casts buffers to the model's dtype.
+    Centred frames with zeros beyond the edges. Always float32: there is no bfloat16 FFT. The window is built here,
+    because `from_pretrained` casts buffers to the model's dtype.
     """
     *batch_shape, num_samples = waveforms.shape
     window = torch.hann_window(n_fft, device=waveforms.device)
@@ -33,19 +32,20 @@ def stft(waveforms: torch.Tensor, n_fft: int, hop_length: int) -> torch.Tensor:
         window=window,
         pad_mode="constant",
         return_complex=True,
-    )[..., : num_samples // hop_length]
+    )
     return spectrograms.reshape(*batch_shape, *spectrograms.shape[-2:])
 
 
 def istft(spectrograms: torch.Tensor, n_fft: int, hop_length: int) -> torch.Tensor:
-    """complex64 (..., n_fft // 2 + 1, num_frames) -> float32 (..., num_frames * hop_length)"""
+    """complex64 (..., n_fft // 2 + 1, num_frames) -> float32 (..., (num_frames - 1) * hop_length)"""
     *batch_shape, num_bins, num_frames = spectrograms.shape
+    num_samples = (num_frames - 1) * hop_length
     window = torch.hann_window(n_fft, device=spectrograms.device)
     waveforms = torch.istft(
         spectrograms.reshape(-1, num_bins, num_frames),
         n_fft,
         hop_length,
         window=window,
-        length=num_frames * hop_length,
+        length=num_samples,
     )
-    return waveforms.reshape(*batch_shape, num_frames * hop_length)
+    return waveforms.reshape(*batch_shape, num_samples)

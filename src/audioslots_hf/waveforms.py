@@ -32,12 +32,14 @@ def to_waveform(audio: np.ndarray | torch.Tensor | Sequence[float]) -> torch.Ten
         waveform = audio.detach()
     else:
         array = np.asarray(audio)
+        if array.ndim == 0:
+            raise ValueError(f"The audio is empty: it is the single number {array}.")
         if array.dtype.kind not in "iuf":
             raise ValueError(f"Audio of type {array.dtype} is not supported: give floats in [-1, 1] or integer PCM.")
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
         # torch warns about memory it may not write to
         waveform = torch.from_numpy(array if array.flags.writeable else array.copy())
-    if waveform.numel() == 0:
+    if waveform.numel() == 0 or waveform.ndim == 0:
         raise ValueError(f"The audio is empty: its shape is {tuple(waveform.shape)}.")
     if waveform.is_complex() or waveform.dtype == torch.bool:
         raise ValueError(f"Audio of type {waveform.dtype} is not supported: give floats in [-1, 1] or integer PCM.")
@@ -51,10 +53,15 @@ def to_waveform(audio: np.ndarray | torch.Tensor | Sequence[float]) -> torch.Ten
 
 
 def _scale_integers(waveform: torch.Tensor) -> torch.Tensor:
+    if waveform.dtype in (torch.int64, torch.uint64):
+        raise ValueError(
+            f"Audio of type {waveform.dtype} is not supported: its range says nothing about the level. Convert PCM to its "
+            "own type, for instance `audio.astype('int16')`, or to floats in [-1, 1]."
+        )
     info = torch.iinfo(waveform.dtype)
     half_range = (info.max - info.min + 1) / 2
     offset = half_range if info.min == 0 else 0
-    return ((waveform.double() - offset) / half_range).float()
+    return (waveform.float() - offset) / half_range
 
 
 def batch_waveforms(
@@ -66,7 +73,9 @@ def batch_waveforms(
     Raises:
         `ValueError`: no waveform, more than two dimensions, or one longer than `padded_length`.
     """
-    rows = [to_waveform(row) for row in _split_rows(audio)]
+    # a stack is checked at once: row by row, a GPU would wait for each
+    rows = to_waveform(audio) if isinstance(audio, np.ndarray | torch.Tensor) else audio
+    rows = [to_waveform(row) if rows is audio else row for row in _split_rows(rows)]
     for row in rows:
         if row.ndim != 1:
             raise ValueError(
@@ -80,6 +89,15 @@ def batch_waveforms(
     num_samples = torch.tensor([row.shape[0] for row in rows], device=rows[0].device)
     padded = [torch.nn.functional.pad(row, (0, padded_length - row.shape[0])) for row in rows]
     return torch.stack(padded), num_samples
+
+
+def root_mean_square(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+    """Level of each waveform over its first `num_samples`, 1 where it is silent: (batch_size, length) -> (batch_size,)"""
+    # relative to the peak no square under- or overflows; not every device has float64
+    peaks = waveforms.abs().amax(dim=-1)
+    peaks = torch.where(peaks > 0, peaks, 1.0)
+    levels = peaks * ((waveforms / peaks[:, None]).square().sum(dim=-1) / num_samples).sqrt()
+    return torch.where(levels > 0, levels, 1.0)
 
 
 def _split_rows(audio: np.ndarray | torch.Tensor | Sequence) -> list:

@@ -20,6 +20,7 @@ Both have the same weights and run alternately in one process. Memory is the pea
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -83,7 +84,10 @@ def run(options: argparse.Namespace) -> dict[str, float]:
             seconds[name].append(time.perf_counter() - started)
     peaks = {name: peak_tensor_bytes(decode) for name, decode in decoders.items()}
     for name in decoders:
-        print(f"{name:>8}: {statistics.median(seconds[name]):.3f} s, peak {peaks[name] / 2**20:.0f} MiB of tensors")
+        print(
+            f"{name:>8}: {statistics.median(seconds[name]):.3f} s, peak {peaks[name] / 2**20:.0f} MiB of tensors",
+            file=sys.stderr,
+        )
     return {
         "speedup": statistics.median(seconds["literal"]) / statistics.median(seconds["split"]),
         "memory_ratio": peaks["literal"] / peaks["split"],
