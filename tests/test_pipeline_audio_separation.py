@@ -11,6 +11,8 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+import subprocess
+import sys
 import types
 import warnings
 
@@ -20,6 +22,7 @@ import pytest
 import soundfile
 import torch
 from transformers import pipeline
+from transformers.dynamic_module_utils import get_imports
 from transformers.pipelines.pt_utils import KeyDataset
 
 from audioslots_hf import AudioSeparationPipeline, load_separator
@@ -286,3 +289,34 @@ def test_a_generator_is_consumed_as_results_are_taken(separator):
     next(iter(results))
     # the first is peeked at, and one more waits
     assert len(taken) <= 4
+
+
+SEPARATE_WITHOUT_PACKAGE = """
+import sys
+sys.modules["audioslots_hf"] = None
+import numpy as np
+from transformers import pipeline
+from transformers.dynamic_module_utils import get_imports
+separator = pipeline("audio-to-audio", model=sys.argv[1], trust_remote_code=True, device="cpu")
+np.save(sys.argv[3], np.stack([track["audio"] for track in separator(np.load(sys.argv[2]))]))
+"""
+
+
+def test_a_saved_pipeline_works_where_the_package_is_not_installed(separator, saved_pipeline, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    mixture = noise(3001)
+    np.save(tmp_path / "mixture.npy", mixture)
+    paths = [str(path) for path in (saved_pipeline, tmp_path / "mixture.npy", tmp_path / "tracks.npy")]
+    command = [sys.executable, "-c", SEPARATE_WITHOUT_PACKAGE, *paths]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    expected = np.stack([track["audio"] for track in separator(mixture)])
+    # another process may sum with another number of threads
+    np.testing.assert_allclose(np.load(tmp_path / "tracks.npy"), expected, atol=1e-6)
+
+
+def test_the_files_of_a_saved_pipeline_import_only_what_transformers_users_have(saved_pipeline):
+    files = sorted(saved_pipeline.glob("*.py"))
+    assert {"pipeline_audio_separation.py", "chunking.py", "recordings.py", "resampling.py"} <= {f.name for f in files}
+    imported = {name for file in files for name in get_imports(file)} - set(sys.stdlib_module_names)
+    assert imported <= {"torch", "numpy", "transformers", "huggingface_hub"}

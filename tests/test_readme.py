@@ -1,0 +1,66 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from audioslots_hf.separator import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
+from training.publish import format_results
+
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+def test_the_python_of_the_readme_runs(code, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    namespace = {}
+    exec(code, namespace)
+    if "waveforms" in namespace:
+        assert namespace["waveforms"].shape == (1, 2, 8000)
+    else:
+        assert [source["label"] for source in namespace["sources"]] == ["source_0", "source_1"]
+
+
+def test_every_file_the_readme_names_exists():
+    for text in (README, (ROOT / "training" / "README.md").read_text(encoding="utf-8")):
+        for name in re.findall(r"(?:training|tests)/[\w./-]+\.(?:py|yaml|md|csv|flac|png)", text):
+            assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("name", list_checkpoints())
+def test_every_shipped_checkpoint_has_a_card_with_its_own_results(name):
+    results = json.loads((ROOT / "training" / "results" / name / "results.json").read_text(encoding="utf-8"))
+    card = (CHECKPOINTS_DIR / name / "README.md").read_text(encoding="utf-8")
+    assert format_results(results) in card
+    assert "license: apache-2.0" in card
+
+
+def test_the_readme_shows_the_results_of_the_default_checkpoint():
+    path = ROOT / "training" / "results" / DEFAULT_CHECKPOINT / "results.json"
+    assert format_results(json.loads(path.read_text(encoding="utf-8"))) in README
+
+
+def test_results_are_of_the_weights_that_ship():
+    path = ROOT / "training" / "results" / DEFAULT_CHECKPOINT / "results.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    weights = (CHECKPOINTS_DIR / DEFAULT_CHECKPOINT / "model.safetensors").read_bytes()
+    assert results["weights"]["sha256"] == hashlib.sha256(weights).hexdigest()
+    assert results["rows"]["model_practical"]["num_mixtures"] == 300
+    # what ships must at least separate
+    assert results["rows"]["model_practical"]["si_snri"] > 0
