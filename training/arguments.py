@@ -97,7 +97,7 @@ class TrainingArguments:
         if not self.speeds or not all(isinstance(speed, int | float) and speed > 0 for speed in self.speeds):
             raise SettingsError(f"`speeds` ({self.speeds}) must hold at least one positive factor, for instance 1.0.")
 
-    def check_paths(self):
+    def check_paths(self) -> None:
         """Raise a `SettingsError` that names the first missing path and its key."""
         paths = {"valid_metadata": self.valid_metadata, "valid_root": self.valid_root}
         for index, folder in enumerate(self.speech):
@@ -143,7 +143,7 @@ def _check_type(key: str, value: Any, expected: Any) -> Any:
     return value
 
 
-def _override(values: Any, key: str, value: Any):
+def _override(values: Any, key: str, value: Any) -> None:
     """Set the dotted `key`; list positions are numbers."""
     *parents, last = key.split(".")
     for position, name in enumerate(parents):

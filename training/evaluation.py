@@ -16,7 +16,7 @@
 from collections.abc import Iterable, Iterator
 
 import torch
-from transformers import BatchFeature
+from transformers import BatchFeature, FeatureExtractionMixin, PreTrainedModel
 
 from audioslots_hf.chunking import (
     SeparateChunks,
@@ -35,7 +35,9 @@ from .data import Mixture
 PROTOCOLS = ("practical", "paper")
 
 
-def oracle_separator(references: torch.Tensor, feature_extractor, hop_length: int, **post_process_kwargs):
+def oracle_separator(
+    references: torch.Tensor, feature_extractor: FeatureExtractionMixin, hop_length: int, **post_process_kwargs
+) -> SeparateChunks:
     """
     A separator that knows the true magnitudes: what a perfect model would reach with the same masks and framing.
 
@@ -57,7 +59,11 @@ def oracle_separator(references: torch.Tensor, feature_extractor, hop_length: in
 
 
 def autoencoder_separator(
-    references: torch.Tensor, model, feature_extractor, hop_length: int, **post_process_kwargs
+    references: torch.Tensor,
+    model: PreTrainedModel,
+    feature_extractor: FeatureExtractionMixin,
+    hop_length: int,
+    **post_process_kwargs,
 ) -> SeparateChunks:
     """
     The separator of the paper's autoencoder row: every true source through the bottleneck alone, then masks.
@@ -103,8 +109,8 @@ def evaluate_mixture(
 
 def evaluate_mixtures(
     mixtures: Iterable[Mixture],
-    model,
-    feature_extractor,
+    model: PreTrainedModel | None,
+    feature_extractor: FeatureExtractionMixin,
     protocol: str = "practical",
     **post_process_kwargs,
 ) -> Iterator[dict[str, float | str]]:
@@ -112,7 +118,7 @@ def evaluate_mixtures(
     Score a model on mixtures, one result each; with `model=None` score the oracle. A model of one source is scored as the
     paper's autoencoder.
 
-    `"practical"` overlaps the chunks by half and orders the sources by the overlap. `"paper"` takes disjoint chunks and
+    `"practical"` overlaps the chunks by three quarters and orders the sources by the overlap. `"paper"` takes disjoint chunks and
     orders the sources of each by the references (AudioSlots, section 3).
     """
     if protocol not in PROTOCOLS:

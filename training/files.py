@@ -16,7 +16,7 @@
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str):
+def write_atomically(path: Path, text: str) -> None:
     """Write a text file under a temporary name, then give it its own."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")

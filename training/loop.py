@@ -162,12 +162,20 @@ def build_loader(
 class Run:
     """What happens around the steps of a run: logs, validation, checkpoints, the clock."""
 
-    def __init__(self, accelerator: Accelerator, arguments: TrainingArguments, model, feature_extractor, valid, state):
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        arguments: TrainingArguments,
+        model: torch.nn.Module,
+        feature_extractor: AudioSlotsFeatureExtractor,
+        valid_mixtures: list[Mixture],
+        state: dict[str, float],
+    ):
         self.accelerator = accelerator
         self.arguments = arguments
         self.model = model
         self.feature_extractor = feature_extractor
-        self.valid_mixtures = valid
+        self.valid_mixtures = valid_mixtures
         self.output_dir = Path(arguments.output_dir)
         self.step = state["step"]
         self.best_score = state["best_score"]
@@ -193,7 +201,7 @@ class Run:
         )
         return self.bar
 
-    def after_step(self, loss: torch.Tensor, gradient_norm: torch.Tensor, learning_rate: float):
+    def after_step(self, loss: torch.Tensor, gradient_norm: torch.Tensor, learning_rate: float) -> None:
         """Count the step, then log, validate and save where it is due."""
         self.step += 1
         self.losses.append(loss.detach())
@@ -204,7 +212,7 @@ class Run:
         if self.step % self.arguments.save_steps == 0:
             self.save_checkpoint()
 
-    def log_losses(self, gradient_norm: torch.Tensor, learning_rate: float):
+    def log_losses(self, gradient_norm: torch.Tensor, learning_rate: float) -> None:
         """Write the mean loss since the last time, and look at the clock; one synchronisation for all of them."""
         now = time.monotonic()
         max_minutes = self.arguments.max_minutes
@@ -229,14 +237,14 @@ class Run:
             steps_per_second=steps_per_second,
         )
 
-    def write(self, **values: float):
+    def write(self, **values: float) -> None:
         """One line of the log, and the same for TensorBoard."""
         if self.accelerator.is_main_process:
             with open(self.output_dir / "log.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": self.step, **values}) + "\n")
         self.accelerator.log(values, step=self.step)
 
-    def validate(self):
+    def validate(self) -> None:
         """Measure SI-SNRi without references at inference; keep the model if it is the best so far."""
         model = self.accelerator.unwrap_model(self.model)
         if self.valid_mixtures and self.accelerator.is_main_process:
@@ -250,7 +258,7 @@ class Run:
         self.accelerator.wait_for_everyone()
         self.logged = time.monotonic()
 
-    def save_model(self, name: str):
+    def save_model(self, name: str) -> None:
         """Write the model and its feature extractor to a temporary folder, then rename it."""
         folder, temporary = self.output_dir / name, self.output_dir / f"{name}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -259,7 +267,7 @@ class Run:
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
 
-    def save_checkpoint(self):
+    def save_checkpoint(self) -> None:
         """Write all that resuming needs to a temporary folder, rename it, drop the oldest."""
         folder = self.output_dir / f"checkpoint-{self.step}"
         self.accelerator.wait_for_everyone()
@@ -277,7 +285,7 @@ class Run:
                 shutil.rmtree(old)
         self.accelerator.wait_for_everyone()
 
-    def finish(self):
+    def finish(self) -> None:
         """Validate and save once more."""
         self.bar.close()
         if self.step % self.arguments.valid_steps != 0:
@@ -295,7 +303,7 @@ def list_checkpoints(output_dir: Path) -> list[Path]:
     return sorted(folders, key=lambda path: int(path.name.split("-")[1]))
 
 
-def check_same_run(output_dir: Path, arguments: TrainingArguments):
+def check_same_run(output_dir: Path, arguments: TrainingArguments) -> None:
     """
     Refuse to continue a run with other settings than it began with.
 

@@ -87,7 +87,7 @@ def format_results(results: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def insert_results(path: Path, results: dict):
+def insert_results(path: Path, results: dict) -> None:
     """
     Replace what stands between the result marks of a Markdown file.
 
@@ -101,7 +101,7 @@ def insert_results(path: Path, results: dict):
     write_atomically(path, RESULTS_BLOCK.sub(lambda match: f"{match[1]}{table}{match[2]}", text))
 
 
-def main(arguments: list[str] | None = None):
+def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.publish", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)

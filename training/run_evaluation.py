@@ -31,7 +31,7 @@ from accelerate.utils import tqdm
 from safetensors import safe_open
 from transformers import PreTrainedConfig
 
-from audioslots_hf import load_separator
+from audioslots_hf import AudioSeparationPipeline, load_separator
 from audioslots_hf.separator import DEFAULT_CHECKPOINT, find_checkpoint
 
 from .data import Mixture, load_mixture, read_metadata
@@ -67,7 +67,7 @@ def load_mixtures(options: argparse.Namespace, config: PreTrainedConfig) -> list
     ]
 
 
-def evaluate_rows(mixtures: list[Mixture], pipeline, mask: str) -> dict[str, dict]:
+def evaluate_rows(mixtures: list[Mixture], pipeline: AudioSeparationPipeline, mask: str) -> dict[str, dict]:
     """Score model and oracle under both protocols: a summary and the results per mixture for each."""
     rows = {}
     for protocol in PROTOCOLS:
@@ -88,7 +88,7 @@ def describe_weights(folder: Path) -> dict[str, str | int]:
     return {"sha256": hashlib.sha256(weights.read_bytes()).hexdigest(), "num_parameters": num_parameters}
 
 
-def write_csv(path: Path, results: list[dict]):
+def write_csv(path: Path, results: list[dict]) -> None:
     """One line per mixture."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(results[0]))
@@ -96,7 +96,7 @@ def write_csv(path: Path, results: list[dict]):
         writer.writerows(results)
 
 
-def main(arguments: list[str] | None = None):
+def main(arguments: list[str] | None = None) -> None:
     """Evaluate and write the results."""
     parser = build_parser()
     options = parser.parse_args(arguments)

@@ -29,7 +29,7 @@ from training.arguments import SettingsError, load_arguments  # noqa: E402
 from training.loop import train  # noqa: E402
 
 
-def main():
+def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="yaml file, for instance training/configs/audioslots-cpu.yaml")

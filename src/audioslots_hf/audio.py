@@ -89,7 +89,7 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
             yield AudioFile(file, path)
 
 
-def _decode_with_ffmpeg(path: Path, decoded: Path):
+def _decode_with_ffmpeg(path: Path, decoded: Path) -> None:
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         raise ValueError(
@@ -176,7 +176,7 @@ class TrackWriter:
     def _create(self, path: Path) -> soundfile.SoundFile:
         return soundfile.SoundFile(path, "w+", self.sampling_rate, self.num_channels, "FLOAT", format="W64")
 
-    def write(self, block: torch.Tensor):
+    def write(self, block: torch.Tensor) -> None:
         """Append `(num_channels, num_sources, num_samples)`."""
         self.peak = max(self.peak, block.abs().max().item() if block.numel() else 0.0)
         for file, source in zip(self.files, block.unbind(dim=1), strict=True):
@@ -190,7 +190,7 @@ class TrackWriter:
         # the largest value of 16 bit PCM is one step below 1
         return (1 - 2**-15) / self.peak
 
-    def save(self):
+    def save(self) -> None:
         """Write every output, then give all of them their names."""
         finished = []
         for index, (path, source) in enumerate(zip(self.paths, self.files, strict=True)):

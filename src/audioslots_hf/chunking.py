@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
 import torch
+from transformers import FeatureExtractionMixin, PreTrainedModel
 
 from .losses import find_permutation, pairwise_mse
 from .stft import stft
@@ -26,7 +27,9 @@ from .stft import stft
 SeparateChunks = Callable[[list[torch.Tensor]], torch.Tensor]
 
 
-def chunk_separator(model, feature_extractor, **post_process_kwargs) -> SeparateChunks:
+def chunk_separator(
+    model: PreTrainedModel, feature_extractor: FeatureExtractionMixin, **post_process_kwargs
+) -> SeparateChunks:
     """The function that separates a batch of chunks with a model of any family, on the model's device."""
 
     @torch.inference_mode()
@@ -40,11 +43,16 @@ def chunk_separator(model, feature_extractor, **post_process_kwargs) -> Separate
 
 
 def default_hop_length(chunk_length: int) -> int:
-    """Half a chunk: every sample is estimated twice, and each chunk is ordered by half of it."""
-    return chunk_length // 2
+    """
+    A quarter of a chunk: each chunk is ordered by three quarters of it.
+
+    With half a chunk a weak model's order is lost: on 8 validation mixtures the shipped one, a third through its training,
+    fell from 0.6 to -0.4 dB SI-SNRi.
+    """
+    return max(1, chunk_length // 4)
 
 
-def check_hop_length(hop_length: int, chunk_length: int):
+def check_hop_length(hop_length: int, chunk_length: int) -> None:
     """Raise a `ValueError` unless chunks this far apart cover the audio."""
     if not 0 < hop_length <= chunk_length:
         raise ValueError(f"`hop_length` is {hop_length}: it must be between 1 and the chunk length {chunk_length}.")

@@ -21,6 +21,7 @@ import torch
 
 from . import __version__, separator
 from .audio import FFMPEG_SUFFIXES, SOUNDFILE_SUFFIXES
+from .pipeline_audio_separation import AudioSeparationPipeline
 from .plots import require_matplotlib
 from .separation import SeparationJob, plan_jobs, separate_file
 
@@ -96,8 +97,8 @@ def run_separate(options: argparse.Namespace) -> int:
         raise ValueError(f"`--batch-size` is {options.batch_size}: it must be at least 1.")
     jobs = plan_jobs(find_inputs(options.inputs, options.output), options.output)
     device = choose_device(options.device)
-    model = separator.load_separator(options.model, device=device, batch_size=options.batch_size)
-    failures = [failure for job in jobs if (failure := run_job(job, model, options)) is not None]
+    pipeline = separator.load_separator(options.model, device=device, batch_size=options.batch_size)
+    failures = [failure for job in jobs if (failure := run_job(job, pipeline, options)) is not None]
     if failures:
         print(f"\n{len(failures)} of {len(jobs)} files failed:", file=sys.stderr)
         for failure in failures:
@@ -105,10 +106,10 @@ def run_separate(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def run_job(job: SeparationJob, model, options: argparse.Namespace) -> str | None:
+def run_job(job: SeparationJob, pipeline: AudioSeparationPipeline, options: argparse.Namespace) -> str | None:
     """Separate one file -> what went wrong, if anything."""
     try:
-        for path in separate_file(job, model, force=options.force, plot=options.plot):
+        for path in separate_file(job, pipeline, force=options.force, plot=options.plot):
             print(path)
     except (ValueError, OSError, RuntimeError) as error:
         return f"{job.recording}: {error}"
@@ -119,8 +120,8 @@ def run_info(options: argparse.Namespace) -> int:
     """Print what a model costs here."""
     from .resources import measure_resources
 
-    model = separator.load_separator(options.model, device=choose_device(options.device))
-    for name, value in measure_resources(model).items():
+    pipeline = separator.load_separator(options.model, device=choose_device(options.device))
+    for name, value in measure_resources(pipeline).items():
         print(f"{name:<38}{value}")
     return 0
 

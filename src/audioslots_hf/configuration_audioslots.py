@@ -86,7 +86,7 @@ class AudioSlotsConfig(PreTrainedConfig):
     decoder_num_layers: int = positive_int_field(default=4)
     layer_norm_eps: float = interval(min=0.0)(default=1e-5)
 
-    def validate_architecture(self):
+    def validate_architecture(self) -> None:
         """Part of `@strict`-powered validation: checks the fields against each other."""
         self._validate_spectrogram()
         self._validate_encoder()
@@ -99,7 +99,7 @@ class AudioSlotsConfig(PreTrainedConfig):
         if self.layer_norm_eps <= 0.0:
             raise ValueError(f"`layer_norm_eps` ({self.layer_norm_eps}) must be greater than 0.")
 
-    def _validate_spectrogram(self):
+    def _validate_spectrogram(self) -> None:
         if self.compression_exponent <= 0.0:
             raise ValueError(f"`compression_exponent` ({self.compression_exponent}) must be greater than 0.")
         if self.n_fft % 2 != 0:
@@ -116,7 +116,7 @@ class AudioSlotsConfig(PreTrainedConfig):
         if self.chunk_length < self.n_fft:
             raise ValueError(f"`chunk_length` ({self.chunk_length}) must be at least `n_fft` ({self.n_fft}).")
 
-    def _validate_encoder(self):
+    def _validate_encoder(self) -> None:
         sizes, depths, strides = self.encoder_hidden_sizes, self.encoder_depths, self.encoder_strides
         if not len(sizes) == len(depths) == len(strides) > 0:
             raise ValueError(

@@ -178,7 +178,7 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
             )
         return references.unflatten(0, (-1, num_sources))
 
-    def _check_sampling_rate(self, sampling_rate: int | None):
+    def _check_sampling_rate(self, sampling_rate: int | None) -> None:
         if sampling_rate is not None and sampling_rate != self.sampling_rate:
             raise ValueError(
                 f"The audio has a sampling rate of {sampling_rate} Hz but the model works at {self.sampling_rate} Hz: "

@@ -282,7 +282,7 @@ class AudioSlotsPreTrainedModel(PreTrainedModel):
     }
 
     @torch.no_grad()
-    def _init_weights(self, module: nn.Module):
+    def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, nn.Linear):
             # the default N(0, 0.02) ignores the width: keep the variance of the input instead

@@ -48,7 +48,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         sampling_rate (`int`, *optional*):
             Sampling rate in hertz of bare arrays and tensors. Defaults to the model's.
         hop_length (`int`, *optional*):
-            Number of samples, at the model's rate, from one chunk to the next. Defaults to half a chunk.
+            Number of samples, at the model's rate, from one chunk to the next. Defaults to a quarter of a chunk.
         show_progress (`bool`, *optional*):
             Whether to show a progress bar. By default only for recordings of more than a minute.
         post_process_kwargs (`dict`, *optional*):
@@ -161,7 +161,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         ]
 
 
-def progress_bar(num_chunks: int, show_progress: bool):
+def progress_bar(num_chunks: int, show_progress: bool) -> Any:
     """A progress bar over chunks, from the tqdm that comes with transformers."""
     from transformers.utils.logging import tqdm
 

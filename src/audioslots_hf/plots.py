@@ -21,7 +21,7 @@ import torch
 from .stft import stft
 
 
-def require_matplotlib():
+def require_matplotlib() -> None:
     """Raise an `ImportError` that names the fix, before any work is done."""
     try:
         import matplotlib  # noqa: F401
@@ -29,7 +29,7 @@ def require_matplotlib():
         raise ImportError("Pictures need matplotlib: pip install 'audioslots-hf[plot]'") from error
 
 
-def plot_separation(path: str | Path, tracks: dict[str, np.ndarray], sampling_rate: int):
+def plot_separation(path: str | Path, tracks: dict[str, np.ndarray], sampling_rate: int) -> None:
     """
     Draw the spectrogram of each track below the other, on one colour scale in dB.
 

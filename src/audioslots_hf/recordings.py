@@ -152,7 +152,7 @@ def open_sound(file: Any, name: str) -> Any:
     return sound
 
 
-def _check_complete(sound: Any, name: str):
+def _check_complete(sound: Any, name: str) -> None:
     # libsndfile shortens a truncated wav, aiff or au to what is there and says so only in its log
     if match := re.search(r"(?:data|SSND|Data Size) +: (\d+) \(should be (\d+)\)", sound.extra_info):
         promised, present = int(match[1]), int(match[2])

@@ -18,11 +18,13 @@ import time
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import FeatureExtractionMixin, PreTrainedModel
 
 from .chunking import chunk_separator, default_hop_length, separate_waveforms
+from .pipeline_audio_separation import AudioSeparationPipeline
 
 
-def count_macs(model, feature_extractor) -> float:
+def count_macs(model: PreTrainedModel, feature_extractor: FeatureExtractionMixin) -> float:
     """
     Multiply-accumulate operations of one forward pass over one chunk.
 
@@ -48,7 +50,7 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def measure_resources(pipeline, duration_s: int = 60) -> dict[str, str]:
+def measure_resources(pipeline: AudioSeparationPipeline, duration_s: int = 60) -> dict[str, str]:
     """
     Measure a loaded separator on noise.
 

@@ -83,7 +83,7 @@ def plan_jobs(files: list[tuple[Path, Path]], output: Path) -> list[SeparationJo
     return jobs
 
 
-def make_folder(folder: Path):
+def make_folder(folder: Path) -> None:
     """Make an output folder, or raise an `OSError` that says why it cannot be used."""
     if folder.exists() and not folder.is_dir():
         raise OSError(f"The output {folder} is a file, not a folder.")
@@ -156,7 +156,7 @@ def stream_estimates(audio: AudioFile, pipeline: AudioSeparationPipeline) -> Ite
             num_left -= min(num_left, block.shape[-1])
 
 
-def plot_files(path: Path, mixture: Path, sources: list[Path]):
+def plot_files(path: Path, mixture: Path, sources: list[Path]) -> None:
     """Draw the first seconds of the mixture and of its sources."""
     with open_audio(mixture) as audio:
         sampling_rate = audio.sampling_rate

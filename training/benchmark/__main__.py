@@ -22,7 +22,7 @@ from . import broadcast_decoder
 BENCHMARKS = {"broadcast-decoder": broadcast_decoder}
 
 
-def main():
+def main() -> None:
     """Print what a benchmark measures, then one JSON line."""
     parser = argparse.ArgumentParser(prog="python -m training.benchmark", description="Measure a part of the models.")
     benchmarks = parser.add_subparsers(dest="benchmark", required=True)

@@ -59,7 +59,7 @@ def peak_tensor_bytes(function: Callable[[], torch.Tensor]) -> int:
     return peak
 
 
-def add_arguments(parser: argparse.ArgumentParser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
     parser.add_argument("--repetitions", type=int, default=5, help="timed runs of each decoder (default: 5)")
 
