@@ -341,7 +341,7 @@ def test_info_prints_what_a_model_costs(checkpoint, separator, capsys):
     assert main(["info", str(checkpoint), "--device", "cpu"]) == 0
     values = {line[:38].strip(): line[38:] for line in capsys.readouterr().out.splitlines()}
     assert values["model"] == "AudioSlotsForAudioSeparation" and values["sampling rate"] == "8000 Hz"
-    assert values["chunk"] == "0.1 s, one every 0.05 s" and values["sources"] == "2"
+    assert values["chunk"] == "0.1 s, one every 0.025 s" and values["sources"] == "2"
     assert values["parameters"] == f"{sum(parameter.numel() for parameter in separator.model.parameters()):,}"
     macs, unit = values["operations per second of audio"].split()
     assert unit == "GMAC" and float(macs) > 0
