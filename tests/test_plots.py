@@ -52,7 +52,9 @@ def test_each_track_has_a_row_with_its_title_on_one_scale(figure):
     assert [axis.get_title(loc="left") for axis in rows] == ["mixture: a", "estimate: b"]
     limits = [axis.images[0].get_clim() for axis in rows]
     loudest = max(axis.images[0].get_array().max() for axis in rows)
-    assert limits == [(pytest.approx(loudest - 70), pytest.approx(loudest))] * 2
+    # the loudest cells may be cut off
+    assert limits[0] == limits[1] and limits[0][1] - limits[0][0] == pytest.approx(60)
+    assert loudest - 20 < limits[0][1] <= loudest
 
 
 def test_a_tone_is_drawn_at_its_frequency_and_time(figure):
