@@ -77,6 +77,14 @@ def test_true_magnitudes_separate_and_exponents_act(feature_extractor):
     assert ratios == sorted(ratios) and ratios[1] > 20
 
 
+def test_the_mask_exponent_of_the_extractor_is_the_default(mixtures):
+    soft = AudioSlotsFeatureExtractor(mask_exponent=0.5)
+    features = extract(soft, mixtures)
+    outputs = AudioSeparationOutput(estimates=torch.rand(2, 2, 256, 64))
+    expected = AudioSlotsFeatureExtractor().post_process_audio_separation(outputs, features, mask_exponent=0.5)
+    assert torch.equal(soft.post_process_audio_separation(outputs, features), expected)
+
+
 @pytest.mark.parametrize("gain_db", [-40.0, -6.0, 20.0])
 def test_a_gain_on_the_input_is_the_same_gain_on_the_estimates(gain_db, checkpoint):
     from transformers import AutoFeatureExtractor, AutoModel

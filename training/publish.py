@@ -36,9 +36,9 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS_BLOCK = re.compile(r"(<!-- results:start -->\n).*?(<!-- results:end -->)", re.DOTALL)
 
 
-def export(source: Path, name: str) -> Path:
+def export(source: Path, name: str, mask_exponent: float = 1.0) -> Path:
     """
-    Copy a model into the package, its weights in half precision.
+    Copy a model into the package, its weights in half precision, with the masks its pipeline uses by default.
 
     The configuration says float32, so the weights are computed with in float32: half precision is slow on a CPU. The
     remote code that `save_pretrained` adds is left out, for it is the package itself.
@@ -54,6 +54,8 @@ def export(source: Path, name: str) -> Path:
         values.pop("auto_map", None)
         if file == "config.json":
             values["dtype"] = "float32"
+        else:
+            values["mask_exponent"] = mask_exponent
         write_atomically(temporary / file, json.dumps(values, indent=2, sort_keys=True) + "\n")
     shutil.copy(ROOT / "model_card.md", temporary / "README.md")
     shutil.rmtree(target, ignore_errors=True)
@@ -69,7 +71,8 @@ def format_results(results: dict) -> str:
     }
     lines = [
         f"{results['rows']['model_practical']['num_mixtures']} mixtures of `{results['metadata']}`, "
-        f"{results['sampling_rate']} Hz, {results['mode']}, {results['mask']} masks; mean over both sources in dB.",
+        f"{results['sampling_rate']} Hz, {results['mode']}; mean over both sources in dB. "
+        f"Masks: {results['mask']}, exponent 1; {results['practical_mask_exponent']:g} for the model's practical row.",
         "",
         "| protocol | oracle SI-SNR | oracle SI-SNRi | model SI-SNR | model SI-SNRi | model / oracle |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -108,11 +111,12 @@ def main(arguments: list[str] | None = None) -> None:
     export_command = commands.add_parser("export", help="copy a trained model into the package")
     export_command.add_argument("source", type=Path)
     export_command.add_argument("--name", required=True)
+    export_command.add_argument("--mask-exponent", type=float, default=1.0, help="below 1: softer masks (default: 1)")
     card_command = commands.add_parser("card", help="write results into cards and README")
     card_command.add_argument("--results", type=Path, required=True)
     options = parser.parse_args(arguments)
     if options.command == "export":
-        print(export(options.source, options.name))
+        print(export(options.source, options.name, options.mask_exponent))
         return
     results = json.loads(options.results.read_text(encoding="utf-8"))
     if results["model"] not in list_checkpoints():

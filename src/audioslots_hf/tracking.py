@@ -21,7 +21,7 @@ from .stft import stft
 
 # Well separated estimates agree with their track on the overlap far better than spectra can tell; weakly separated ones
 # flip while the overlap agrees all the time. The weight was chosen on validation mixtures.
-OVERLAP_WEIGHT = 5.0
+OVERLAP_WEIGHT = 2.0
 # What a track sounded like is remembered over about 20 chunks.
 MEMORY = 0.95
 NUM_BANDS = 32
