@@ -20,7 +20,8 @@ from .stft import stft
 
 
 # Well separated estimates agree with their track on the overlap far better than spectra can tell; weakly separated ones
-# flip while the overlap agrees all the time. The weight was chosen on validation mixtures.
+# flip while the overlap agrees all the time. Chosen on 40 validation mixtures: the references plus noise at 15 dB, shuffled
+# from chunk to chunk, come out in order in all of them, and the shipped model loses least.
 OVERLAP_WEIGHT = 2.0
 # What a track sounded like is remembered over about 20 chunks.
 MEMORY = 0.95
