@@ -118,8 +118,8 @@ def evaluate_mixtures(
     Score a model on mixtures, one result each; with `model=None` score the oracle. A model of one source is scored as the
     paper's autoencoder.
 
-    `"practical"` overlaps the chunks by three quarters and orders the sources by the overlap. `"paper"` takes disjoint chunks and
-    orders the sources of each by the references (AudioSlots, section 3).
+    `"practical"` overlaps the chunks by three quarters and follows the sources without references, as the pipeline does.
+    `"paper"` takes disjoint chunks and orders the sources of each by the references (AudioSlots, section 3).
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"`protocol` is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}.")

@@ -162,7 +162,7 @@ def align_channels(estimates: torch.Tensor) -> torch.Tensor:
     """
     if len(estimates) == 1:
         return estimates
-    # one window of zeros, so that even a single sample has a frame; 256 samples are longer than any such delay
+    # zeros behind, so that even a single sample has a frame; windows of 512 samples are longer than any such delay
     magnitudes = stft(torch.nn.functional.pad(estimates, (0, 256)), 512, 256).abs().flatten(2)
     loudest = magnitudes[magnitudes.square().sum(dim=(1, 2)).argmax()][None]
     orders = find_permutation(pairwise_mse(magnitudes, loudest.expand_as(magnitudes))).argsort(dim=-1)
@@ -193,7 +193,7 @@ def separate_blocks(
             Number of chunks, counted per channel, that go through the model together.
         references (`torch.Tensor` of shape `(num_channels, num_sources, num_samples)`, *optional*):
             True sources of the whole recording, to order the sources of each chunk by. Evaluation only: without
-            them the order follows from the overlap.
+            them a [`Tracker`] chooses it.
 
     Yields:
         `torch.Tensor` of shape `(num_channels, num_sources, num_samples)`: the estimates of successive samples.
