@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from transformers.pipelines.base import ChunkPipeline
+from transformers.utils.logging import tqdm
 
 from .chunking import Stitcher, check_hop_length, chunk_separator, default_hop_length, iter_chunks
 from .recordings import Recording, load_recording
@@ -112,7 +113,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         if show_progress is None:
             show_progress = waveforms.shape[-1] > 60 * config.sampling_rate
         num_chunks = max(0, -(-(waveforms.shape[-1] - config.chunk_length) // hop_length)) + 1
-        with progress_bar(num_chunks, show_progress) as bar:
+        with tqdm(total=num_chunks, unit="chunk", desc="Separating", disable=not show_progress) as bar:
             for chunk, is_last in iter_chunks([waveforms], config.chunk_length, hop_length):
                 # before the chunk is handed out: after the last one nobody may come back
                 bar.update()
@@ -159,10 +160,3 @@ class AudioSeparationPipeline(ChunkPipeline):
             }
             for index, source in enumerate(sources.unbind(dim=1))
         ]
-
-
-def progress_bar(num_chunks: int, show_progress: bool) -> Any:
-    """A progress bar over chunks, from the tqdm that comes with transformers."""
-    from transformers.utils.logging import tqdm
-
-    return tqdm(total=num_chunks, unit="chunk", desc="Separating", disable=not show_progress)
