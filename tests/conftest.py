@@ -18,7 +18,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from audioslots_hf import AudioSlotsConfig, AudioSlotsFeatureExtractor, AudioSlotsForAudioSeparation, load_separator
+from audioslots_hf import (
+    AudioSlotsConfig,
+    AudioSlotsFeatureExtractor,
+    AudioSlotsForAudioSeparation,
+    WaveformFeatureExtractor,
+    load_separator,
+)
 
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -49,6 +55,22 @@ def tiny_audioslots_config(**overrides) -> AudioSlotsConfig:
 def tiny_audioslots_feature_extractor() -> AudioSlotsFeatureExtractor:
     """The feature extractor that fits [`tiny_audioslots_config`]."""
     return AudioSlotsFeatureExtractor(sampling_rate=8000, chunk_length=800, n_fft=128, hop_length=50)
+
+
+TINY_DUAL_PATH = {
+    "sampling_rate": 8000,
+    "chunk_length": 800,
+    "hidden_size": 8,
+    "encoder_kernel_size": 8,
+    "segment_length": 10,
+    "lstm_hidden_size": 6,
+    "num_hidden_layers": 2,
+}
+
+
+def tiny_waveform_feature_extractor() -> WaveformFeatureExtractor:
+    """The feature extractor that fits [`TINY_DUAL_PATH`]."""
+    return WaveformFeatureExtractor(sampling_rate=8000, chunk_length=800)
 
 
 @pytest.fixture(scope="session")

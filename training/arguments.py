@@ -40,7 +40,7 @@ class SpeechArguments:
 
 @dataclass
 class TrainingArguments:
-    """Everything about a run but the architecture, which is an `AudioSlotsConfig` under `model`."""
+    """Everything about a run but the architecture: under `model`, a `model_type` and the fields of its configuration."""
 
     output_dir: str
     speech: list[SpeechArguments]
@@ -54,6 +54,9 @@ class TrainingArguments:
     batch_size: int = 64
     learning_rate: float = 2e-4
     warmup_steps: int = 2500
+    # a factor of the learning rate every decay_steps, in place of the cosine to zero
+    decay_rate: float | None = None
+    decay_steps: int = 10_000
     max_grad_norm: float = 0.05
     mixed_precision: str = "no"
     # relative level of the two voices, +- dB
@@ -87,9 +90,19 @@ class TrainingArguments:
         for name in ("learning_rate", "max_grad_norm"):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"`{name}` ({getattr(self, name)}) must be positive.")
-        for name in ("max_steps", "batch_size", "log_steps", "valid_steps", "save_steps", "num_kept_checkpoints"):
+        for name in (
+            "max_steps",
+            "batch_size",
+            "log_steps",
+            "valid_steps",
+            "save_steps",
+            "num_kept_checkpoints",
+            "decay_steps",
+        ):
             if getattr(self, name) < 1:
                 raise SettingsError(f"`{name}` ({getattr(self, name)}) must be at least 1.")
+        if self.decay_rate is not None and not 0 < self.decay_rate < 1:
+            raise SettingsError(f"`decay_rate` ({self.decay_rate}) must be between 0 and 1, or null for a cosine.")
         if self.mixed_precision not in ("no", "bf16"):
             raise SettingsError(f"`mixed_precision` ({self.mixed_precision!r}) must be 'no' or 'bf16'.")
         if (self.valid_metadata is None) != (self.valid_root is None):

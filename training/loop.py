@@ -28,9 +28,15 @@ from accelerate.utils import set_seed
 from huggingface_hub.errors import StrictDataclassError
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import get_cosine_schedule_with_warmup
+from transformers import (
+    AutoModel,
+    FeatureExtractionMixin,
+    PreTrainedConfig,
+    PreTrainedModel,
+    get_cosine_schedule_with_warmup,
+)
 
-from audioslots_hf import AudioSlotsConfig, AudioSlotsFeatureExtractor, AudioSlotsForAudioSeparation
+from audioslots_hf import FAMILIES
 
 from .arguments import SettingsError, TrainingArguments
 from .data import Mixture, MixtureDataset, load_mixture, load_speech, read_metadata
@@ -71,11 +77,11 @@ def train(arguments: TrainingArguments) -> Path:
         mixed_precision=arguments.mixed_precision, log_with="tensorboard", project_dir=str(output_dir)
     )
     set_seed(arguments.seed)
-    model = AudioSlotsForAudioSeparation(config)
+    model: PreTrainedModel = AutoModel.from_config(config)
     feature_extractor = build_feature_extractor(config)
     optimizer = torch.optim.Adam(model.parameters(), lr=arguments.learning_rate)
     # advanced by hand once per optimiser step, so it is not prepared: Accelerate would step it once per process
-    scheduler = get_cosine_schedule_with_warmup(optimizer, arguments.warmup_steps, arguments.max_steps)
+    scheduler = build_schedule(optimizer, arguments)
     valid_mixtures = load_valid_mixtures(arguments, config)
     dataset = load_dataset(arguments, config, accelerator)
     model, optimizer = accelerator.prepare(model, optimizer)
@@ -108,36 +114,54 @@ def train(arguments: TrainingArguments) -> Path:
     return output_dir / "best"
 
 
-def build_config(values: dict[str, Any]) -> AudioSlotsConfig:
-    """The configuration of the model to train; a misspelt field is an error, which transformers would swallow."""
-    known = {item.name for item in dataclasses.fields(AudioSlotsConfig)}
+def build_config(values: dict[str, Any]) -> PreTrainedConfig:
+    """
+    The configuration of the model to train, of the family that `model_type` names.
+
+    Raises:
+        `SettingsError`: an unknown family, or a misspelt field, which transformers would swallow.
+    """
+    values = dict(values)
+    model_type = values.pop("model_type", "audioslots")
+    if model_type not in FAMILIES:
+        raise SettingsError(f"`model.model_type` ({model_type!r}) must be one of {', '.join(FAMILIES)}.")
+    config_class = FAMILIES[model_type][0]
+    known = {item.name for item in dataclasses.fields(config_class)}
     if unknown := sorted(set(values) - known):
-        raise SettingsError(f"Unknown key `model.{unknown[0]}`: AudioSlotsConfig has no such field.")
+        raise SettingsError(f"Unknown key `model.{unknown[0]}`: {config_class.__name__} has no such field.")
     try:
-        return AudioSlotsConfig(**values)
+        return config_class(**values)
     except StrictDataclassError as error:
         raise SettingsError(f"The model cannot be built: {error}") from error
 
 
-def build_feature_extractor(config: AudioSlotsConfig) -> AudioSlotsFeatureExtractor:
+def build_feature_extractor(config: PreTrainedConfig) -> FeatureExtractionMixin:
     """The feature extractor that fits a model's configuration."""
-    return AudioSlotsFeatureExtractor(
-        sampling_rate=config.sampling_rate,
-        chunk_length=config.chunk_length,
-        n_fft=config.n_fft,
-        hop_length=config.hop_length,
-        compression_exponent=config.compression_exponent,
-    )
+    return FAMILIES[config.model_type][2].from_config(config)
 
 
-def load_dataset(arguments: TrainingArguments, config: AudioSlotsConfig, accelerator: Accelerator) -> MixtureDataset:
+def build_schedule(
+    optimizer: torch.optim.Optimizer, arguments: TrainingArguments
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Linear warm-up, then a cosine to zero or, with `decay_rate`, a step down every `decay_steps`."""
+    if arguments.decay_rate is None:
+        return get_cosine_schedule_with_warmup(optimizer, arguments.warmup_steps, arguments.max_steps)
+
+    def factor(step: int) -> float:
+        warmup = min(1.0, (step + 1) / max(1, arguments.warmup_steps))
+        return warmup * arguments.decay_rate ** (step // arguments.decay_steps)
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def load_dataset(arguments: TrainingArguments, config: PreTrainedConfig, accelerator: Accelerator) -> MixtureDataset:
     """Read the speech of a run and set up the drawing of mixtures."""
     show_progress = accelerator.is_main_process
     speech = [load_speech(folder, config.sampling_rate, show_progress) for folder in arguments.speech]
     return MixtureDataset(speech, arguments, config.num_sources, config.chunk_length)
 
 
-def load_valid_mixtures(arguments: TrainingArguments, config: AudioSlotsConfig) -> list[Mixture]:
+def load_valid_mixtures(arguments: TrainingArguments, config: PreTrainedConfig) -> list[Mixture]:
     """The validation mixtures of a run, in memory; none without `valid_metadata`."""
     if arguments.valid_metadata is None:
         return []
@@ -167,7 +191,7 @@ class Run:
         accelerator: Accelerator,
         arguments: TrainingArguments,
         model: torch.nn.Module,
-        feature_extractor: AudioSlotsFeatureExtractor,
+        feature_extractor: FeatureExtractionMixin,
         valid_mixtures: list[Mixture],
         state: dict[str, float],
     ):

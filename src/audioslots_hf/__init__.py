@@ -17,8 +17,13 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_audioslots import AudioSlotsConfig
+from .configuration_dprnn import DprnnConfig
+from .configuration_galr import GalrConfig
 from .feature_extraction_audioslots import AudioSlotsFeatureExtractor
+from .feature_extraction_waveform import WaveformFeatureExtractor
 from .modeling_audioslots import AudioSlotsForAudioSeparation, AudioSlotsModel, AudioSlotsPreTrainedModel
+from .modeling_dprnn import DprnnForAudioSeparation, DprnnModel, DprnnPreTrainedModel
+from .modeling_galr import GalrForAudioSeparation, GalrModel, GalrPreTrainedModel
 from .modeling_outputs import AudioSeparationOutput
 from .pipeline_audio_separation import AudioSeparationPipeline
 from .separator import load_separator
@@ -34,17 +39,34 @@ __all__ = [
     "AudioSlotsForAudioSeparation",
     "AudioSlotsModel",
     "AudioSlotsPreTrainedModel",
+    "DprnnConfig",
+    "DprnnForAudioSeparation",
+    "DprnnModel",
+    "DprnnPreTrainedModel",
+    "GalrConfig",
+    "GalrForAudioSeparation",
+    "GalrModel",
+    "GalrPreTrainedModel",
+    "WaveformFeatureExtractor",
     "load_separator",
 ]
 
-AutoConfig.register("audioslots", AudioSlotsConfig)
-AutoModel.register(AudioSlotsConfig, AudioSlotsForAudioSeparation)
-AutoFeatureExtractor.register(AudioSlotsConfig, AudioSlotsFeatureExtractor)
+# by `model_type`: configuration, model, feature extractor
+FAMILIES = {
+    "audioslots": (AudioSlotsConfig, AudioSlotsForAudioSeparation, AudioSlotsFeatureExtractor),
+    "galr": (GalrConfig, GalrForAudioSeparation, WaveformFeatureExtractor),
+    "dprnn": (DprnnConfig, DprnnForAudioSeparation, WaveformFeatureExtractor),
+}
+
+for model_type, (config_class, model_class, feature_extractor_class) in FAMILIES.items():
+    AutoConfig.register(model_type, config_class)
+    AutoModel.register(config_class, model_class)
+    AutoFeatureExtractor.register(config_class, feature_extractor_class)
+    # every `save_pretrained` carries its code, so that a Hub repository also loads where this package is not installed
+    config_class.register_for_auto_class()
+    model_class.register_for_auto_class("AutoModel")
+    feature_extractor_class.register_for_auto_class("AutoFeatureExtractor")
+
 PIPELINE_REGISTRY.register_pipeline(
     "audio-to-audio", pipeline_class=AudioSeparationPipeline, pt_model=AutoModel, type="audio"
 )
-
-# every `save_pretrained` carries its code, so that a Hub repository also loads where this package is not installed
-AudioSlotsConfig.register_for_auto_class()
-AudioSlotsForAudioSeparation.register_for_auto_class("AutoModel")
-AudioSlotsFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")

@@ -19,10 +19,18 @@ import numpy as np
 import torch
 from transformers import BatchFeature, FeatureExtractionMixin
 
+from .configuration_audioslots import AudioSlotsConfig
 from .masking import apply_masks, binary_masks, wiener_masks
 from .modeling_outputs import AudioSeparationOutput
 from .stft import istft, stft
-from .waveforms import batch_waveforms, root_mean_square
+from .waveforms import (
+    batch_references,
+    batch_waveforms,
+    check_return_tensors,
+    check_sampling_rate,
+    cut_to_length,
+    root_mean_square,
+)
 
 
 class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
@@ -68,6 +76,17 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
         self.compression_exponent = compression_exponent
         self.mask_exponent = mask_exponent
 
+    @classmethod
+    def from_config(cls, config: AudioSlotsConfig) -> "AudioSlotsFeatureExtractor":
+        """The feature extractor that fits a model's configuration."""
+        return cls(
+            sampling_rate=config.sampling_rate,
+            chunk_length=config.chunk_length,
+            n_fft=config.n_fft,
+            hop_length=config.hop_length,
+            compression_exponent=config.compression_exponent,
+        )
+
     def __call__(
         self,
         audio: np.ndarray | torch.Tensor | Sequence,
@@ -95,9 +114,8 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
         Raises:
             `ValueError`: another sampling rate, audio that is empty, too long or not finite, or labels that do not fit.
         """
-        if return_tensors != "pt":
-            raise ValueError(f"`return_tensors` is {return_tensors!r}: only 'pt' is supported.")
-        self._check_sampling_rate(sampling_rate)
+        check_return_tensors(return_tensors)
+        check_sampling_rate(sampling_rate, self.sampling_rate)
         waveforms, num_samples = batch_waveforms(audio, self.chunk_length)
         levels = root_mean_square(waveforms, num_samples)
         mixture_spectrograms = stft(waveforms, self.n_fft, self.hop_length)
@@ -107,7 +125,7 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
             "num_samples": num_samples,
         }
         if labels is not None:
-            references = self._batch_references(labels, num_samples).to(waveforms.device)
+            references = batch_references(labels, num_samples, self.chunk_length).to(waveforms.device)
             spectrograms = stft(references, self.n_fft, self.hop_length)
             features["labels"] = self._compress(spectrograms, levels[:, None, None, None])
         return BatchFeature(features)
@@ -152,44 +170,11 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
     def _apply_masks(self, masks: torch.Tensor, features: BatchFeature) -> torch.Tensor:
         mixture_spectrograms, num_samples = features["mixture_spectrograms"], features["num_samples"]
         waveforms = istft(apply_masks(masks, mixture_spectrograms), self.n_fft, self.hop_length)
-        # zeros after the end of each mixture
-        inside = torch.arange(waveforms.shape[-1], device=waveforms.device) < num_samples[:, None, None]
-        return (waveforms * inside)[..., : int(num_samples.max())]
+        return cut_to_length(waveforms, num_samples)
 
     def _compress(self, spectrograms: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         # without the Nyquist bin and the last frame: 257 x 65 cells become the paper's 256 x 64
         return (spectrograms[..., :-1, :-1].abs() / levels) ** self.compression_exponent
-
-    def _batch_references(
-        self, labels: np.ndarray | torch.Tensor | Sequence, num_samples: torch.Tensor
-    ) -> torch.Tensor:
-        """-> (batch_size, num_sources, chunk_length)"""
-        if isinstance(labels, np.ndarray | torch.Tensor) and labels.ndim == 2:
-            labels = labels[None]
-        if len(labels) != len(num_samples):
-            raise ValueError(f"There are {len(labels)} sets of references for {len(num_samples)} mixtures.")
-        num_sources = len(labels[0])
-        rows = [reference for references in labels for reference in references]
-        if len(rows) != num_sources * len(labels):
-            raise ValueError(f"Every mixture must have as many references as the first, {num_sources}.")
-        # a whole tensor is checked at once: row by row, a GPU would wait for each
-        stacked = labels.flatten(0, 1) if isinstance(labels, torch.Tensor) else rows
-        references, lengths = batch_waveforms(stacked, self.chunk_length)
-        expected = num_samples.to(lengths.device).repeat_interleave(num_sources)
-        if (lengths != expected).any():
-            index = int((lengths != expected).nonzero()[0])
-            raise ValueError(
-                f"Reference {index % num_sources} of mixture {index // num_sources} has {int(lengths[index])} samples "
-                f"but its mixture {int(expected[index])}."
-            )
-        return references.unflatten(0, (-1, num_sources))
-
-    def _check_sampling_rate(self, sampling_rate: int | None) -> None:
-        if sampling_rate is not None and sampling_rate != self.sampling_rate:
-            raise ValueError(
-                f"The audio has a sampling rate of {sampling_rate} Hz but the model works at {self.sampling_rate} Hz: "
-                "resample it first, or use `audioslots_hf.load_separator`, which takes any rate."
-            )
 
 
 __all__ = ["AudioSlotsFeatureExtractor"]

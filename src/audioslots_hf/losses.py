@@ -75,17 +75,53 @@ def solve_assignment(costs: torch.Tensor) -> torch.Tensor:
     return torch.stack(columns).to(costs.device)
 
 
+def pairwise_negative_si_snr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    """
+    Negative zero-mean SI-SNR in dB of every estimate against every reference (Luo and Mesgarani, arXiv 1711.00541).
+
+    `(batch_size, num_sources, num_samples)` twice -> `(batch_size, num_sources, num_sources)`, estimates along rows. In
+    float32, for signals near unit level: an estimate of a silent reference is the better the more silent it is.
+    """
+    estimates = estimates - estimates.mean(dim=-1, keepdim=True)
+    references = references - references.mean(dim=-1, keepdim=True)
+    eps = 1e-8 * estimates.shape[-1]
+    products = estimates @ references.transpose(1, 2)
+    reference_energies = references.square().sum(dim=-1).unsqueeze(1)
+    estimate_energies = estimates.square().sum(dim=-1).unsqueeze(2)
+    # |target|^2 and |estimate - target|^2, where the target is the projection of the estimate on the reference
+    signal = products.square() / (reference_energies + eps)
+    noise = (estimate_energies - signal).clamp(min=0)
+    return -10 * torch.log10((signal + eps) / (noise + eps))
+
+
+def matched_negative_si_snr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    """
+    Negative SI-SNR with permutation-invariant training: of the best order of the references, in dB.
+
+    `(batch_size, num_sources, num_samples)` twice -> scalar, in float32.
+    """
+    check_same_shape(estimates, references)
+    costs = pairwise_negative_si_snr(estimates.float(), references.float())
+    permutation = find_permutation(costs)
+    return costs.gather(-1, permutation.unsqueeze(-1)).mean()
+
+
+def check_same_shape(estimates: torch.Tensor, references: torch.Tensor) -> None:
+    """Raise a `ValueError` unless there is one reference per estimate."""
+    if estimates.shape != references.shape:
+        raise ValueError(
+            f"The references have shape {tuple(references.shape)} but the estimates {tuple(estimates.shape)}: "
+            "give one reference per source of the model."
+        )
+
+
 def matched_mse(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     """
     Matched mean squared error of AudioSlots (paper, section 2): Hungarian matching, then the MSE of the matched pairs.
 
     `(batch_size, num_sources, ...)` twice -> scalar, in float32.
     """
-    if estimates.shape != references.shape:
-        raise ValueError(
-            f"The references have shape {tuple(references.shape)} but the estimates {tuple(estimates.shape)}: "
-            "give one reference per source of the model."
-        )
+    check_same_shape(estimates, references)
     costs = pairwise_mse(estimates.float(), references.float())
     permutation = find_permutation(costs)
     return costs.gather(-1, permutation.unsqueeze(-1)).mean()

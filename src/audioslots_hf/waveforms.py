@@ -91,6 +91,61 @@ def batch_waveforms(
     return torch.stack(padded), num_samples
 
 
+def batch_references(
+    labels: np.ndarray | torch.Tensor | Sequence, num_samples: torch.Tensor, padded_length: int
+) -> torch.Tensor:
+    """
+    References `(num_sources, num_samples)` of each mixture -> float32 (batch_size, num_sources, padded_length)
+
+    Raises:
+        `ValueError`: another number of mixtures, of sources, or of samples than `num_samples` says.
+    """
+    if isinstance(labels, np.ndarray | torch.Tensor) and labels.ndim == 2:
+        labels = labels[None]
+    if len(labels) != len(num_samples):
+        raise ValueError(f"There are {len(labels)} sets of references for {len(num_samples)} mixtures.")
+    num_sources = len(labels[0])
+    rows = [reference for references in labels for reference in references]
+    if len(rows) != num_sources * len(labels):
+        raise ValueError(f"Every mixture must have as many references as the first, {num_sources}.")
+    # a whole tensor is checked at once: row by row, a GPU would wait for each
+    stacked = labels.flatten(0, 1) if isinstance(labels, torch.Tensor) else rows
+    references, lengths = batch_waveforms(stacked, padded_length)
+    expected = num_samples.to(lengths.device).repeat_interleave(num_sources)
+    if (lengths != expected).any():
+        index = int((lengths != expected).nonzero()[0])
+        raise ValueError(
+            f"Reference {index % num_sources} of mixture {index // num_sources} has {int(lengths[index])} samples "
+            f"but its mixture {int(expected[index])}."
+        )
+    return references.unflatten(0, (-1, num_sources))
+
+
+def cut_to_length(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+    """
+    Zeros after the end of each mixture, and no sample after the end of the longest.
+
+    (batch_size, num_sources, padded_length), (batch_size,) -> (batch_size, num_sources, max(num_samples))
+    """
+    inside = torch.arange(waveforms.shape[-1], device=waveforms.device) < num_samples[:, None, None]
+    return (waveforms * inside)[..., : int(num_samples.max())]
+
+
+def check_return_tensors(return_tensors: str | None) -> None:
+    """Raise a `ValueError` unless torch tensors are asked for."""
+    if return_tensors != "pt":
+        raise ValueError(f"`return_tensors` is {return_tensors!r}: only 'pt' is supported.")
+
+
+def check_sampling_rate(sampling_rate: int | None, expected: int) -> None:
+    """Raise a `ValueError` if audio has another sampling rate, in hertz, than its model."""
+    if sampling_rate is not None and sampling_rate != expected:
+        raise ValueError(
+            f"The audio has a sampling rate of {sampling_rate} Hz but the model works at {expected} Hz: "
+            "resample it first, or use `audioslots_hf.load_separator`, which takes any rate."
+        )
+
+
 def root_mean_square(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
     """Level of each waveform over its first `num_samples`, 1 where it is silent: (batch_size, length) -> (batch_size,)"""
     # relative to the peak no square under- or overflows; not every device has float64

@@ -1,0 +1,115 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Feature extractor of the time-domain families: waveforms at unit level, and back."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import BatchFeature, FeatureExtractionMixin
+
+from .configuration_dual_path import DualPathConfig
+from .modeling_outputs import AudioSeparationOutput
+from .waveforms import (
+    batch_references,
+    batch_waveforms,
+    check_return_tensors,
+    check_sampling_rate,
+    cut_to_length,
+    root_mean_square,
+)
+
+
+class WaveformFeatureExtractor(FeatureExtractionMixin):
+    r"""
+    Scales chunks of audio to unit level for models that work on waveforms, and their estimates back.
+
+    Everything runs in torch and in float32, on the device of the audio. The models' estimates add up to what they are given,
+    so what is returned adds up to the mixture, and a gain on the input is the same gain on the estimates.
+
+    Args:
+        sampling_rate (`int`, *optional*, defaults to 16000):
+            Sampling rate the model works at, in hertz.
+        chunk_length (`int`, *optional*, defaults to 64000):
+            Number of samples of one chunk: shorter audio is padded with zeros, longer audio is an error.
+    """
+
+    model_input_names = ["input_values"]
+
+    def __init__(self, sampling_rate: int = 16000, chunk_length: int = 64000, **kwargs):
+        super().__init__(**kwargs)
+        self.sampling_rate = sampling_rate
+        self.chunk_length = chunk_length
+
+    @classmethod
+    def from_config(cls, config: DualPathConfig) -> "WaveformFeatureExtractor":
+        """The feature extractor that fits a model's configuration."""
+        return cls(sampling_rate=config.sampling_rate, chunk_length=config.chunk_length)
+
+    def __call__(
+        self,
+        audio: np.ndarray | torch.Tensor | Sequence,
+        sampling_rate: int | None = None,
+        labels: np.ndarray | torch.Tensor | Sequence | None = None,
+        return_tensors: str | None = "pt",
+    ) -> BatchFeature:
+        r"""
+        Args:
+            audio (array, tensor or sequence of them):
+                Mixtures: `(num_samples,)`, `(batch_size, num_samples)`, or a list of arrays of any lengths up to
+                `chunk_length`. Integer PCM is scaled by the range of its type.
+            sampling_rate (`int`, *optional*):
+                Sampling rate of `audio` in hertz. Another one than the model's is an error. Pass it always.
+            labels (array, tensor or sequence of them, *optional*):
+                References, `(num_sources, num_samples)` for each mixture.
+            return_tensors (`str`, *optional*, defaults to `"pt"`):
+                Only `"pt"`: the features live in torch.
+
+        Returns:
+            [`BatchFeature`] with `input_values` `(batch_size, chunk_length)`, what is needed to go back (`levels`
+            `(batch_size,)` and `num_samples` `(batch_size,)`) and, with `labels`, `labels`
+            `(batch_size, num_sources, chunk_length)`.
+
+        Raises:
+            `ValueError`: another sampling rate, audio that is empty, too long or not finite, or labels that do not fit.
+        """
+        check_return_tensors(return_tensors)
+        check_sampling_rate(sampling_rate, self.sampling_rate)
+        waveforms, num_samples = batch_waveforms(audio, self.chunk_length)
+        levels = root_mean_square(waveforms, num_samples)
+        features = {"input_values": waveforms / levels[:, None], "levels": levels, "num_samples": num_samples}
+        if labels is not None:
+            references = batch_references(labels, num_samples, self.chunk_length).to(waveforms.device)
+            features["labels"] = references / levels[:, None, None]
+        return BatchFeature(features)
+
+    def post_process_audio_separation(self, outputs: AudioSeparationOutput, features: BatchFeature) -> torch.Tensor:
+        r"""
+        Gives the model's estimates the level of the mixture.
+
+        Args:
+            outputs ([`AudioSeparationOutput`]):
+                What the model returned for `features`: waveforms as `estimates`.
+            features ([`BatchFeature`]):
+                What the feature extractor returned for the audio.
+
+        Returns:
+            Float32 `torch.Tensor` of shape `(batch_size, num_sources, max(num_samples))`, on the mixture's scale. Shorter
+            mixtures of a batch end in zeros.
+        """
+        estimates = outputs.estimates.float() * features["levels"][:, None, None]
+        return cut_to_length(estimates, features["num_samples"])
+
+
+__all__ = ["WaveformFeatureExtractor"]

@@ -1,0 +1,108 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import pytest
+import torch
+
+from audioslots_hf import DprnnConfig, DprnnForAudioSeparation
+from audioslots_hf.modeling_dual_path import (
+    DualPathDecoder,
+    DualPathEncoder,
+    DualPathGlobalLayerNorm,
+    mixture_consistent,
+    overlap_add,
+    segment_frames,
+    sinusoidal_positions,
+)
+from tests.conftest import TINY_DUAL_PATH
+
+
+@pytest.mark.parametrize("num_frames", [1, 4, 5, 6, 10, 11, 37])
+def test_every_frame_lies_in_two_segments(num_frames):
+    frames = torch.randn(3, num_frames, 4)
+    segments = segment_frames(frames, 10)
+    assert segments.shape[0] == 10 and segments.shape[1] == 3 and segments.shape[3] == 4
+    torch.testing.assert_close(overlap_add(segments, num_frames), 2 * frames)
+
+
+def test_segments_are_windows_half_a_length_apart():
+    frames = torch.arange(1.0, 13.0).view(1, 12, 1)
+    # (segment_length, batch_size, num_segments, size) -> (num_segments, segment_length)
+    segments = segment_frames(frames, 4).squeeze(-1)[:, 0].T
+    assert segments[0].tolist() == [0, 0, 1, 2]
+    assert segments[1].tolist() == [1, 2, 3, 4]
+    assert segments[2].tolist() == [3, 4, 5, 6]
+    assert segments[-1].tolist() == [11, 12, 0, 0]
+
+
+def test_global_layer_norm_is_group_norm_with_one_group():
+    config = DprnnConfig(**TINY_DUAL_PATH)
+    norm = DualPathGlobalLayerNorm(config)
+    with torch.no_grad():
+        norm.weight.normal_()
+        norm.bias.normal_()
+    hidden_states = 3 + torch.randn(5, 2, 7, 8)
+    # (segment_length, batch_size, num_segments, hidden_size) -> (batch_size, hidden_size, ...)
+    expected = torch.nn.functional.group_norm(hidden_states.permute(1, 3, 0, 2), 1, norm.weight, norm.bias, norm.eps)
+    torch.testing.assert_close(norm(hidden_states), expected.permute(2, 0, 3, 1), atol=1e-5, rtol=1e-5)
+
+
+def test_encoder_and_decoder_keep_the_length_and_see_the_edges():
+    config = DprnnConfig(**TINY_DUAL_PATH)
+    encoder, decoder = DualPathEncoder(config), DualPathDecoder(config)
+    waveforms = torch.zeros(1, 800)
+    waveforms[0, 0] = waveforms[0, -1] = 1.0
+    encoded = encoder(waveforms)
+    assert encoded.shape == (1, 800 // 4 + 1, 8)
+    # two frames see every sample, the first and the last too
+    assert [index for index, frame in enumerate(encoded[0]) if frame.abs().max() > 0] == [0, 1, 199, 200]
+    assert decoder(encoded.unsqueeze(1)).shape == (1, 1, 800)
+
+
+def test_consistent_estimates_add_up_to_the_mixture_and_keep_their_differences():
+    estimates, mixtures = torch.randn(2, 3, 50), torch.randn(2, 50)
+    consistent = mixture_consistent(estimates, mixtures)
+    torch.testing.assert_close(consistent.sum(dim=1), mixtures)
+    torch.testing.assert_close(consistent[:, 0] - consistent[:, 1], estimates[:, 0] - estimates[:, 1])
+
+
+def test_positions_are_those_of_the_transformer():
+    positions = sinusoidal_positions(5, like=torch.zeros(1, 4))
+    assert positions[0].tolist() == [0, 0, 1, 1]
+    torch.testing.assert_close(
+        positions[3],
+        torch.tensor([3.0, 0.03, 3.0, 0.03]).sin() * torch.tensor([1, 1, 0, 0])
+        + torch.tensor([3.0, 0.03, 3.0, 0.03]).cos() * torch.tensor([0, 0, 1, 1]),
+    )
+
+
+def test_fresh_weights_have_the_scale_of_pytorch():
+    torch.manual_seed(0)
+    model = DprnnForAudioSeparation(DprnnConfig())
+    bounds = {
+        "model.encoder.filterbank.weight": 16**-0.5,
+        "decoder.filterbank.weight": 16**-0.5,
+        "model.layers.0.local_block.lstm.weight_ih_l0": 128**-0.5,
+        "model.layers.0.local_block.lstm.weight_hh_l0_reverse": 128**-0.5,
+        "model.layers.5.global_block.lstm.bias_ih_l0": 128**-0.5,
+        "model.layers.0.local_block.proj.weight": 256**-0.5,
+        "masker.source_proj.weight": 64**-0.5,
+    }
+    parameters = dict(model.named_parameters())
+    for name, bound in bounds.items():
+        # uniform between the bounds
+        assert 0.9 * bound < parameters[name].abs().max() <= bound, name
+    assert model.masker.act_fn.weight.item() == 0.25
+    outputs = model(torch.randn(1, 16000), labels=torch.randn(1, 2, 16000))
+    # half of the mixture is half of the mixture: the estimates do differ from the start
+    assert (outputs.estimates[:, 0] - outputs.estimates[:, 1]).std() > 1e-3
