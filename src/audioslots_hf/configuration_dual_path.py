@@ -35,6 +35,9 @@ segment_length (`int`, *optional*, defaults to 100):
     Number of frames of a segment, an even number: K. Segments overlap by half.
 lstm_hidden_size (`int`, *optional*, defaults to 128):
     Width of each direction of the bidirectional LSTMs: H.
+filterbank_init (`str`, *optional*, defaults to `"random"`):
+    What the encoder and the decoder start from: `"random"` filters, as in the papers, or a windowed `"fourier"` basis, which
+    needs a `hidden_size` of twice `encoder_kernel_size` and learns faster.
 """
 
 
@@ -50,6 +53,7 @@ class DualPathConfig(PreTrainedConfig):
     encoder_kernel_size: int = positive_int_field(default=16)
     segment_length: int = positive_int_field(default=100)
     lstm_hidden_size: int = positive_int_field(default=128)
+    filterbank_init: str = "random"
     num_hidden_layers: int = positive_int_field(default=6)
     layer_norm_eps: float = interval(min=0.0)(default=1e-5)
 
@@ -66,6 +70,13 @@ class DualPathConfig(PreTrainedConfig):
             raise ValueError(
                 f"`chunk_length` ({self.chunk_length}) must be a multiple of half of `encoder_kernel_size` "
                 f"({self.encoder_kernel_size})."
+            )
+        if self.filterbank_init not in ("random", "fourier"):
+            raise ValueError(f"`filterbank_init` ({self.filterbank_init!r}) must be 'random' or 'fourier'.")
+        if self.filterbank_init == "fourier" and self.hidden_size != 2 * self.encoder_kernel_size:
+            raise ValueError(
+                f"`hidden_size` ({self.hidden_size}) must be twice `encoder_kernel_size` ({self.encoder_kernel_size}) for "
+                "`filterbank_init` 'fourier': a basis of that many filters, and the same inverted."
             )
         if self.layer_norm_eps <= 0.0:
             raise ValueError(f"`layer_norm_eps` ({self.layer_norm_eps}) must be greater than 0.")

@@ -75,6 +75,23 @@ def overlap_add(segments: torch.Tensor, num_frames: int) -> torch.Tensor:
     return halves.permute(1, 2, 0, 3).flatten(1, 2)[:, :num_frames]
 
 
+def fourier_filters(kernel_size: int, like: torch.Tensor) -> torch.Tensor:
+    """
+    An orthonormal Fourier basis under a sine window, and the same inverted: (2 * kernel_size, kernel_size)
+
+    Rectified, the two halves hold the positive and the negative parts: with these filters in encoder and decoder the mixture
+    comes back as it was.
+    """
+    times = torch.arange(kernel_size, device=like.device) + 0.5
+    frequencies = torch.arange(kernel_size // 2 + 1, device=like.device)[:, None]
+    angles = 2 * math.pi * frequencies * times / kernel_size
+    # at half the sampling rate the cosines vanish on these times, at zero the sines
+    basis = torch.cat([angles[:-1].cos(), angles[1:].sin()])
+    basis[[0, -1]] /= 2**0.5
+    basis = basis * (2 / kernel_size) ** 0.5 * (math.pi * times / kernel_size).sin()
+    return torch.cat([basis, -basis]).to(like.dtype)
+
+
 def mixture_consistent(estimates: torch.Tensor, mixtures: torch.Tensor) -> torch.Tensor:
     """
     Share what is missing to the mixture equally (Wisdom et al. 2019, arXiv 1811.08521).
@@ -187,6 +204,9 @@ class DualPathPreTrainedModel(PreTrainedModel):
             init.uniform_(module.weight, -(fan_in**-0.5), fan_in**-0.5)
             if module.bias is not None:
                 init.uniform_(module.bias, -(fan_in**-0.5), fan_in**-0.5)
+        # CODEPATH: "fourier" is training/configs/galr-cpu.yaml and the checkpoint that ships, "random" the papers' configs
+        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d) and self.config.filterbank_init == "fourier":
+            init.copy_(module.weight, fourier_filters(self.config.encoder_kernel_size, like=module.weight).unsqueeze(1))
         elif isinstance(module, nn.LSTM):
             for parameter in module.parameters():
                 init.uniform_(parameter, -(module.hidden_size**-0.5), module.hidden_size**-0.5)
