@@ -193,3 +193,13 @@ def test_a_model_gives_the_same_in_blocks_and_in_batches_of_any_size(separator):
     # convolutions of other batch sizes round differently
     torch.testing.assert_close(torch.cat(list(blocks), dim=-1), whole, rtol=0, atol=1e-5)
     torch.testing.assert_close(whole.sum(dim=1), waveforms, rtol=0, atol=1e-5)
+
+
+def test_every_sample_of_a_long_chunk_has_weight():
+    """In float32 a Hann window computed as 1 - cos is 0 at the ends from about 16000 samples on: 0 / 0 is no sample."""
+    for chunk_length in (16000, 64000, 960000):
+        stitcher = Stitcher(chunk_length, chunk_length // 2)
+        assert stitcher.window.min() > 0
+        torch.testing.assert_close(
+            stitcher.window, torch.hann_window(chunk_length + 2, periodic=False)[1:-1], atol=1e-6, rtol=0
+        )

@@ -13,6 +13,7 @@
 # limitations under the License.
 """Long audio: cut into chunks, separate in batches, join with the same source on the same track."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
@@ -43,13 +44,19 @@ def chunk_separator(
     return separate_chunks
 
 
-def default_hop_length(chunk_length: int) -> int:
+def default_hop_length(chunk_length: int, sampling_rate: int) -> int:
     """
-    A quarter of a chunk: each chunk is ordered by three quarters of it.
+    Chunks overlap by a second, or by three quarters where they are short.
 
-    With half a chunk a weak model's order is lost more often.
+    What overlaps is separated twice, so long chunks should overlap little; with half of a short one the order of a
+    weak model is lost more often.
     """
-    return max(1, chunk_length // 4)
+    return max(1, chunk_length // 4, chunk_length - sampling_rate)
+
+
+def default_batch_size(chunk_length: int, sampling_rate: int) -> int:
+    """Chunks of 16 s together, at most 16: one short chunk at a time would be slow, many long ones would need much memory."""
+    return max(1, min(16, 16 * sampling_rate // chunk_length))
 
 
 def check_hop_length(hop_length: int, chunk_length: int) -> None:
@@ -98,8 +105,8 @@ class Stitcher:
     def __init__(self, chunk_length: int, hop_length: int):
         check_hop_length(hop_length, chunk_length)
         self.hop_length = hop_length
-        # no zero at the ends: every sample has weight
-        self.window = torch.hann_window(chunk_length + 2, periodic=False)[1:-1]
+        # a Hann window without a zero at the ends: every sample has weight; as 1 - cos the ends of a long one would round to 0
+        self.window = (math.pi * torch.arange(1, chunk_length + 1) / (chunk_length + 1)).sin().square()
         self.sums: torch.Tensor | None = None
         self.weights = torch.zeros(chunk_length)
         self.tracker = Tracker()

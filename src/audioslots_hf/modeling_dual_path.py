@@ -206,7 +206,9 @@ class DualPathPreTrainedModel(PreTrainedModel):
                 init.uniform_(module.bias, -(fan_in**-0.5), fan_in**-0.5)
         # CODEPATH: "fourier" is training/configs/galr-cpu.yaml and the checkpoint that ships, "random" the papers' configs
         if isinstance(module, nn.Conv1d | nn.ConvTranspose1d) and self.config.filterbank_init == "fourier":
-            init.copy_(module.weight, fourier_filters(self.config.encoder_kernel_size, like=module.weight).unsqueeze(1))
+            init.copy_(
+                module.weight, fourier_filters(self.config.encoder_kernel_size, like=module.weight).unsqueeze(1)
+            )
         elif isinstance(module, nn.LSTM):
             for parameter in module.parameters():
                 init.uniform_(parameter, -(module.hidden_size**-0.5), module.hidden_size**-0.5)

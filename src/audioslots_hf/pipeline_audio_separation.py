@@ -20,7 +20,7 @@ import torch
 from transformers.pipelines.base import ChunkPipeline
 from transformers.utils.logging import tqdm
 
-from .chunking import Stitcher, check_hop_length, chunk_separator, default_hop_length, iter_chunks
+from .chunking import Stitcher, check_hop_length, chunk_separator, default_batch_size, default_hop_length, iter_chunks
 from .recordings import Recording, load_recording
 from .resampling import resample
 
@@ -49,13 +49,15 @@ class AudioSeparationPipeline(ChunkPipeline):
         sampling_rate (`int`, *optional*):
             Sampling rate in hertz of bare arrays and tensors. Defaults to the model's.
         hop_length (`int`, *optional*):
-            Number of samples, at the model's rate, from one chunk to the next. Defaults to a quarter of a chunk.
+            Number of samples, at the model's rate, from one chunk to the next. By default chunks overlap by a
+            second, or by three quarters of a chunk that is short.
         show_progress (`bool`, *optional*):
             Whether to show a progress bar. By default only for recordings of more than a minute.
         post_process_kwargs (`dict`, *optional*):
             Passed to the feature extractor's `post_process_audio_separation`, for instance `{"mask": "binary"}`.
-        batch_size (`int`, *optional*, defaults to 16):
-            Number of chunks that go through the model together, also across recordings.
+        batch_size (`int`, *optional*):
+            Number of chunks that go through the model together, also across recordings. Defaults to 16 s of them, at
+            most 16.
     """
 
     _load_processor = False
@@ -65,15 +67,15 @@ class AudioSeparationPipeline(ChunkPipeline):
     _load_tokenizer = False
 
     def __init__(self, *args, **kwargs):
-        if kwargs.get("batch_size") is None:
-            # one chunk at a time would be several times slower
-            kwargs["batch_size"] = 16
         super().__init__(*args, **kwargs)
         if not hasattr(self.feature_extractor, "post_process_audio_separation"):
             raise ValueError(
                 f"{type(self.model).__name__} with {type(self.feature_extractor).__name__} is no separation model: load one "
                 "of a family of audioslots_hf."
             )
+        if self._batch_size is None:
+            config = self.model.config
+            self._batch_size = default_batch_size(config.chunk_length, config.sampling_rate)
 
     @property
     def batch_size(self) -> int:
@@ -109,7 +111,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         config = self.model.config
         recording = load_recording(audio, config.sampling_rate if sampling_rate is None else sampling_rate)
         waveforms = resample(recording.waveforms, recording.sampling_rate, config.sampling_rate)
-        hop_length = hop_length or default_hop_length(config.chunk_length)
+        hop_length = hop_length or default_hop_length(config.chunk_length, config.sampling_rate)
         if show_progress is None:
             show_progress = waveforms.shape[-1] > 60 * config.sampling_rate
         num_chunks = max(0, -(-(waveforms.shape[-1] - config.chunk_length) // hop_length)) + 1
@@ -142,7 +144,8 @@ class AudioSeparationPipeline(ChunkPipeline):
         config = self.model.config
         recording: Recording = model_outputs[0]["recording"]
         num_channels, num_samples = recording.waveforms.shape
-        stitcher = Stitcher(config.chunk_length, hop_length or default_hop_length(config.chunk_length))
+        hop_length = hop_length or default_hop_length(config.chunk_length, config.sampling_rate)
+        stitcher = Stitcher(config.chunk_length, hop_length)
         parts = []
         for start in range(0, len(model_outputs), num_channels):
             items = model_outputs[start : start + num_channels]

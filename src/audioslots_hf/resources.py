@@ -65,7 +65,7 @@ def measure_resources(pipeline: AudioSeparationPipeline, duration_s: int = 60) -
     """
     model, feature_extractor = pipeline.model, pipeline.feature_extractor
     config, device = model.config, model.device
-    hop_length = default_hop_length(config.chunk_length)
+    hop_length = default_hop_length(config.chunk_length, config.sampling_rate)
     separate_chunks = chunk_separator(model, feature_extractor)
     noise = 0.1 * torch.randn(1, duration_s * config.sampling_rate)
     # the first pass plans its kernels

@@ -146,9 +146,8 @@ def stream_estimates(audio: AudioFile, pipeline: AudioSeparationPipeline) -> Ite
 
         blocks = resample_blocks(count(audio.blocks()), audio.sampling_rate, config.sampling_rate)
         separate_chunks = chunk_separator(pipeline.model, pipeline.feature_extractor)
-        sources = separate_blocks(
-            blocks, separate_chunks, config.chunk_length, default_hop_length(config.chunk_length), pipeline.batch_size
-        )
+        hop_length = default_hop_length(config.chunk_length, config.sampling_rate)
+        sources = separate_blocks(blocks, separate_chunks, config.chunk_length, hop_length, pipeline.batch_size)
         num_left = audio.num_samples
         for block in resample_blocks(sources, config.sampling_rate, audio.sampling_rate):
             # resampling there and back rounds the length up

@@ -73,10 +73,15 @@ def overlap_scores(estimates: torch.Tensor, history: torch.Tensor) -> torch.Tens
 
 
 class Tracker:
-    """Follows the sources of one recording from chunk to chunk, without references."""
+    """
+    Follows the sources of one recording from chunk to chunk, without references.
+
+    After each chunk, `order` says which estimate went to which track: `(num_sources,)`.
+    """
 
     def __init__(self) -> None:
         self.profiles: torch.Tensor | None = None
+        self.order: torch.Tensor | None = None
 
     def follow(self, estimates: torch.Tensor, history: torch.Tensor) -> torch.Tensor:
         """
@@ -91,6 +96,7 @@ class Tracker:
         Returns:
             `torch.Tensor` of shape `(num_channels, num_sources, num_samples)`: the estimates in the order of the tracks.
         """
+        self.order = torch.arange(estimates.shape[1])
         if estimates.shape[1] == 1:
             return estimates
         profiles = spectral_profiles(estimates)
@@ -99,6 +105,6 @@ class Tracker:
             return estimates
         scores = OVERLAP_WEIGHT * overlap_scores(estimates[..., : history.shape[-1]], history)
         scores = scores + profiles @ normalize(self.profiles).T
-        order = find_permutation(-scores[None])[0].argsort()
-        self.profiles = MEMORY * self.profiles + profiles[order]
-        return estimates[:, order]
+        self.order = find_permutation(-scores[None])[0].argsort()
+        self.profiles = MEMORY * self.profiles + profiles[self.order]
+        return estimates[:, self.order]
