@@ -18,8 +18,15 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from audioslots_hf import AudioSlotsConfig, AudioSlotsFeatureExtractor, AudioSlotsForAudioSeparation
-from tests.conftest import SAMPLES, tiny_audioslots_config
+from audioslots_hf import (
+    AudioSlotsConfig,
+    AudioSlotsFeatureExtractor,
+    AudioSlotsForAudioSeparation,
+    GalrConfig,
+    GalrForAudioSeparation,
+    WaveformFeatureExtractor,
+)
+from tests.conftest import SAMPLES, TINY_DUAL_PATH, tiny_audioslots_config
 from training import publish, run_evaluation
 from training.arguments import SettingsError
 from training.data import Mixture, load_mixture, read_metadata
@@ -40,6 +47,17 @@ def checkpoint(tmp_path_factory):
     config = tiny_audioslots_config(sampling_rate=16000, chunk_length=4000, n_fft=512, hop_length=250)
     AudioSlotsForAudioSeparation(config).save_pretrained(folder)
     AudioSlotsFeatureExtractor(chunk_length=4000, n_fft=512, hop_length=250).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def waveform_checkpoint(tmp_path_factory):
+    """A GALR at the rate of the samples, with random weights."""
+    folder = tmp_path_factory.mktemp("galr")
+    torch.manual_seed(0)
+    values = {**TINY_DUAL_PATH, "sampling_rate": 16000, "chunk_length": 16000, "num_attention_heads": 2}
+    GalrForAudioSeparation(GalrConfig(**values)).save_pretrained(folder)
+    WaveformFeatureExtractor(chunk_length=16000).save_pretrained(folder)
     return folder
 
 
@@ -161,10 +179,21 @@ def test_results_replace_what_stands_between_the_marks(checkpoint, tmp_path):
     results = run(checkpoint, tmp_path)
     card = tmp_path / "card.md"
     card.write_text("before\n<!-- results:start -->\nold\n<!-- results:end -->\nafter\n")
-    publish.insert_results(card, results)
+    publish.insert_results(card, [results])
     text = card.read_text()
     assert text.startswith("before\n<!-- results:start -->\n") and text.endswith("<!-- results:end -->\nafter\n")
     assert "old" not in text and f"{results['rows']['model_practical']['si_snri']:.2f}" in text
     card.write_text("no marks")
     with pytest.raises(ValueError, match="results:start"):
-        publish.insert_results(card, results)
+        publish.insert_results(card, [results])
+    with pytest.raises(ValueError, match="`metadata` other.csv"):
+        publish.format_results([results, {**results, "metadata": "other.csv"}])
+
+
+def test_a_model_of_waveforms_has_no_oracle_and_no_masks(waveform_checkpoint, checkpoint, tmp_path):
+    results = run(waveform_checkpoint, tmp_path / "galr")
+    assert set(results["rows"]) == {"model_practical", "model_paper"}
+    assert "mask" not in results and results["model_type"] == "galr"
+    table = publish.format_results([results, run(checkpoint, tmp_path / "audioslots")])
+    names = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")][2:]
+    assert names[0].endswith("(galr)") and names[1].startswith("oracle") and names[2].endswith("(audioslots)")

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from audioslots_hf.separator import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
-from training.publish import format_results
+from training.publish import format_results, load_evaluations
 
 
 ROOT = Path(__file__).parents[1]
@@ -47,19 +47,21 @@ def test_every_file_the_readme_names_exists():
 def test_every_shipped_checkpoint_has_a_card_with_its_own_results(name):
     results = json.loads((ROOT / "training" / "results" / name / "results.json").read_text(encoding="utf-8"))
     card = (CHECKPOINTS_DIR / name / "README.md").read_text(encoding="utf-8")
-    assert format_results(results) in card
+    assert format_results([results]) in card
     assert "license: apache-2.0" in card
 
 
-def test_the_readme_shows_the_results_of_the_default_checkpoint():
-    path = ROOT / "training" / "results" / DEFAULT_CHECKPOINT / "results.json"
-    assert format_results(json.loads(path.read_text(encoding="utf-8"))) in README
+def test_the_readme_shows_all_results_and_the_project_the_card_of_its_default():
+    assert format_results(load_evaluations()) in README
+    card = (CHECKPOINTS_DIR / DEFAULT_CHECKPOINT / "README.md").read_text(encoding="utf-8")
+    assert (ROOT / "model_card.md").read_text(encoding="utf-8") == card
 
 
-def test_results_are_of_the_weights_that_ship():
-    path = ROOT / "training" / "results" / DEFAULT_CHECKPOINT / "results.json"
+@pytest.mark.parametrize("name", list_checkpoints())
+def test_results_are_of_the_weights_that_ship(name):
+    path = ROOT / "training" / "results" / name / "results.json"
     results = json.loads(path.read_text(encoding="utf-8"))
-    weights = (CHECKPOINTS_DIR / DEFAULT_CHECKPOINT / "model.safetensors").read_bytes()
+    weights = (CHECKPOINTS_DIR / name / "model.safetensors").read_bytes()
     assert results["weights"]["sha256"] == hashlib.sha256(weights).hexdigest()
     assert results["rows"]["model_practical"]["num_mixtures"] == 300
     # what ships must at least separate

@@ -25,11 +25,10 @@ import torch
 from accelerate.state import AcceleratorState
 from transformers import AutoFeatureExtractor, AutoModel
 
-from audioslots_hf import AudioSlotsConfig, AudioSlotsForAudioSeparation
 from tests.conftest import SAMPLES
 from training.arguments import SettingsError, load_arguments
 from training.data import MixtureDataset, load_mixture, load_speech, random_crop, read_metadata, speech_level, tilt
-from training.loop import train
+from training.loop import build_config, build_feature_extractor, build_schedule, train
 
 
 CONFIGS = Path(__file__).parents[1] / "training" / "configs"
@@ -65,7 +64,7 @@ def test_the_loss_falls_and_every_parameter_moves(debug_run):
     losses = list(read_log(debug_run).values())
     assert np.mean(losses[-3:]) < 0.7 * losses[0]
     torch.manual_seed(72)
-    fresh = AudioSlotsForAudioSeparation(AudioSlotsConfig(**load_arguments(DEBUG, []).model))
+    fresh = AutoModel.from_config(build_config(load_arguments(DEBUG, []).model))
     trained = AutoModel.from_pretrained(debug_run / "last")
     parameters = dict(trained.named_parameters())
     still = [name for name, value in fresh.named_parameters() if torch.equal(value, parameters[name])]
@@ -147,17 +146,17 @@ def test_two_processes_give_the_losses_of_one(debug_run, tmp_path):
 def test_every_config_parses_and_its_model_steps(path, monkeypatch):
     monkeypatch.chdir(CONFIGS.parents[1])
     arguments = load_arguments(path, [])
-    config = AudioSlotsConfig(**arguments.model)
+    config = build_config(arguments.model)
     # what its validation would be given
     metadata = Path(arguments.valid_metadata).read_text().splitlines()[0]
     assert config.num_sources in (1, metadata.count("_path") - metadata.count("noise_path"))
     assert path.read_text().startswith("# ")
     assert arguments.output_dir == f"runs/{path.stem}"
+    references = torch.randn(1, config.num_sources, config.chunk_length)
+    features = build_feature_extractor(config)(references.sum(dim=1), labels=references).to("meta")
     with torch.device("meta"):
-        model = AudioSlotsForAudioSeparation(config)
-        shape = (1, config.num_bins, config.num_frames)
-        loss = model(torch.empty(shape), labels=torch.empty(1, config.num_sources, *shape[1:])).loss
-        loss.backward()
+        model = AutoModel.from_config(config)
+        model(**features).loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
@@ -182,6 +181,8 @@ def test_every_config_parses_and_its_model_steps(path, monkeypatch):
         (["speech.0.noise_floor_db=[-50]"], "noise_floor_db"),
         (["learning_rate=-1.0"], "learning_rate"),
         (["speeds=[1.0"], "not valid yaml"),
+        (["decay_rate=1.5"], "decay_rate.*1.5"),
+        (["decay_steps=0"], "decay_steps"),
     ],
 )
 def test_bad_arguments_are_named(overrides, message):
@@ -307,3 +308,33 @@ def test_one_speaker_is_too_few(tmp_path):
     shutil.copytree(SAMPLES / "speech" / "msu_ru_nsh", tmp_path / "only")
     with pytest.raises(ValueError, match="1 speakers for mixtures of 2"):
         train(debug_arguments(tmp_path / "run", f"speech.0.root={tmp_path}"))
+
+
+def test_the_learning_rate_steps_down_after_a_linear_warm_up():
+    arguments = load_arguments(DEBUG, ["decay_rate=0.5", "decay_steps=10", "warmup_steps=4", "learning_rate=1"])
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=arguments.learning_rate)
+    scheduler = build_schedule(optimizer, arguments)
+    rates = []
+    for _ in range(31):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert (rates[9], rates[10], rates[20], rates[30]) == (1.0, 0.5, 0.25, 0.125)
+
+
+def test_a_dual_path_family_trains_by_its_yaml_alone(tmp_path):
+    """Only `model` differs: the loop does not know the families."""
+    overrides = [
+        "model={model_type: galr, chunk_length: 8000, hidden_size: 16, encoder_kernel_size: 32, segment_length: 20,"
+        " lstm_hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2}",
+        "max_steps=6",
+        "save_steps=3",
+        "valid_steps=6",
+    ]
+    best = train(debug_arguments(tmp_path, *overrides))
+    losses = list(read_log(tmp_path).values())
+    assert losses and all(np.isfinite(losses))
+    for folder in (best, tmp_path / "checkpoint-3"):
+        assert AutoModel.from_pretrained(folder).config.model_type == "galr"
+        assert AutoFeatureExtractor.from_pretrained(folder).chunk_length == 8000

@@ -118,13 +118,15 @@ def evaluate_mixtures(
     Score a model on mixtures, one result each; with `model=None` score the oracle. A model of one source is scored as the
     paper's autoencoder.
 
-    `"practical"` overlaps the chunks by three quarters and follows the sources without references, as the pipeline does.
+    `"practical"` overlaps the chunks and follows the sources without references, as the pipeline does.
     `"paper"` takes disjoint chunks and orders the sources of each by the references (AudioSlots, section 3).
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"`protocol` is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}.")
     chunk_length = feature_extractor.chunk_length
-    hop_length = chunk_length if protocol == "paper" else default_hop_length(chunk_length)
+    hop_length = chunk_length
+    if protocol == "practical":
+        hop_length = default_hop_length(chunk_length, feature_extractor.sampling_rate)
     for mixture in mixtures:
         if model is None:
             separate_chunks = oracle_separator(

@@ -304,6 +304,9 @@ class Run:
         if self.accelerator.is_main_process:
             state = {"step": self.step, "best_score": self.best_score}
             (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
+            # beside the weights, these make it a folder for `from_pretrained` as well
+            self.accelerator.unwrap_model(self.model).config.save_pretrained(temporary)
+            self.feature_extractor.save_pretrained(temporary)
             temporary.rename(folder)
             for old in list_checkpoints(self.output_dir)[: -self.arguments.num_kept_checkpoints]:
                 shutil.rmtree(old)

@@ -15,7 +15,8 @@
 Turn a trained model into a checkpoint that ships, and results into its card.
 
 `python -m training.publish export RUN/best --name NAME` writes half-precision weights into the package;
-`python -m training.publish card --results RESULTS.json` writes the numbers of an evaluation into the cards and the README.
+`python -m training.publish card` writes the numbers of all evaluations in training/results into the README and, those of a
+checkpoint that ships, into its card; the card of the default checkpoint is also the project's model_card.md.
 """
 
 import argparse
@@ -27,18 +28,21 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from audioslots_hf.separator import CHECKPOINTS_DIR, list_checkpoints
+from audioslots_hf.separator import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
 
 from .files import write_atomically
 
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS_MARKS = "<!-- results:start -->\n<!-- results:end -->\n"
 RESULTS_BLOCK = re.compile(r"(<!-- results:start -->\n).*?(<!-- results:end -->)", re.DOTALL)
 
 
-def export(source: Path, name: str, mask_exponent: float = 1.0) -> Path:
+def export(source: Path, name: str, mask_exponent: float | None = None, chunk_length: int | None = None) -> Path:
     """
-    Copy a model into the package, its weights in half precision, with the masks its pipeline uses by default.
+    Copy a model into the package, its weights in half precision, with the masks and chunks its pipeline uses by default.
+
+    Its card, `README.md`, is what lies there already, or a title to write under.
 
     The configuration says float32, so the weights are computed with in float32: half precision is slow on a CPU. The
     remote code that `save_pretrained` adds is left out, for it is the package itself.
@@ -54,43 +58,66 @@ def export(source: Path, name: str, mask_exponent: float = 1.0) -> Path:
         values.pop("auto_map", None)
         if file == "config.json":
             values["dtype"] = "float32"
-        else:
+        elif mask_exponent is not None:
             values["mask_exponent"] = mask_exponent
+        if chunk_length is not None:
+            values["chunk_length"] = chunk_length
         write_atomically(temporary / file, json.dumps(values, indent=2, sort_keys=True) + "\n")
-    shutil.copy(ROOT / "model_card.md", temporary / "README.md")
+    card = target / "README.md"
+    text = card.read_text(encoding="utf-8") if card.exists() else f"# {name}\n\n{RESULTS_MARKS}"
+    write_atomically(temporary / "README.md", text)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
     return target
 
 
-def format_results(results: dict) -> str:
-    """The rows of a results file as a Markdown table, with what they were measured on."""
-    protocols = {
-        "practical": "practical: overlapping chunks, no reference",
-        "paper": "paper: disjoint chunks, ordered by the references",
-    }
+PROTOCOLS = {
+    "practical": "no reference",
+    "paper": "disjoint chunks, ordered by the references",
+}
+
+
+def format_results(evaluations: list[dict]) -> str:
+    """
+    Results files as one Markdown table: a row per model, and one per oracle in front of the models it is that of.
+
+    Raises:
+        `ValueError`: they are not of the same mixtures.
+    """
+    first = evaluations[0]
+    for results in evaluations:
+        for key in ("metadata", "sampling_rate", "mode"):
+            if results[key] != first[key]:
+                raise ValueError(f"{results['model']} has `{key}` {results[key]}, {first['model']} {first[key]}.")
     lines = [
-        f"{results['rows']['model_practical']['num_mixtures']} mixtures of `{results['metadata']}`, "
-        f"{results['sampling_rate']} Hz, {results['mode']}; mean over both sources in dB. "
-        f"Masks: {results['mask']}, exponent 1; {results['practical_mask_exponent']:g} for the model's practical row.",
+        f"{first['rows']['model_practical']['num_mixtures']} mixtures of `{first['metadata']}`, "
+        f"{first['sampling_rate']} Hz, {first['mode']}; SI-SNRi in dB, mean over both sources.",
         "",
-        "| protocol | oracle SI-SNR | oracle SI-SNRi | model SI-SNR | model SI-SNRi | model / oracle |",
-        "| --- | --- | --- | --- | --- | --- |",
+        f"| | parameters | {' | '.join(PROTOCOLS.values())} |",
+        f"| --- | --- |{' --- |' * len(PROTOCOLS)}",
     ]
-    for protocol, description in protocols.items():
-        oracle, model = (results["rows"][f"{name}_{protocol}"] for name in ("oracle", "model"))
-        lines.append(
-            f"| {description} | {oracle['si_snr']:.2f} | {oracle['si_snri']:.2f} | {model['si_snr']:.2f} "
-            f"| {model['si_snri']:.2f} | {results['ratio_to_oracle'][protocol]:.2f} |"
-        )
-    lines += [
-        "",
-        f"Weights: {results['weights']['num_parameters']:,} parameters, sha256 `{results['weights']['sha256'][:16]}`.",
-    ]
+    oracles = set()
+    for results in evaluations:
+        rows = results["rows"]
+        if "oracle_practical" in rows:
+            duration_s = results["chunk_length"] / results["sampling_rate"]
+            oracle = f"oracle: true magnitudes, {duration_s:g} s chunks, {results['mask']} masks"
+            if oracle not in oracles:
+                oracles.add(oracle)
+                lines.append(f"| {oracle} | | {format_scores(rows, 'oracle')} |")
+        name = f"`{results['model']}` ({results['model_type']})"
+        lines.append(f"| {name} | {results['weights']['num_parameters']:,} | {format_scores(rows, 'model')} |")
+    weights = ", ".join(f"`{results['model']}` {results['weights']['sha256'][:16]}" for results in evaluations)
+    lines += ["", f"sha256 of the weights: {weights}."]
     return "\n".join(lines) + "\n"
 
 
-def insert_results(path: Path, results: dict) -> None:
+def format_scores(rows: dict[str, dict], name: str) -> str:
+    """The cells of one row."""
+    return " | ".join(f"{rows[f'{name}_{protocol}']['si_snri']:.2f}" for protocol in PROTOCOLS)
+
+
+def insert_results(path: Path, evaluations: list[dict]) -> None:
     """
     Replace what stands between the result marks of a Markdown file.
 
@@ -100,7 +127,7 @@ def insert_results(path: Path, results: dict) -> None:
     text = path.read_text(encoding="utf-8")
     if not RESULTS_BLOCK.search(text):
         raise ValueError(f"{path} has no `<!-- results:start -->` and `<!-- results:end -->` to write between.")
-    table = format_results(results)
+    table = format_results(evaluations)
     write_atomically(path, RESULTS_BLOCK.sub(lambda match: f"{match[1]}{table}{match[2]}", text))
 
 
@@ -111,21 +138,32 @@ def main(arguments: list[str] | None = None) -> None:
     export_command = commands.add_parser("export", help="copy a trained model into the package")
     export_command.add_argument("source", type=Path)
     export_command.add_argument("--name", required=True)
-    export_command.add_argument("--mask-exponent", type=float, default=1.0, help="below 1: softer masks (default: 1)")
-    card_command = commands.add_parser("card", help="write results into cards and README")
-    card_command.add_argument("--results", type=Path, required=True)
+    export_command.add_argument("--mask-exponent", type=float, help="of AudioSlots; below 1: softer masks")
+    export_command.add_argument(
+        "--chunk-length", type=int, help="of a time-domain model: samples it sees at once in use"
+    )
+    commands.add_parser("card", help="write training/results into cards and README")
     options = parser.parse_args(arguments)
     if options.command == "export":
-        print(export(options.source, options.name, options.mask_exponent))
-        return
-    results = json.loads(options.results.read_text(encoding="utf-8"))
-    if results["model"] not in list_checkpoints():
-        parser.error(f"{options.results} is of {results['model']!r}, which does not ship: {list_checkpoints()}")
-    for path in (ROOT / "README.md", ROOT / "model_card.md"):
-        insert_results(path, results)
-        print(path.relative_to(ROOT))
-    # the card is written once, and lies beside the weights because that is where the Hub shows it
-    shutil.copy(ROOT / "model_card.md", CHECKPOINTS_DIR / results["model"] / "README.md")
+        print(export(options.source, options.name, options.mask_exponent, options.chunk_length))
+    else:
+        write_cards(load_evaluations())
+
+
+def load_evaluations() -> list[dict]:
+    """All results files of the repository, the best first."""
+    paths = (ROOT / "training" / "results").glob("*/results.json")
+    evaluations = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return sorted(evaluations, key=lambda results: -results["rows"]["model_practical"]["si_snri"])
+
+
+def write_cards(evaluations: list[dict]) -> None:
+    """Write all results into the README, and each checkpoint's into its card."""
+    insert_results(ROOT / "README.md", evaluations)
+    for results in evaluations:
+        if results["model"] in list_checkpoints():
+            insert_results(CHECKPOINTS_DIR / results["model"] / "README.md", [results])
+    shutil.copy(CHECKPOINTS_DIR / DEFAULT_CHECKPOINT / "README.md", ROOT / "model_card.md")
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@
 """
 Evaluate a model on a list of mixtures: `python -m training.run_evaluation --model NAME --root DIR --output DIR`.
 
-Scores the model and the oracle (the true magnitudes through the same masks and framing) under the practical protocol,
-which needs no reference to order the sources, and under the AudioSlots paper's, which does. Writes `results.json` and
-one csv per row.
+Scores the model under the practical protocol, which needs no reference to order the sources, and under the AudioSlots paper's,
+which does; for a model of magnitudes also the oracle (the true ones through the same masks and framing). Writes
+`results.json` and one csv per row.
 """
 
 import argparse
@@ -29,9 +29,9 @@ from pathlib import Path
 import torch
 from accelerate.utils import tqdm
 from safetensors import safe_open
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from audioslots_hf import AudioSeparationPipeline, load_separator
+from audioslots_hf import AudioSeparationPipeline, AudioSlotsFeatureExtractor, load_separator
 from audioslots_hf.separator import DEFAULT_CHECKPOINT, find_checkpoint
 
 from .data import Mixture, load_mixture, read_metadata
@@ -68,20 +68,31 @@ def load_mixtures(options: argparse.Namespace, config: PreTrainedConfig) -> list
 
 
 def evaluate_rows(mixtures: list[Mixture], pipeline: AudioSeparationPipeline, mask: str) -> dict[str, dict]:
-    """Score model and oracle under both protocols: a summary and the results per mixture for each."""
+    """Score the model, and the oracle if it has one, under both protocols: a summary and the results per mixture for each."""
     rows = {}
     for protocol in PROTOCOLS:
-        for name, model in (("oracle", None), ("model", pipeline.model)):
+        for name, model, masks in plan_rows(pipeline, protocol, mask):
             started = time.monotonic()
-            # the oracle and the paper's protocol have the paper's masks, the practical one those of the checkpoint
-            masks = (
-                {"mask": mask} if name == "model" and protocol == "practical" else {"mask": mask, "mask_exponent": 1.0}
-            )
             results = evaluate_mixtures(mixtures, model, pipeline.feature_extractor, protocol, **masks)
             results = list(tqdm(results, total=len(mixtures), desc=f"{name}, {protocol}", unit="mixture"))
             seconds = time.monotonic() - started
             rows[f"{name}_{protocol}"] = {**summarize(results), "seconds": seconds, "results": results}
     return rows
+
+
+def plan_rows(
+    pipeline: AudioSeparationPipeline, protocol: str, mask: str
+) -> list[tuple[str, PreTrainedModel | None, dict[str, str | float]]]:
+    """What is scored under a protocol: names, models and masks."""
+    if not isinstance(pipeline.feature_extractor, AudioSlotsFeatureExtractor):
+        # what a model of waveforms estimates are the references themselves
+        return [("model", pipeline.model, {})]
+    # the oracle and the paper's protocol have the paper's masks, the practical one those of the checkpoint
+    papers_masks = {"mask": mask, "mask_exponent": 1.0}
+    return [
+        ("oracle", None, papers_masks),
+        ("model", pipeline.model, {"mask": mask} if protocol == "practical" else papers_masks),
+    ]
 
 
 def describe_weights(folder: Path) -> dict[str, str | int]:
@@ -90,6 +101,14 @@ def describe_weights(folder: Path) -> dict[str, str | int]:
     with safe_open(weights, framework="pt") as file:
         num_parameters = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
     return {"sha256": hashlib.sha256(weights.read_bytes()).hexdigest(), "num_parameters": num_parameters}
+
+
+def describe_masks(pipeline: AudioSeparationPipeline, mask: str) -> dict[str, str | float]:
+    """The masks of a model of magnitudes."""
+    feature_extractor = pipeline.feature_extractor
+    if not isinstance(feature_extractor, AudioSlotsFeatureExtractor):
+        return {}
+    return {"mask": mask, "practical_mask_exponent": feature_extractor.mask_exponent}
 
 
 def write_csv(path: Path, results: list[dict]) -> None:
@@ -119,21 +138,23 @@ def main(arguments: list[str] | None = None) -> None:
         write_csv(options.output / f"{name}.csv", row.pop("results"))
     results = {
         "model": Path(options.model).name,
+        "model_type": pipeline.model.config.model_type,
         "weights": weights,
         "metadata": options.metadata.name,
         "sampling_rate": pipeline.model.config.sampling_rate,
         "mode": "min, clean",
-        "mask": options.mask,
-        "practical_mask_exponent": pipeline.feature_extractor.mask_exponent,
+        "chunk_length": pipeline.model.config.chunk_length,
+        **describe_masks(pipeline, options.mask),
         "device": options.device,
         "torch": torch.__version__,
         "rows": rows,
+    }
+    if "oracle_practical" in rows:
         # the share of the reachable improvement that the model reaches
-        "ratio_to_oracle": {
+        results["ratio_to_oracle"] = {
             protocol: rows[f"model_{protocol}"]["si_snri"] / rows[f"oracle_{protocol}"]["si_snri"]
             for protocol in PROTOCOLS
-        },
-    }
+        }
     write_atomically(options.output / "results.json", json.dumps(results, indent=2) + "\n")
     for name, row in rows.items():
         print(f"{name:<18} SI-SNR {row['si_snr']:6.2f} dB   SI-SNRi {row['si_snri']:6.2f} dB")
