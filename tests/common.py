@@ -126,6 +126,16 @@ class SeparationContracts:
             # other batch sizes sum in another order
             torch.testing.assert_close(estimates[:, : len(mixture)], single, atol=1e-5, rtol=0)
 
+    def test_estimates_add_up_to_the_mixture_and_take_its_gain(self, model, feature_extractor, references):
+        mixtures = references.sum(dim=1)
+        estimates = self.separate(model, feature_extractor, mixtures)
+        torch.testing.assert_close(estimates.sum(dim=1), mixtures, atol=1e-5, rtol=0)
+        louder = self.separate(model, feature_extractor, 100 * mixtures)
+        torch.testing.assert_close(louder / 100, estimates, atol=1e-5, rtol=0)
+
+    def test_silence_stays_silent(self, model, feature_extractor, references):
+        assert not self.separate(model, feature_extractor, torch.zeros_like(references[:, 0])).any()
+
     def test_permuting_the_references_leaves_the_loss(self, model, feature_extractor, references):
         rate = feature_extractor.sampling_rate
         losses = [
@@ -212,6 +222,8 @@ class SeparationContracts:
                 enable = getattr(twin, "activation_checkpointing_enable", None) or twin.gradient_checkpointing_enable
                 enable()
                 assert any(getattr(module, "gradient_checkpointing", False) for module in twin.modules())
+            # the same dropout in both
+            torch.manual_seed(0)
             twin(**features).loss.backward()
             gradients.append([parameter.grad for parameter in twin.parameters()])
         for plain, checkpointed in zip(*gradients, strict=True):

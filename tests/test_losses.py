@@ -21,9 +21,12 @@ from audioslots_hf.losses import (
     enumerate_permutations,
     find_permutation,
     matched_mse,
+    matched_negative_si_snr,
     pairwise_mse,
+    pairwise_negative_si_snr,
     solve_assignment,
 )
+from audioslots_hf.metrics import si_snr
 
 
 @pytest.fixture
@@ -81,3 +84,38 @@ def test_enumeration_compiles_without_a_graph_break(generator):
 def test_another_number_of_references_is_an_error():
     with pytest.raises(ValueError, match=r"\(1, 3, 4\).*\(1, 2, 4\)"):
         matched_mse(torch.zeros(1, 2, 4), torch.zeros(1, 3, 4))
+
+
+def test_negative_si_snr_is_the_metric_of_every_pair(generator):
+    estimates, references = (3 + torch.randn(2, 4, 3, 500, generator=generator)).unbind(0)
+    estimates = estimates + 2 * references
+    expected = -si_snr(estimates.unsqueeze(2), references.unsqueeze(1))
+    torch.testing.assert_close(pairwise_negative_si_snr(estimates, references).double(), expected, atol=1e-3, rtol=0)
+
+
+def test_negative_si_snr_finds_the_order_and_ignores_the_scale(generator):
+    references = torch.randn(2, 3, 500, generator=generator)
+    noise = 0.1 * torch.randn(2, 3, 500, generator=generator)
+    estimates = 7 * (references + noise)[:, [2, 0, 1]]
+    expected = -si_snr(references + noise, references).mean()
+    torch.testing.assert_close(matched_negative_si_snr(estimates, references).double(), expected, atol=1e-3, rtol=0)
+
+
+def test_negative_si_snr_of_silence_is_finite_and_wants_silence(generator):
+    references = torch.randn(1, 2, 500, generator=generator)
+    references[:, 1] = 0
+    losses = []
+    for level in (1.0, 0.1, 0.0):
+        estimates = torch.randn(1, 2, 500, generator=torch.Generator().manual_seed(1))
+        estimates[:, 1] *= level
+        estimates.requires_grad_()
+        loss = matched_negative_si_snr(estimates, references)
+        loss.backward()
+        assert torch.isfinite(loss) and torch.isfinite(estimates.grad).all()
+        losses.append(loss.item())
+    assert losses[0] > losses[1] > losses[2]
+
+
+def test_negative_si_snr_refuses_another_number_of_references():
+    with pytest.raises(ValueError, match="one reference per source"):
+        matched_negative_si_snr(torch.zeros(1, 2, 10), torch.zeros(1, 3, 10))

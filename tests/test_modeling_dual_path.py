@@ -103,6 +103,6 @@ def test_fresh_weights_have_the_scale_of_pytorch():
         # uniform between the bounds
         assert 0.9 * bound < parameters[name].abs().max() <= bound, name
     assert model.masker.act_fn.weight.item() == 0.25
-    outputs = model(torch.randn(1, 16000), labels=torch.randn(1, 2, 16000))
+    outputs = model(torch.randn(1, 1600), labels=torch.randn(1, 2, 1600))
     # half of the mixture is half of the mixture: the estimates do differ from the start
     assert (outputs.estimates[:, 0] - outputs.estimates[:, 1]).std() > 1e-3
