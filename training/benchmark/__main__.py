@@ -16,10 +16,16 @@
 import argparse
 import json
 
-from . import broadcast_decoder
+from . import broadcast_decoder, galr_vs_dprnn, long_audio, peers, track_continuity
 
 
-BENCHMARKS = {"broadcast-decoder": broadcast_decoder}
+BENCHMARKS = {
+    "broadcast-decoder": broadcast_decoder,
+    "galr-vs-dprnn": galr_vs_dprnn,
+    "long-audio": long_audio,
+    "peers": peers,
+    "track-continuity": track_continuity,
+}
 
 
 def main() -> None:

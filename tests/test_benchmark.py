@@ -1,0 +1,151 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import argparse
+import os
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audioslots_hf import DprnnForAudioSeparation, GalrConfig, GalrForAudioSeparation
+from tests.conftest import TINY_DUAL_PATH
+from training.arguments import SettingsError
+from training.benchmark import galr_vs_dprnn, long_audio, track_continuity
+from training.benchmark.galr_vs_dprnn import Case, count, fits, plan, savings
+from training.benchmark.memory import PeakMemory, available_bytes
+from training.benchmark.processes import run_in_process
+from training.benchmark.track_continuity import build_voice, count_correct_joins
+from training.data import Utterance
+
+
+def parse(module, *words):
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def lstm_macs(num_steps, input_size=64, hidden_size=128):
+    """Both directions, all gates."""
+    return num_steps * 2 * 4 * hidden_size * (input_size + hidden_size)
+
+
+@pytest.mark.parametrize("sampling_rate", [8000, 16000])
+def test_operations_are_those_of_the_closed_form(sampling_rate):
+    """DPRNN at M = 16: LSTMs and projections over all frames of all segments, filterbanks and masks over all frames."""
+    num_parameters, macs = count(Case("dprnn", 16, sampling_rate, "cpu"))
+    num_frames = 4 * sampling_rate // 8 + 1
+    num_segments = -(-num_frames // 50) + 1
+    layers = 12 * (lstm_macs(100 * num_segments) + 100 * num_segments * 256 * 64)
+    filterbanks = num_frames * 64 * 16 * 3
+    masks = num_frames * (64 * 128 + 2 * 2 * 64 * 64)
+    assert num_parameters == 2_601_601
+    assert 4 * macs == pytest.approx(layers + filterbanks + masks, rel=1e-6)
+
+
+def test_galr_needs_about_half_of_the_operations():
+    """49.4 % less in the paper."""
+    cases = plan([16, 4], [16000], ["cpu"])
+    macs = {case: count(case)[1] for case in cases}
+    saving = savings(macs, [16, 4])
+    assert list(saving) == ["16", "4"]
+    assert all(0.44 < value < 0.52 for value in saving.values())
+
+
+def test_savings_leave_out_what_was_not_measured():
+    dprnn, galr = plan([16], [16000], ["cpu"])
+    assert savings({dprnn: 10.0, galr: 4.0}, [16, 8]) == {"16": 0.6}
+
+
+def test_a_case_too_large_for_the_memory_is_not_tried():
+    small, large = Case("galr", 16, 8000, "cpu"), Case("galr", 2, 8000, "cpu")
+    assert fits(large, {})
+    assert fits(large, {small: 1.0})
+    assert not fits(large, {small: available_bytes() / 8})
+    # another family tells nothing
+    assert fits(large, {Case("dprnn", 16, 8000, "cpu"): available_bytes()})
+
+
+def test_peak_memory_sees_what_is_freed_again():
+    memory = PeakMemory("cpu")
+    tensor = torch.ones(2**24)
+    del tensor
+    assert 2**26 <= memory.bytes() < 2**27
+
+
+def test_galr_vs_dprnn_prints_a_table_and_gives_savings(monkeypatch, capsys):
+    monkeypatch.setattr(galr_vs_dprnn, "DURATION_S", 1)
+    # in this process: a new one would import everything again
+    monkeypatch.setattr(galr_vs_dprnn, "run_in_process", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
+    options = parse(galr_vs_dprnn, "--kernel-sizes", "16", "--sampling-rates", "16000", "--repetitions", "1")
+    result = galr_vs_dprnn.run(options)
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| cpu")]
+    assert [row.split("|")[4].strip() for row in rows] == ["dprnn", "galr"]
+    assert set(result) == {"memory_saving", "mac_saving"}
+    assert 0 < result["mac_saving"]["16"] < 1 and result["memory_saving"]["16"] < 1
+
+
+def test_both_families_are_the_published_ones():
+    assert galr_vs_dprnn.FAMILIES["dprnn"][1] is DprnnForAudioSeparation
+    assert galr_vs_dprnn.FAMILIES["galr"][1] is GalrForAudioSeparation
+    assert count(Case("galr", 16, 16000, "cpu"))[0] == 1_450_777
+
+
+def test_voices_stay_on_their_tracks_through_pauses(tmp_path):
+    """Wanted of a separator of oracle quality: 98 % of the joins, with pauses up to two seconds."""
+    options = parse(track_continuity, "--recordings", "1")
+    assert track_continuity.run(options)["correct_joins"] >= 0.98
+
+
+def test_joins_that_go_wrong_are_counted(monkeypatch):
+    references = torch.randn(2, 32000, generator=torch.Generator().manual_seed(0))
+    rng = np.random.default_rng(0)
+    assert count_correct_joins(references, 8000, -15.0, rng) == (12, 12)
+    # a tracker that leaves the random order: about half are right
+    monkeypatch.setattr("audioslots_hf.chunking.Tracker.follow", lambda self, estimates, history: estimates)
+    monkeypatch.setattr("audioslots_hf.tracking.Tracker.order", torch.arange(2), raising=False)
+    monkeypatch.setattr("audioslots_hf.tracking.Tracker.__init__", lambda self: None)
+    correct, total = count_correct_joins(references, 8000, -15.0, np.random.default_rng(0))
+    assert total == 12 and 0 < correct < 12
+
+
+def test_voices_have_pauses_between_utterances():
+    utterance = Utterance(np.full(16000, 1000, np.int16), level=1.0)
+    voice = build_voice([utterance], 160000, 2.0, np.random.default_rng(0))
+    assert voice.shape == (160000,)
+    assert 0.1 < (voice == 0).mean() < 0.7
+
+
+def test_one_voice_is_not_enough(tmp_path):
+    speaker = tmp_path / "speaker"
+    speaker.mkdir()
+    soundfile.write(speaker / "a.wav", 0.1 * torch.randn(16000).numpy(), 16000)
+    with pytest.raises(SettingsError, match="1 speaker"):
+        track_continuity.run(parse(track_continuity, "--root", str(tmp_path)))
+
+
+def test_long_audio_is_measured_per_length(monkeypatch, capsys):
+    monkeypatch.setattr(long_audio, "run_in_process", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(
+        long_audio, "GalrConfig", lambda **kwargs: GalrConfig(**{**TINY_DUAL_PATH, "num_attention_heads": 2, **kwargs})
+    )
+    results = long_audio.run(parse(long_audio, "--minutes", "0.1", "0.2", "--sampling-rates", "8000"))
+    assert set(results["speed"]) == set(results["memory_mib"]) == {"8000 Hz, 0.1 min", "8000 Hz, 0.2 min"}
+    assert all(value > 0 for value in results["speed"].values())
+    assert capsys.readouterr().out.count("| 8000 |") == 2
+
+
+def test_a_measurement_runs_in_a_process_of_its_own():
+    assert run_in_process(os.getpid) != os.getpid()
