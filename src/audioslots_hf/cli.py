@@ -37,12 +37,19 @@ def build_parser() -> argparse.ArgumentParser:
     separate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the tracks go")
     separate.add_argument("--plot", action="store_true", help="also draw a picture of each separation")
     separate.add_argument("--force", action="store_true", help="overwrite tracks that exist")
-    separate.add_argument("--batch-size", type=int, default=16, help="chunks per forward pass (default: 16)")
+    separate.add_argument("--batch-size", type=int, help="chunks per forward pass (default: 16 s of them)")
     separate.set_defaults(run=run_separate)
 
     info = commands.add_parser("info", help="measure a model: size, operations, speed, memory")
     info.add_argument("model", nargs="?", help="shipped name, folder or Hub repository (default: the shipped model)")
     info.set_defaults(run=run_info)
+
+    export = commands.add_parser("export", help="write a model to a file that runs without this package")
+    export.add_argument("model", nargs="?", help="shipped name, folder or Hub repository (default: the shipped model)")
+    export.add_argument("--format", required=True, help="onnx or torch-export")
+    export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: the model's name, .onnx or .pt2")
+    export.add_argument("--force", action="store_true", help="overwrite a file that exists")
+    export.set_defaults(run=run_export)
 
     separate.add_argument("--model", help="shipped name, folder or Hub repository (default: the shipped model)")
     for command in (separate, info):
@@ -93,7 +100,7 @@ def run_separate(options: argparse.Namespace) -> int:
     """Separate every file; report the bad ones at the end."""
     if options.plot:
         require_matplotlib()
-    if options.batch_size < 1:
+    if options.batch_size is not None and options.batch_size < 1:
         raise ValueError(f"`--batch-size` is {options.batch_size}: it must be at least 1.")
     jobs = plan_jobs(find_inputs(options.inputs, options.output), options.output)
     device = choose_device(options.device)
@@ -122,6 +129,18 @@ def run_info(options: argparse.Namespace) -> int:
 
     pipeline = separator.load_separator(options.model, device=choose_device(options.device))
     for name, value in measure_resources(pipeline).items():
+        print(f"{name:<38}{value}")
+    return 0
+
+
+def run_export(options: argparse.Namespace) -> int:
+    """Write a model in another format, and print how well and how fast it runs there."""
+    from .export import export_model, plan_export
+
+    output = plan_export(options.model, options.format, options.output, force=options.force)
+    # in float32 whatever the weights are kept in: the file is held to an error that half precision does not reach
+    pipeline = separator.load_separator(options.model, device="cpu", dtype=torch.float32)
+    for name, value in export_model(pipeline, options.format, output).items():
         print(f"{name:<38}{value}")
     return 0
 
