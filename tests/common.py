@@ -238,6 +238,7 @@ class SeparationContracts:
         torch.testing.assert_close(outputs.loss, expected.loss, atol=1e-4, rtol=1e-4)
 
     def test_exported_gives_the_eager_result(self, model, features):
-        exported = torch.export.export(model, (), {"input_features": features["input_features"]}, strict=False)
-        estimates = exported.module()(input_features=features["input_features"])["estimates"]
+        inputs = {model.main_input_name: features[model.main_input_name]}
+        exported = torch.export.export(model, (), inputs, strict=False)
+        estimates = exported.module()(**inputs)["estimates"]
         torch.testing.assert_close(estimates, model(**features).estimates, atol=1e-5, rtol=0)

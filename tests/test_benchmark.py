@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from audioslots_hf import DprnnForAudioSeparation, GalrConfig, GalrForAudioSeparation
+from audioslots_hf.resources import skip_lstms
 from tests.conftest import TINY_DUAL_PATH
 from training.arguments import SettingsError
 from training.benchmark import galr_vs_dprnn, long_audio, track_continuity
@@ -41,25 +43,43 @@ def lstm_macs(num_steps, input_size=64, hidden_size=128):
     return num_steps * 2 * 4 * hidden_size * (input_size + hidden_size)
 
 
-@pytest.mark.parametrize("sampling_rate", [8000, 16000])
-def test_operations_are_those_of_the_closed_form(sampling_rate):
+@pytest.fixture
+def short_audio(monkeypatch):
+    """A quarter of a second in place of four."""
+    monkeypatch.setattr(galr_vs_dprnn, "DURATION_S", 0.25)
+
+
+def test_operations_are_those_of_the_closed_form(short_audio):
     """DPRNN at M = 16: LSTMs and projections over all frames of all segments, filterbanks and masks over all frames."""
-    num_parameters, macs = count(Case("dprnn", 16, sampling_rate, "cpu"))
-    num_frames = 4 * sampling_rate // 8 + 1
+    num_parameters, macs = count(Case("dprnn", 16, 16000, "cpu"))
+    num_frames = 4000 // 8 + 1
     num_segments = -(-num_frames // 50) + 1
     layers = 12 * (lstm_macs(100 * num_segments) + 100 * num_segments * 256 * 64)
     filterbanks = num_frames * 64 * 16 * 3
     masks = num_frames * (64 * 128 + 2 * 2 * 64 * 64)
     assert num_parameters == 2_601_601
-    assert 4 * macs == pytest.approx(layers + filterbanks + masks, rel=1e-6)
+    assert 0.25 * macs == pytest.approx(layers + filterbanks + masks, rel=1e-6)
+
+
+def test_lstms_count_what_the_counter_finds_step_by_step():
+    """On the meta device FlopCounterMode sees every product of an LSTM."""
+    with torch.device("meta"):
+        lstm = torch.nn.LSTM(5, 7, num_layers=2, bidirectional=True).requires_grad_(False)
+        inputs = torch.empty(3, 2, 5)
+    with FlopCounterMode(display=False) as counter:
+        expected, _ = lstm(inputs)
+    macs = skip_lstms(lstm)
+    outputs, _ = lstm(inputs)
+    assert sum(macs) == counter.get_total_flops() / 2
+    assert outputs.shape == expected.shape
 
 
 def test_galr_needs_about_half_of_the_operations():
     """49.4 % less in the paper."""
-    cases = plan([16, 4], [16000], ["cpu"])
+    cases = plan([16, 8, 4], [16000], ["cpu"])
     macs = {case: count(case)[1] for case in cases}
-    saving = savings(macs, [16, 4])
-    assert list(saving) == ["16", "4"]
+    saving = savings(macs, [16, 8, 4])
+    assert list(saving) == ["16", "8", "4"]
     assert all(0.44 < value < 0.52 for value in saving.values())
 
 
@@ -81,11 +101,11 @@ def test_peak_memory_sees_what_is_freed_again():
     memory = PeakMemory("cpu")
     tensor = torch.ones(2**24)
     del tensor
-    assert 2**26 <= memory.bytes() < 2**27
+    # what was freed before may be given out again
+    assert 0.9 * 2**26 < memory.bytes() < 1.5 * 2**26
 
 
-def test_galr_vs_dprnn_prints_a_table_and_gives_savings(monkeypatch, capsys):
-    monkeypatch.setattr(galr_vs_dprnn, "DURATION_S", 1)
+def test_galr_vs_dprnn_prints_a_table_and_gives_savings(short_audio, monkeypatch, capsys):
     # in this process: a new one would import everything again
     monkeypatch.setattr(galr_vs_dprnn, "run_in_process", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
@@ -97,7 +117,7 @@ def test_galr_vs_dprnn_prints_a_table_and_gives_savings(monkeypatch, capsys):
     assert 0 < result["mac_saving"]["16"] < 1 and result["memory_saving"]["16"] < 1
 
 
-def test_both_families_are_the_published_ones():
+def test_both_families_are_the_published_ones(short_audio):
     assert galr_vs_dprnn.FAMILIES["dprnn"][1] is DprnnForAudioSeparation
     assert galr_vs_dprnn.FAMILIES["galr"][1] is GalrForAudioSeparation
     assert count(Case("galr", 16, 16000, "cpu"))[0] == 1_450_777

@@ -182,14 +182,14 @@ def test_a_missing_package_is_reported_before_any_work(tmp_path, monkeypatch, ca
     assert capsys.readouterr().err == f"audioslots: error: {message}\n"
 
 
-def identity(program, path, description, shape):
+def write_wrong(program, path, description, shape):
     """In the place of a writer: a file that is not read."""
     path.write_text("wrong")
 
 
 def test_a_file_that_differs_from_the_model_is_not_kept(checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(export, "trace_model", lambda function, shape: None)
-    monkeypatch.setattr(export, "write_torch_export", identity)
+    monkeypatch.setattr(export, "write_torch_export", write_wrong)
     monkeypatch.setattr(export, "open_torch_export", lambda path: lambda inputs: torch.zeros(()))
     words = ["export", str(checkpoint), "--format", "torch-export", "-o", str(tmp_path / "a.pt2")]
     assert main(words) == 1

@@ -60,7 +60,7 @@ class Case:
         """The papers' small sizes for this M: D = 64, H = 128, six layers."""
         return FAMILIES[self.family][0](
             sampling_rate=self.sampling_rate,
-            chunk_length=DURATION_S * self.sampling_rate,
+            chunk_length=int(DURATION_S * self.sampling_rate),
             encoder_kernel_size=self.kernel_size,
             segment_length=SEGMENT_LENGTHS[self.kernel_size],
         )
@@ -78,8 +78,8 @@ def measure(case: Case, mode: str, repetitions: int) -> Measurement:
     """Time a case and take its peak memory, in `mode` inference or training; meant for a process of its own."""
     torch.manual_seed(0)
     model = FAMILIES[case.family][1](case.config()).to(case.device).train(mode == "training")
-    mixtures = torch.randn(1, DURATION_S * case.sampling_rate, device=case.device)
-    references = torch.randn(1, 2, DURATION_S * case.sampling_rate, device=case.device)
+    mixtures = torch.randn(1, model.config.chunk_length, device=case.device)
+    references = torch.randn(1, 2, model.config.chunk_length, device=case.device)
     optimizer = torch.optim.Adam(model.parameters())
 
     def infer() -> None:
