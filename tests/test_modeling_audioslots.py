@@ -80,6 +80,9 @@ class TestAudioSlots(AudioSlotsContracts):
 
 
 class TestAudioSlotsWithSlotAttention(AudioSlotsContracts):
+    # the files that travel are those of the family
+    test_remote_code_is_exact_where_the_package_is_not_installed = None
+
     def make_config(self, **overrides):
         return tiny_audioslots_config(**({"slot_module": "slot_attention"} | overrides))
 
@@ -90,6 +93,8 @@ class TestAudioSlotsWithSlotAttention(AudioSlotsContracts):
 
 
 class TestAudioSlotsAutoencoder(AudioSlotsContracts):
+    # the files that travel are those of the family
+    test_remote_code_is_exact_where_the_package_is_not_installed = None
     num_sources = 1
 
     def make_config(self, **overrides):
@@ -101,6 +106,8 @@ class TestAudioSlotsAutoencoder(AudioSlotsContracts):
 
 
 class TestAudioSlotsWithTenSources(AudioSlotsContracts):
+    # the files that travel are those of the family
+    test_remote_code_is_exact_where_the_package_is_not_installed = None
     num_sources = 10
 
     def make_config(self, **overrides):

@@ -152,9 +152,13 @@ def test_every_config_parses_and_its_model_steps(path, monkeypatch):
     assert config.num_sources in (1, metadata.count("_path") - metadata.count("noise_path"))
     assert path.read_text().startswith("# ")
     assert arguments.output_dir == f"runs/{path.stem}"
+    device = "meta"
+    if config.model_type != "audioslots":
+        # on the meta device an LSTM goes step by step: a fifth of a second on the CPU is faster
+        config, device = build_config(arguments.model | {"chunk_length": 3200}), "cpu"
     references = torch.randn(1, config.num_sources, config.chunk_length)
-    features = build_feature_extractor(config)(references.sum(dim=1), labels=references).to("meta")
-    with torch.device("meta"):
+    features = build_feature_extractor(config)(references.sum(dim=1), labels=references).to(device)
+    with torch.device(device):
         model = AutoModel.from_config(config)
         model(**features).loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
