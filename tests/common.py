@@ -52,6 +52,8 @@ class SeparationContracts:
     invalid_configs: list[dict]
     num_sources = 2
     bfloat16_tolerance = 0.1
+    # whether torch.compile makes one graph of it
+    is_one_graph = True
 
     def make_config(self, **overrides):
         """A tiny configuration."""
@@ -230,8 +232,8 @@ class SeparationContracts:
             torch.testing.assert_close(checkpointed, plain, atol=1e-6, rtol=1e-5)
 
     @pytest.mark.slow
-    def test_compiled_gives_the_eager_result_without_a_graph_break(self, model, features):
-        compiled = torch.compile(model, fullgraph=True)
+    def test_compiled_gives_the_eager_result(self, model, features):
+        compiled = torch.compile(model, fullgraph=self.is_one_graph)
         with torch.no_grad():
             outputs, expected = compiled(**features), model(**features)
         torch.testing.assert_close(outputs.estimates, expected.estimates, atol=1e-4, rtol=1e-4)
