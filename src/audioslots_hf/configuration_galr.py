@@ -45,8 +45,9 @@ class GalrConfig(DualPathConfig):
                 f"`hidden_size` ({self.hidden_size}) must be a multiple of twice `num_attention_heads` "
                 f"({self.num_attention_heads})."
             )
-        if self.dropout >= 1.0:
-            raise ValueError(f"`dropout` ({self.dropout}) must be less than 1.")
+        # transformers 5.17 takes a lower bound of 0 for none
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"`dropout` ({self.dropout}) must be at least 0 and less than 1.")
 
     @property
     def head_dim(self) -> int:
