@@ -68,6 +68,18 @@ TINY_DUAL_PATH = {
 }
 
 
+INVALID_DUAL_PATH = [
+    {"num_sources": 1},
+    {"num_sources": 0},
+    {"encoder_kernel_size": 7},
+    {"segment_length": 9},
+    {"chunk_length": 801},
+    {"hidden_size": "16"},
+    {"lstm_hidden_size": 0},
+    {"layer_norm_eps": 0.0},
+]
+
+
 def tiny_waveform_feature_extractor() -> WaveformFeatureExtractor:
     """The feature extractor that fits [`TINY_DUAL_PATH`]."""
     return WaveformFeatureExtractor(sampling_rate=8000, chunk_length=800)

@@ -16,7 +16,7 @@ import torch
 
 from audioslots_hf import DprnnConfig, DprnnForAudioSeparation
 from tests.common import SeparationContracts
-from tests.conftest import TINY_DUAL_PATH, tiny_waveform_feature_extractor
+from tests.conftest import INVALID_DUAL_PATH, TINY_DUAL_PATH, tiny_waveform_feature_extractor
 
 
 class TestDprnn(SeparationContracts):
@@ -24,16 +24,7 @@ class TestDprnn(SeparationContracts):
     model_class = DprnnForAudioSeparation
     # Dynamo leaves LSTMs out
     is_one_graph = False
-    invalid_configs = [
-        {"num_sources": 1},
-        {"num_sources": 0},
-        {"encoder_kernel_size": 7},
-        {"segment_length": 9},
-        {"chunk_length": 801},
-        {"hidden_size": "16"},
-        {"lstm_hidden_size": 0},
-        {"layer_norm_eps": 0.0},
-    ]
+    invalid_configs = INVALID_DUAL_PATH
 
     def make_config(self, **overrides):
         return DprnnConfig(**({**TINY_DUAL_PATH, "num_sources": self.num_sources} | overrides))

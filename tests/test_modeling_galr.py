@@ -16,7 +16,7 @@ import torch
 
 from audioslots_hf import GalrConfig, GalrForAudioSeparation
 from tests.common import SeparationContracts
-from tests.conftest import TINY_DUAL_PATH, tiny_waveform_feature_extractor
+from tests.conftest import INVALID_DUAL_PATH, TINY_DUAL_PATH, tiny_waveform_feature_extractor
 
 
 class TestGalr(SeparationContracts):
@@ -25,14 +25,7 @@ class TestGalr(SeparationContracts):
     # Dynamo leaves LSTMs out
     is_one_graph = False
     invalid_configs = [
-        {"num_sources": 1},
-        {"num_sources": 0},
-        {"encoder_kernel_size": 7},
-        {"segment_length": 9},
-        {"chunk_length": 801},
-        {"hidden_size": "16"},
-        {"lstm_hidden_size": 0},
-        {"layer_norm_eps": 0.0},
+        *INVALID_DUAL_PATH,
         {"num_attention_heads": 3},
         {"dropout": 1.0},
         {"dropout": -0.1},

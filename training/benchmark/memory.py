@@ -31,14 +31,14 @@ class PeakMemory:
         if device == "cpu":
             # lets the kernel forget the peak so far, for instance that of the imports
             Path("/proc/self/clear_refs").write_text("5")
-            self.idle = _read_status("VmRSS")
+            self.idle = read_status("VmRSS")
         else:
             torch.accelerator.reset_peak_memory_stats()
             self.idle = torch.accelerator.memory_allocated()
 
     def bytes(self) -> int:
         """Bytes above those held at the start."""
-        peak = _read_status("VmHWM") if self.device == "cpu" else torch.accelerator.max_memory_allocated()
+        peak = read_status("VmHWM") if self.device == "cpu" else torch.accelerator.max_memory_allocated()
         return peak - self.idle
 
 
@@ -47,5 +47,6 @@ def available_bytes() -> int:
     return 1024 * int(re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[1])
 
 
-def _read_status(name: str) -> int:
+def read_status(name: str) -> int:
+    """Bytes of one line of the kernel's account of this process, for instance VmRSS."""
     return 1024 * int(re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())[1])

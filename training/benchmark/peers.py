@@ -48,7 +48,7 @@ from audioslots_hf import (
 )
 from audioslots_hf.chunking import chunk_separator, default_batch_size, default_hop_length, separate_waveforms
 
-from .memory import PeakMemory
+from .memory import PeakMemory, read_status
 
 
 REQUIREMENTS = Path(__file__).with_name("requirements-peers.txt")
@@ -246,9 +246,7 @@ def limit_memory(num_bytes: int) -> None:
     # not on Windows
     import resource
 
-    status = Path("/proc/self/status").read_text()
-    held_bytes = 1024 * int(status.partition("VmData:")[2].split()[0])
-    resource.setrlimit(resource.RLIMIT_DATA, (held_bytes + num_bytes, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_DATA, (read_status("VmData") + num_bytes, resource.RLIM_INFINITY))
 
 
 MEASURES = {"size": measure_size, "time": measure_time, "memory": measure_memory}
