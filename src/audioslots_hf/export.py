@@ -261,7 +261,7 @@ def write_onnx(program: ExportedProgram, path: Path, description: dict, shape: I
         output_names=[OUTPUT_NAME],
         custom_translation_table={
             torch.ops.audioslots.lstm.default: aten_lstm,
-            torch.ops.aten.var_mean.correction: translate_var_mean,
+            torch.ops.aten.mean.dim: translate_mean,
         },
         dynamo=True,
         verbose=False,
@@ -277,25 +277,19 @@ def write_onnx(program: ExportedProgram, path: Path, description: dict, shape: I
     onnx.save_model(model, path)
 
 
-def translate_var_mean(inputs, dim=None, *, correction=None, keepdim=False) -> tuple:  # noqa: ANN001
+def translate_mean(inputs, dim=None, keepdim=False, *, dtype=None):  # noqa: ANN001, ANN201
     """
-    `torch.var_mean` in ONNX, one axis after the other.
+    `torch.mean` in ONNX, one axis after the other.
 
     ONNX Runtime adds up all that a mean is of in one float32, which costs a layer of four seconds of audio two digits.
     """
     from onnxscript import opset18
 
-    if not dim or correction != 0 or not keepdim:
-        raise NotImplementedError(f"var_mean over {dim} with correction={correction} and keepdim={keepdim}")
-
-    def mean_of(value):  # noqa: ANN001, ANN202
-        for axis in sorted(dim, reverse=True):
-            value = opset18.ReduceMean(value, opset18.Constant(value_ints=[axis]), keepdims=1)
-        return value
-
-    mean = mean_of(inputs)
-    centred = opset18.Sub(inputs, mean)
-    return mean_of(opset18.Mul(centred, centred)), mean
+    if not dim or not keepdim or dtype is not None:
+        raise NotImplementedError(f"mean over {dim} with keepdim={keepdim} and dtype={dtype}")
+    for axis in sorted(dim, reverse=True):
+        inputs = opset18.ReduceMean(inputs, opset18.Constant(value_ints=[axis]), keepdims=1)
+    return inputs
 
 
 def rename_axes(value, names: list[str | int]) -> None:  # noqa: ANN001

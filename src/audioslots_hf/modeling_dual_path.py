@@ -103,6 +103,17 @@ def mixture_consistent(estimates: torch.Tensor, mixtures: torch.Tensor) -> torch
     return estimates + residual / estimates.shape[1]
 
 
+def global_statistics(hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(length, batch_size, length, hidden_size) -> variance and mean over all of an example: (1, batch_size, 1, 1)"""
+    dims = (0, 2, 3)
+    if torch.is_grad_enabled():
+        # keeps nothing but its input for the backward pass
+        return torch.var_mean(hidden_states, dim=dims, correction=0, keepdim=True)
+    # one pass at a time is an order of magnitude faster on a CPU, where `var_mean` is not vectorized
+    mean = hidden_states.mean(dim=dims, keepdim=True)
+    return (hidden_states - mean).square().mean(dim=dims, keepdim=True), mean
+
+
 class DualPathGlobalLayerNorm(nn.Module):
     """gLN (Luo and Mesgarani, arXiv 1809.07454): statistics over all of an example, a scale and a shift per channel."""
 
@@ -114,7 +125,7 @@ class DualPathGlobalLayerNorm(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(length, batch_size, length, hidden_size) -> same"""
-        variance, mean = torch.var_mean(hidden_states.float(), dim=(0, 2, 3), correction=0, keepdim=True)
+        variance, mean = global_statistics(hidden_states.float())
         # one multiplication and addition per value, and nothing but the input to keep for the backward pass
         scale = self.weight * torch.rsqrt(variance + self.eps)
         shift = self.bias - mean * scale
