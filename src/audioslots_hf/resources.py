@@ -51,7 +51,9 @@ def skip_lstms(model: nn.Module) -> list[int]:
     """
     macs: list[int] = []
 
-    def count(lstm: nn.LSTM, inputs: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def count(
+        lstm: nn.LSTM, inputs: torch.Tensor, hx: tuple[torch.Tensor, torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, None]:
         num_vectors = inputs[..., 0].numel()
         # each step multiplies each weight matrix once, in both directions
         macs.append(num_vectors * sum(weight.numel() for weight in lstm.parameters() if weight.ndim == 2))

@@ -47,6 +47,7 @@ from audioslots_hf import (
     WaveformFeatureExtractor,
 )
 from audioslots_hf.chunking import chunk_separator, default_batch_size, default_hop_length, separate_waveforms
+from audioslots_hf.resources import skip_lstms
 
 from .memory import PeakMemory, read_status
 
@@ -158,17 +159,14 @@ CANDIDATES = {
 
 
 def count_macs(model: nn.Module, num_samples: int) -> float:
-    """
-    Multiply-accumulate operations of one forward pass: convolutions and matrix products, those of LSTMs among them.
-
-    Moves the model to the meta device: on the CPU an LSTM is one operation that the counter takes for none.
-    """
-    # likewise for the fused layers of torch's transformer
+    """Multiply-accumulate operations of one forward pass, on the meta device: convolutions, matrix products and LSTMs."""
+    # on the meta device the fused layers of torch's transformer are one operation that the counter takes for none
     torch.backends.mha.set_fastpath_enabled(False)
     model = model.eval().requires_grad_(False).to("meta")
+    lstm_macs = skip_lstms(model)
     with FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, num_samples, device="meta"))
-    return counter.get_total_flops() / 2
+    return counter.get_total_flops() / 2 + sum(lstm_macs)
 
 
 def measure_size(candidate: Candidate, sampling_rate: int, seconds: float) -> dict[str, float]:
@@ -189,7 +187,7 @@ def chunk_options(model: nn.Module) -> dict[str, int]:
     return {
         "chunk_length": model.config.chunk_length,
         "hop_length": default_hop_length(*sizes),
-        "batch_size": default_batch_size(*sizes),
+        "batch_size": default_batch_size(*sizes, model.device),
     }
 
 
