@@ -20,6 +20,7 @@ from audioslots_hf.chunking import (
     Stitcher,
     align_channels,
     chunk_separator,
+    default_batch_size,
     iter_chunks,
     separate_blocks,
     separate_waveforms,
@@ -203,3 +204,10 @@ def test_every_sample_of_a_long_chunk_has_weight():
         torch.testing.assert_close(
             stitcher.window, torch.hann_window(chunk_length + 2, periodic=False)[1:-1], atol=1e-6, rtol=0
         )
+
+
+@pytest.mark.parametrize("duration_s, cpu, gpu", [(0.5, 16, 16), (4, 2, 4), (60, 1, 1)])
+def test_as_many_chunks_go_together_as_the_device_can_use(duration_s, cpu, gpu):
+    chunk_length = int(duration_s * 16000)
+    assert default_batch_size(chunk_length, 16000, torch.device("cpu")) == cpu
+    assert default_batch_size(chunk_length, 16000, torch.device("cuda")) == gpu

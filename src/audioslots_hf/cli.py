@@ -37,7 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     separate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the tracks go")
     separate.add_argument("--plot", action="store_true", help="also draw a picture of each separation")
     separate.add_argument("--force", action="store_true", help="overwrite tracks that exist")
-    separate.add_argument("--batch-size", type=int, help="chunks per forward pass (default: 16 s of them)")
+    separate.add_argument(
+        "--batch-size", type=int, help="chunks per forward pass (default: 16 s of them, on a CPU 8 s)"
+    )
     separate.set_defaults(run=run_separate)
 
     info = commands.add_parser("info", help="measure a model: size, operations, speed, memory")

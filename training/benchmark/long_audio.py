@@ -49,9 +49,8 @@ def measure(sampling_rate: int, duration_s: float) -> tuple[float, int]:
     memory = PeakMemory("cpu")
     started = time.perf_counter()
     blocks = noise_blocks(int(duration_s * sampling_rate), 10 * sampling_rate)
-    parts = separate_blocks(
-        blocks, separate_chunks, config.chunk_length, default_hop_length(*chunking), default_batch_size(*chunking)
-    )
+    hop_length, batch_size = default_hop_length(*chunking), default_batch_size(*chunking, model.device)
+    parts = separate_blocks(blocks, separate_chunks, config.chunk_length, hop_length, batch_size)
     num_samples = sum(part.shape[-1] for part in parts)
     if num_samples != int(duration_s * sampling_rate):
         raise RuntimeError(f"{duration_s} s became {num_samples} samples.")
