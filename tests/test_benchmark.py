@@ -13,6 +13,7 @@
 # limitations under the License.
 import argparse
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,7 +143,7 @@ def test_joins_that_go_wrong_are_counted(monkeypatch):
 
 
 def test_voices_have_pauses_between_utterances():
-    utterance = Utterance(np.full(16000, 1000, np.int16), level=1.0)
+    utterance = Utterance(Path("one.wav"), 16000, -30.0, np.full(16000, 1000, np.int16))
     voice = build_voice([utterance], 160000, 2.0, np.random.default_rng(0))
     assert voice.shape == (160000,)
     assert 0.1 < (voice == 0).mean() < 0.7

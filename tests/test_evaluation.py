@@ -28,15 +28,16 @@ from audioslots_hf import (
 )
 from tests.conftest import SAMPLES, TINY_DUAL_PATH, tiny_audioslots_config
 from training import publish, run_evaluation
-from training.arguments import SettingsError
-from training.data import Mixture, load_mixture, read_metadata
+from training.arguments import MixtureArguments, SettingsError
+from training.data import Mixture, load_mixtures, read_metadata
 from training.evaluation import evaluate_mixture, evaluate_mixtures, oracle_separator, summarize
 
 
 @pytest.fixture(scope="module")
 def mixtures() -> list[Mixture]:
-    rows = read_metadata(SAMPLES / "valid.csv", SAMPLES / "speech", num_sources=2)
-    return [load_mixture(row, SAMPLES / "speech", 16000) for row in rows]
+    listed = MixtureArguments(metadata=str(SAMPLES / "valid.csv"), root=str(SAMPLES / "speech"))
+    mixtures = load_mixtures(listed, 16000, num_sources=2)
+    return [mixtures[index] for index in range(len(mixtures))]
 
 
 @pytest.fixture(scope="module")

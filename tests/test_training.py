@@ -27,7 +27,6 @@ from transformers import AutoFeatureExtractor, AutoModel
 
 from tests.conftest import SAMPLES
 from training.arguments import SettingsError, load_arguments
-from training.data import MixtureDataset, load_mixture, load_speech, random_crop, read_metadata, speech_level, tilt
 from training.loop import build_config, build_feature_extractor, build_schedule, train
 
 
@@ -37,7 +36,7 @@ DEBUG = CONFIGS / "debug.yaml"
 
 def debug_arguments(output_dir: Path, *overrides: str):
     overrides = (f"output_dir={output_dir}", f"speech.0.root={SAMPLES / 'speech'}", *overrides)
-    validation = (f"valid_metadata={SAMPLES / 'valid.csv'}", f"valid_root={SAMPLES / 'speech'}")
+    validation = (f"valid.metadata={SAMPLES / 'valid.csv'}", f"valid.root={SAMPLES / 'speech'}")
     return load_arguments(DEBUG, [*overrides, *validation])
 
 
@@ -51,13 +50,6 @@ def debug_run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("debug")
     train(debug_arguments(folder))
     return folder
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    arguments = debug_arguments(Path("unused"), "max_steps=1000")
-    speech = [load_speech(source, 16000, show_progress=False) for source in arguments.speech]
-    return MixtureDataset(speech, arguments, num_sources=2, chunk_length=4000)
 
 
 def test_the_loss_falls_and_every_parameter_moves(debug_run):
@@ -148,7 +140,7 @@ def test_every_config_parses_and_its_model_steps(path, monkeypatch):
     arguments = load_arguments(path, [])
     config = build_config(arguments.model)
     # what its validation would be given
-    metadata = Path(arguments.valid_metadata).read_text().splitlines()[0]
+    metadata = Path(arguments.valid.metadata).read_text().splitlines()[0]
     assert config.num_sources in (1, metadata.count("_path") - metadata.count("noise_path"))
     assert path.read_text().startswith("# ")
     assert arguments.output_dir == f"runs/{path.stem}"
@@ -174,7 +166,7 @@ def test_every_config_parses_and_its_model_steps(path, monkeypatch):
         (["batch_size"], "no `=`"),
         (["batch_size=0"], "batch_size"),
         (["mixed_precision=fp8"], "fp8"),
-        (["valid_root=null"], "valid_metadata"),
+        (["valid.root=null"], "`valid`.*`metadata` and `root`"),
         (["speeds=[0.0]"], "speeds"),
         (["learning_rate=fast"], "learning_rate.*'fast'.*float"),
         (["max_steps=1.5"], "max_steps.*1.5.*int"),
@@ -212,58 +204,6 @@ def test_the_command_prints_the_fault_without_a_traceback(tmp_path):
     assert "nonsense" in process.stderr and "Traceback" not in process.stderr
 
 
-def test_a_draw_depends_on_nothing_but_seed_and_index(dataset):
-    expected = dataset[7]
-    dataset[3]
-    assert torch.equal(dataset[7], expected)
-    assert not torch.equal(dataset[8], expected)
-    assert expected.shape == (2, 4000) and expected.dtype == torch.float32
-
-
-def test_the_voices_of_a_mixture_are_different_speakers(dataset):
-    marked = [[[speaker] for speaker in range(5)]]
-    dataset = MixtureDataset(marked, dataset.arguments, 2, 4000)
-    drawn = []
-    dataset._draw_voice = lambda folder, speaker, rng: drawn.append(speaker) or np.zeros(1, dtype=np.float32)
-    for index in range(50):
-        drawn.clear()
-        dataset[index]
-        assert len(set(drawn)) == 2
-
-
-def test_crops_come_from_all_over_the_recording():
-    rng = np.random.default_rng(0)
-    samples = np.arange(1, 101, dtype=np.int16)
-    starts = {int(random_crop(samples, 90, rng)[0]) for _ in range(300)}
-    assert starts == set(range(1, 12))
-    padded = random_crop(samples, 150, rng)
-    assert len(padded) == 150 and np.array_equal(padded[padded > 0], samples)
-
-
-def test_pauses_do_not_count_for_the_level_of_speech():
-    speech = np.random.default_rng(0).standard_normal(16000)
-    with_pause = np.concatenate([speech, np.zeros(12000)])
-    assert speech_level(with_pause) == pytest.approx(speech_level(speech), rel=0.05)
-
-
-@pytest.mark.parametrize("tilt_db", [-3.0, 3.0])
-def test_tilt_raises_high_over_low_frequencies_by_its_amount(tilt_db):
-    impulse = np.zeros(1024)
-    impulse[0] = 1.0
-    response = 20 * np.log10(np.abs(np.fft.rfft(tilt(impulse, tilt_db))))
-    assert response[-1] - response[0] == pytest.approx(tilt_db, abs=1e-3)
-
-
-def test_metadata_mixtures_have_their_gains_and_the_shorter_length():
-    row = read_metadata(SAMPLES / "valid.csv", SAMPLES / "speech", 2)[0]
-    mixture = load_mixture(row, SAMPLES / "speech", 16000)
-    sources = [soundfile.read(SAMPLES / "speech" / row[f"source_{i}_path"], dtype="float32")[0] for i in (1, 2)]
-    num_samples = min(map(len, sources))
-    assert mixture.references.shape == (2, num_samples)
-    np.testing.assert_allclose(mixture.references[0], 0.7 * sources[0][:num_samples], atol=1e-7)
-    np.testing.assert_allclose(mixture.waveform, mixture.references.sum(0))
-
-
 def test_an_autoencoder_trains_on_single_voices_and_is_validated(tmp_path):
     train(debug_arguments(tmp_path, "model.num_slots=1", "max_steps=10", "valid_steps=10"))
     assert list(read_log(tmp_path, "valid_si_snri")) == [10]
@@ -277,14 +217,14 @@ def test_an_autoencoder_trains_on_single_voices_and_is_validated(tmp_path):
         (["model.hop_length=333"], "hop_length"),
         (["speech.0.root=training/configs"], "holds no audio file"),
         (["speech.0.root=tests/samples"], "lies directly in tests/samples"),
-        (["valid_metadata=training/metadata/kokoro_valid.csv"], "no LibriMix metadata"),
-        (["valid_metadata=training/metadata/libri2mix_valid.csv"], "does not exist"),
+        (["valid.metadata=training/metadata/kokoro_valid.csv"], "no LibriMix metadata"),
+        (["valid.metadata=training/metadata/libri2mix_valid.csv"], "does not exist"),
     ],
 )
 def test_settings_that_cannot_work_are_named_before_the_first_step(tmp_path, monkeypatch, overrides, message):
     monkeypatch.chdir(CONFIGS.parents[1])
     arguments = debug_arguments(tmp_path)
-    validation = [f"valid_metadata={arguments.valid_metadata}", f"valid_root={arguments.valid_root}"]
+    validation = [f"valid.metadata={arguments.valid.metadata}", f"valid.root={arguments.valid.root}"]
     with pytest.raises(SettingsError, match=message):
         train(load_arguments(DEBUG, [f"output_dir={tmp_path}", *validation, *overrides]))
     assert not (tmp_path / "log.jsonl").exists()

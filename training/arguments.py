@@ -13,12 +13,16 @@
 # limitations under the License.
 """Arguments of a training run: a yaml file, then key=value overrides."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
 import yaml
+
+
+# of two or more voices, the same with noise, one voice with noise
+MIX_TYPES = ("mix_clean", "mix_both", "mix_single")
 
 
 class SettingsError(ValueError):
@@ -30,8 +34,10 @@ class SpeechArguments:
     """One folder of speech by speaker that training mixtures are drawn from."""
 
     root: str
-    # csv with path, speaker, num_samples; without it every audio file below root counts, its first folder the speaker
+    # csv with path, speaker and perhaps loudness; without it every audio file below root counts, its first folder the speaker
     utterances: str | None = None
+    # 115 MB an hour at 16 kHz, and no reading while training; without it files are read when they are drawn
+    in_memory: bool = True
     # share of the draws, relative to the other folders
     weight: float = 1.0
     # range of a white noise floor in dB below the speech, for speech that is too clean
@@ -39,15 +45,60 @@ class SpeechArguments:
 
 
 @dataclass
+class MixtureArguments:
+    """One list of mixtures that exist already: exactly one of `tree`, `metadata` and `dataset`."""
+
+    # a split of a generated Libri2Mix, such as Libri2Mix/wav16k/min/train-360
+    tree: str | None = None
+    # a LibriMix metadata csv, mixed on the fly, with paths relative to root
+    metadata: str | None = None
+    root: str | None = None
+    # the folder that the csv's paths of noise start from, needed for mix_both and mix_single
+    noise_root: str | None = None
+    # what is longer than the shortest voice is cut off, or what is shorter than the longest filled with zeros
+    mode: str = "min"
+    mix_type: str = "mix_clean"
+    # a set of the Hub or a folder that `save_to_disk` wrote, with a column of files for each source
+    dataset: str | None = None
+    split: str = "train"
+    source_columns: list[str] | None = None
+    # without it the mixture is the sum of the sources
+    mixture_column: str | None = None
+    # share of the draws, relative to the other lists and to all of the speech
+    weight: float = 1.0
+
+    def __post_init__(self):
+        if sum(value is not None for value in (self.tree, self.metadata, self.dataset)) != 1:
+            raise SettingsError("A list of mixtures needs exactly one of `tree`, `metadata` and `dataset`.")
+        if (self.metadata is None) != (self.root is None):
+            raise SettingsError("`metadata` and `root` go together: give both or neither.")
+        if self.noise_root is not None and self.metadata is None:
+            raise SettingsError("`noise_root` goes with `metadata`: elsewhere the noise is in the mixtures.")
+        if self.dataset is not None and not self.source_columns:
+            raise SettingsError("`dataset` needs `source_columns`, for instance [source_1, source_2].")
+        if self.mode not in ("min", "max"):
+            raise SettingsError(f"`mode` ({self.mode!r}) must be 'min' or 'max'.")
+        if self.mix_type not in MIX_TYPES:
+            raise SettingsError(f"`mix_type` ({self.mix_type!r}) must be one of {', '.join(MIX_TYPES)}.")
+        if self.weight <= 0:
+            raise SettingsError(f"`weight` ({self.weight}) must be positive.")
+
+    @property
+    def name(self) -> str:
+        """Where the list comes from."""
+        return self.tree or self.metadata or self.dataset
+
+
+@dataclass
 class TrainingArguments:
     """Everything about a run but the architecture: under `model`, a `model_type` and the fields of its configuration."""
 
     output_dir: str
-    speech: list[SpeechArguments]
+    # voices to mix on the fly, mixtures as they are, or both
+    speech: list[SpeechArguments] = field(default_factory=list)
+    mixtures: list[MixtureArguments] = field(default_factory=list)
     model: dict[str, Any] = field(default_factory=dict)
-    # a LibriMix metadata csv with paths relative to valid_root
-    valid_metadata: str | None = None
-    valid_root: str | None = None
+    valid: MixtureArguments | None = None
     num_valid_mixtures: int = 100
     seed: int = 72
     max_steps: int = 300_000
@@ -59,8 +110,6 @@ class TrainingArguments:
     decay_steps: int = 10_000
     max_grad_norm: float = 0.05
     mixed_precision: str = "no"
-    # relative level of the two voices, +- dB
-    level_range_db: float = 4.0
     # speeds that a voice is resampled to, 1.0 for as it is
     speeds: list[float] = field(default_factory=lambda: [1.0])
     # range of a random first-order tilt of the spectrum, +- dB between low and high frequencies
@@ -74,12 +123,10 @@ class TrainingArguments:
     max_minutes: float | None = None
 
     def __post_init__(self):
-        self.speech = [
-            folder if isinstance(folder, SpeechArguments) else _build(SpeechArguments, folder, f"speech.{index}.")
-            for index, folder in enumerate(self.speech)
-        ]
-        if not self.speech:
-            raise SettingsError("`speech` is empty: name at least one folder of speech.")
+        if not self.speech and not self.mixtures:
+            raise SettingsError(
+                "`speech` and `mixtures` are empty: name at least one folder of speech or list of mixtures."
+            )
         for index, folder in enumerate(self.speech):
             if folder.weight <= 0:
                 raise SettingsError(f"`speech.{index}.weight` ({folder.weight}) must be positive.")
@@ -105,17 +152,19 @@ class TrainingArguments:
             raise SettingsError(f"`decay_rate` ({self.decay_rate}) must be between 0 and 1, or null for a cosine.")
         if self.mixed_precision not in ("no", "bf16"):
             raise SettingsError(f"`mixed_precision` ({self.mixed_precision!r}) must be 'no' or 'bf16'.")
-        if (self.valid_metadata is None) != (self.valid_root is None):
-            raise SettingsError("`valid_metadata` and `valid_root` go together: give both or neither.")
         if not self.speeds or not all(isinstance(speed, int | float) and speed > 0 for speed in self.speeds):
             raise SettingsError(f"`speeds` ({self.speeds}) must hold at least one positive factor, for instance 1.0.")
 
     def check_paths(self) -> None:
         """Raise a `SettingsError` that names the first missing path and its key."""
-        paths = {"valid_metadata": self.valid_metadata, "valid_root": self.valid_root}
+        paths = {}
         for index, folder in enumerate(self.speech):
             paths[f"speech.{index}.root"] = folder.root
             paths[f"speech.{index}.utterances"] = folder.utterances
+        lists = {f"mixtures.{index}": item for index, item in enumerate(self.mixtures)} | {"valid": self.valid}
+        for prefix, item in lists.items():
+            for name in ("tree", "metadata", "root", "noise_root") if item is not None else ():
+                paths[f"{prefix}.{name}"] = getattr(item, name)
         for key, path in paths.items():
             if path is not None and not Path(path).exists():
                 raise SettingsError(f"`{key}` names {path}, which does not exist: pass {key}=PATH.")
@@ -125,31 +174,41 @@ class TrainingArguments:
         return asdict(self)
 
 
-def _build(cls: type, values: dict[str, Any], prefix: str = "") -> Any:
+def _build(cls: type, values: Any, prefix: str = "") -> Any:
+    if not isinstance(values, dict):
+        raise SettingsError(f"`{prefix.rstrip('.')}` ({values!r}) must hold keys, such as {fields(cls)[0].name}.")
     known = {item.name for item in fields(cls)}
     if unknown := sorted(set(values) - known):
         raise SettingsError(f"Unknown key `{prefix}{unknown[0]}`: the keys are {', '.join(sorted(known))}.")
-    for item in fields(cls):
-        if item.name in values:
-            values[item.name] = _check_type(prefix + item.name, values[item.name], item.type)
+    checked = {
+        item.name: _check_type(prefix + item.name, values[item.name], item.type)
+        for item in fields(cls)
+        if item.name in values
+    }
     try:
-        return cls(**values)
+        return cls(**checked)
     except TypeError as error:
         raise SettingsError(f"Missing key in the configuration: {error}.") from error
+    except SettingsError as error:
+        raise SettingsError(f"`{prefix.rstrip('.')}`: {error}" if prefix else str(error)) from error
 
 
 def _check_type(key: str, value: Any, expected: Any) -> Any:
     """The value as the type of its field; yaml reads 1e-3 as a string and 1 as an integer."""
-    if isinstance(value, int | str) and not isinstance(value, bool) and float in (expected, *get_args(expected)):
+    types = get_args(expected) if isinstance(expected, UnionType) else (expected,)
+    if value is not None:
+        for nested in filter(is_dataclass, types):
+            return _build(nested, value, f"{key}.")
+    if isinstance(value, list) and is_dataclass(item := next(iter(get_args(expected)), None)):
+        return [_build(item, entry, f"{key}.{index}.") for index, entry in enumerate(value)]
+    if float in (*types, *get_args(expected)) and isinstance(value, int | str) and not isinstance(value, bool):
         try:
             return float(value)
         except ValueError:
             pass
     # list[float] is checked as a list
-    types = (
-        tuple(get_origin(option) or option for option in get_args(expected)) if isinstance(expected, UnionType) else ()
-    )
-    if not isinstance(value, types or (get_origin(expected) or expected)) or (isinstance(value, bool)):
+    accepted = tuple(get_origin(option) or option for option in types)
+    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in types):
         raise SettingsError(
             f"`{key}` ({value!r}) has the wrong type: it must be {getattr(expected, '__name__', expected)}."
         )
@@ -167,7 +226,10 @@ def _override(values: Any, key: str, value: Any) -> None:
                 )
             values = values[int(name)]
         else:
-            values = values.setdefault(name, {})
+            # what is null can be given keys
+            if values.get(name) is None:
+                values[name] = {}
+            values = values[name]
     if not isinstance(values, dict):
         raise SettingsError(f"Unknown key `{key}`: `{'.'.join(parents)}` holds no keys.")
     values[last] = value

@@ -39,7 +39,7 @@ from transformers import (
 from audioslots_hf import FAMILIES
 
 from .arguments import SettingsError, TrainingArguments
-from .data import Mixture, MixtureDataset, load_mixture, load_speech, read_metadata
+from .data import Mixture, TrainingExamples, load_examples, load_mixtures
 from .evaluation import evaluate_mixtures, summarize
 from .files import write_atomically
 
@@ -48,14 +48,14 @@ from .files import write_atomically
 CHANGEABLE = {
     "log_steps",
     "max_minutes",
+    "mixtures",
     "num_kept_checkpoints",
     "num_valid_mixtures",
     "num_workers",
     "output_dir",
     "save_steps",
     "speech",
-    "valid_metadata",
-    "valid_root",
+    "valid",
     "valid_steps",
 }
 
@@ -82,8 +82,8 @@ def train(arguments: TrainingArguments) -> Path:
     optimizer = torch.optim.Adam(model.parameters(), lr=arguments.learning_rate)
     # advanced by hand once per optimiser step, so it is not prepared: Accelerate would step it once per process
     scheduler = build_schedule(optimizer, arguments)
-    valid_mixtures = load_valid_mixtures(arguments, config)
-    dataset = load_dataset(arguments, config, accelerator)
+    valid_mixtures = load_valid_mixtures(arguments, config, accelerator.is_main_process)
+    dataset = load_examples(arguments, config, accelerator.is_main_process)
     model, optimizer = accelerator.prepare(model, optimizer)
     accelerator.register_for_checkpointing(scheduler)
 
@@ -98,8 +98,8 @@ def train(arguments: TrainingArguments) -> Path:
     run = Run(accelerator, arguments, model, feature_extractor, valid_mixtures, state)
 
     model.train()
-    for sources in run.progress(loader):
-        features = feature_extractor(sources.sum(dim=1), sampling_rate=config.sampling_rate, labels=sources)
+    for batch in run.progress(loader):
+        features = feature_extractor(batch["mixture"], sampling_rate=config.sampling_rate, labels=batch["references"])
         loss = model(**features).loss
         accelerator.backward(loss)
         gradient_norm = accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
@@ -154,24 +154,20 @@ def build_schedule(
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def load_dataset(arguments: TrainingArguments, config: PreTrainedConfig, accelerator: Accelerator) -> MixtureDataset:
-    """Read the speech of a run and set up the drawing of mixtures."""
-    show_progress = accelerator.is_main_process
-    speech = [load_speech(folder, config.sampling_rate, show_progress) for folder in arguments.speech]
-    return MixtureDataset(speech, arguments, config.num_sources, config.chunk_length)
-
-
-def load_valid_mixtures(arguments: TrainingArguments, config: PreTrainedConfig) -> list[Mixture]:
-    """The validation mixtures of a run, in memory; none without `valid_metadata`."""
-    if arguments.valid_metadata is None:
+def load_valid_mixtures(
+    arguments: TrainingArguments, config: PreTrainedConfig, show_progress: bool = True
+) -> list[Mixture]:
+    """The validation mixtures of a run, in memory; none without `valid`."""
+    if arguments.valid is None:
         return []
-    rows = read_metadata(arguments.valid_metadata, arguments.valid_root, config.num_sources)
-    rows = rows[: arguments.num_valid_mixtures]
-    return [load_mixture(row, arguments.valid_root, config.sampling_rate) for row in rows]
+    mixtures = load_mixtures(
+        arguments.valid, config.sampling_rate, config.num_sources, arguments.num_valid_mixtures, show_progress
+    )
+    return [mixtures[index] for index in range(len(mixtures))]
 
 
 def build_loader(
-    dataset: MixtureDataset, arguments: TrainingArguments, start_step: int, accelerator: Accelerator
+    dataset: TrainingExamples, arguments: TrainingArguments, start_step: int, accelerator: Accelerator
 ) -> DataLoader:
     """Batches in the order of their index, from `start_step` on: a resumed run sees what an unbroken one would."""
     batch_size = arguments.batch_size // accelerator.num_processes

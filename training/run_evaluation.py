@@ -34,7 +34,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from audioslots_hf import AudioSeparationPipeline, AudioSlotsFeatureExtractor, load_separator
 from audioslots_hf.separator import DEFAULT_CHECKPOINT, find_checkpoint
 
-from .data import Mixture, load_mixture, read_metadata
+from .arguments import MixtureArguments
+from .data import Mixture, load_mixtures
 from .evaluation import PROTOCOLS, evaluate_mixtures, summarize
 from .files import write_atomically
 
@@ -59,12 +60,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def load_mixtures(options: argparse.Namespace, config: PreTrainedConfig) -> list[Mixture]:
+def read_mixtures(options: argparse.Namespace, config: PreTrainedConfig) -> list[Mixture]:
     """Every mixture of the list, in memory; a missing file is an error before any work."""
-    rows = read_metadata(options.metadata, options.root, config.num_sources)[: options.num_mixtures]
-    return [
-        load_mixture(row, options.root, config.sampling_rate) for row in tqdm(rows, desc="Reading", unit="mixture")
-    ]
+    listed = MixtureArguments(metadata=str(options.metadata), root=str(options.root))
+    mixtures = load_mixtures(listed, config.sampling_rate, config.num_sources, options.num_mixtures)
+    return [mixtures[index] for index in tqdm(range(len(mixtures)), desc="Reading", unit="mixture")]
 
 
 def evaluate_rows(mixtures: list[Mixture], pipeline: AudioSeparationPipeline, mask: str) -> dict[str, dict]:
@@ -127,7 +127,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--num-mixtures is {options.num_mixtures}: it must be at least 1.")
     try:
         pipeline = load_separator(options.model, device=options.device)
-        mixtures = load_mixtures(options, pipeline.model.config)
+        mixtures = read_mixtures(options, pipeline.model.config)
         folder = Path(find_checkpoint(options.model))
         weights = describe_weights(folder) if folder.is_dir() else None
     except (ValueError, OSError, RuntimeError) as error:

@@ -30,6 +30,7 @@ from tqdm.auto import tqdm
 from audioslots_hf.chunking import Stitcher, default_hop_length, iter_chunks
 from training.arguments import SettingsError, SpeechArguments
 from training.data import Utterance, load_speech
+from training.data.loudness import gain_between
 
 
 SAMPLING_RATE = 16000
@@ -38,11 +39,12 @@ SAMPLING_RATE = 16000
 def build_voice(
     utterances: list[Utterance], num_samples: int, max_pause_s: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Utterances of one speaker in random order at one level, a pause of 0 to `max_pause_s` after each: (num_samples,)"""
+    """Utterances of one speaker in random order at one loudness, a pause of 0 to `max_pause_s` after each: (num_samples,)"""
     parts = []
     while sum(map(len, parts)) < num_samples:
         utterance = utterances[int(rng.integers(len(utterances)))]
-        parts.append(utterance.samples.astype(np.float32) / 32768 / utterance.level)
+        voice = utterance.read(0, utterance.num_samples, SAMPLING_RATE)
+        parts.append(voice * np.float32(gain_between(utterance.loudness, 0.0)))
         parts.append(np.zeros(int(rng.uniform(0, max_pause_s) * SAMPLING_RATE), np.float32))
     return np.concatenate(parts)[:num_samples]
 

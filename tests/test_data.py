@@ -1,0 +1,412 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import csv
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from datasets import Audio, Dataset
+from scipy.signal import resample_poly
+
+from tests.conftest import SAMPLES
+from training.arguments import MixtureArguments, SettingsError, SpeechArguments, load_arguments
+from training.data import FEATURES, MixtureList, SpeechMixer, TrainingExamples, Utterance, load_mixtures, load_speech
+from training.data.audio import audio_length, read_audio
+from training.data.examples import share_out, shuffled_order
+from training.data.libri2mix import extend_noise, speaker_of, speakers_of_mixture
+from training.data.loudness import gain_between, loudness_lufs
+from training.data.prepare import Prepared, Voice, draw_gains, prepare
+from training.data.speech import random_crop, tilt
+
+
+SPEECH = SAMPLES / "speech"
+DEBUG = Path(__file__).parents[1] / "training" / "configs" / "debug.yaml"
+METADATA = {"metadata": str(SAMPLES / "valid.csv"), "root": str(SPEECH)}
+# 16-bit files hold multiples of 1 / 32768, and libsndfile writes full scale as 32767
+ROUNDING = 1.6 / 32768
+
+
+def files_of(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.flac"))
+
+
+@pytest.fixture(scope="module")
+def noise_folder(tmp_path_factory) -> Path:
+    """Stereo noise, shorter and longer than the speech."""
+    folder = tmp_path_factory.mktemp("noise")
+    rng = np.random.default_rng(0)
+    for name, num_samples in (("short", 20000), ("long", 100000)):
+        soundfile.write(folder / f"{name}.wav", 0.05 * rng.standard_normal((num_samples, 2)), 16000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, noise_folder) -> Prepared:
+    """Every rate, mode and type of three mixtures."""
+    out = tmp_path_factory.mktemp("prepared")
+    prepared = Prepared(out, "test", 2, [8000, 16000], ["min", "max"], ["mix_clean", "mix_both", "mix_single"])
+    prepare(SPEECH, prepared, 3, noise_folder)
+    return prepared
+
+
+@pytest.fixture(scope="module")
+def mixer():
+    arguments = load_arguments(DEBUG, [f"speech.0.root={SPEECH}", "max_steps=1000"])
+    speech = [load_speech(arguments.speech[0], 16000, show_progress=False)]
+    return SpeechMixer(speech, arguments, num_voices=2, chunk_length=4000, sampling_rate=16000)
+
+
+@pytest.mark.parametrize("sampling_rate", [8000, 11025, 16000, 24000])
+def test_a_span_equals_that_of_the_whole_file(sampling_rate):
+    path = files_of(SPEECH)[0]
+    whole = read_audio(path, sampling_rate)
+    assert len(whole) == audio_length(path, sampling_rate)
+    for start, num_samples in ((0, 500), (1, 999), (7001, 4000), (len(whole) - 100, 100), (len(whole) - 100, 500)):
+        span = read_audio(path, sampling_rate, start, num_samples)
+        # the filter sums in another order
+        np.testing.assert_allclose(span, whole[start : start + num_samples], atol=1e-6)
+
+
+def test_a_sine_has_the_loudness_of_the_standard():
+    # ITU-R BS.1770: a sine of 997 Hz at full scale has -3.01 LUFS
+    sine = np.sin(2 * np.pi * 997 * np.arange(48000) / 48000)
+    # the filters of pyloudnorm approximate those of the standard
+    assert loudness_lufs(sine, 48000) == pytest.approx(-3.01, abs=0.05)
+    quiet = sine * gain_between(loudness_lufs(sine, 48000), -30.0)
+    assert loudness_lufs(quiet, 48000) == pytest.approx(-30.0, abs=1e-3)
+    assert loudness_lufs(np.zeros(100), 16000) == -np.inf
+
+
+def official_mixture(row: dict, noise_root: Path, sampling_rate: int, mode: str, mix_type: str):
+    """What the official scripts do, file by file and without spans: gain, resampling, length, sum."""
+    names = [row["source_1_path"], row["source_2_path"]]
+    sources = [soundfile.read(SPEECH / name, dtype="float32")[0] for name in names]
+    noise = extend_noise(str(noise_root / row["noise_path"]), max(map(len, sources)), 16000)
+    gains = [row["source_1_gain"], row["source_2_gain"], row["noise_gain"]]
+    tracks = [
+        resample_poly(float(gain) * track, sampling_rate, 16000)
+        for gain, track in zip(gains, [*sources, noise], strict=True)
+    ]
+    length = {"min": min, "max": max}[mode](map(len, tracks))
+    tracks = [np.pad(track, (0, max(0, length - len(track))))[:length] for track in tracks]
+    chosen = {"mix_clean": tracks[:2], "mix_both": tracks, "mix_single": [tracks[0], tracks[2]]}[mix_type]
+    return sum(chosen), chosen[: 1 if mix_type == "mix_single" else 2]
+
+
+@pytest.mark.parametrize("mix_type", ["mix_clean", "mix_both", "mix_single"])
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("sampling_rate", [8000, 16000])
+def test_metadata_and_tree_give_what_the_official_scripts_would(prepared, noise_folder, sampling_rate, mode, mix_type):
+    noise_root = {} if mix_type == "mix_clean" else {"noise_root": str(noise_folder)}
+    listed = MixtureArguments(
+        metadata=str(prepared.metadata), root=str(SPEECH), mode=mode, mix_type=mix_type, **noise_root
+    )
+    num_sources = 1 if mix_type == "mix_single" else 2
+    on_the_fly = load_mixtures(listed, sampling_rate, num_sources, show_progress=False)
+    folder = prepared.folder(sampling_rate, mode)
+    generated = load_mixtures(MixtureArguments(tree=str(folder), mix_type=mix_type), sampling_rate, num_sources)
+    with open(prepared.metadata, newline="") as file:
+        rows = {row["mixture_ID"]: row for row in csv.DictReader(file)}
+    assert len(on_the_fly) == len(generated) == len(rows) == 3
+    stored = {generated[index].mixture_id: generated[index] for index in range(3)}
+    for index in range(3):
+        mixture = on_the_fly[index]
+        expected, references = official_mixture(rows[mixture.mixture_id], noise_folder, sampling_rate, mode, mix_type)
+        np.testing.assert_allclose(mixture.waveform, expected, atol=1e-6)
+        np.testing.assert_allclose(mixture.references, np.stack(references), atol=1e-6)
+        tree = stored[mixture.mixture_id]
+        np.testing.assert_allclose(tree.waveform, expected, atol=ROUNDING)
+        np.testing.assert_allclose(tree.references, np.stack(references), atol=ROUNDING)
+        crop = on_the_fly.read(index, 3001, 2000)
+        torch.testing.assert_close(crop.waveform, mixture.waveform[3001:5001], atol=1e-6, rtol=0)
+    path = folder.parent / "metadata" / f"mixture_test_{mix_type}.csv"
+    with open(path, newline="") as file:
+        row = next(csv.DictReader(file))
+    assert int(row["length"]) == soundfile.info(row["mixture_path"]).frames
+
+
+def test_short_noise_is_repeated_without_a_gap(noise_folder):
+    once = soundfile.read(noise_folder / "short.wav", dtype="float32")[0][:, 0]
+    extended = extend_noise(str(noise_folder / "short.wav"), 50000, 16000)
+    assert len(extended) == 50000
+    np.testing.assert_allclose(extended[: 20000 - 8001], once[: 20000 - 8001], atol=1e-7)
+    # behind the cross-fade the noise goes on from where the window has risen, up to the next one
+    np.testing.assert_allclose(extended[20000:23900], once[8001:11901], atol=1e-7)
+    levels = [extended[start : start + 2000].std() for start in range(0, 50000, 2000)]
+    # two halves of a Hann window add up to one in amplitude, so unrelated noise dips by 3 dB in the middle
+    assert min(levels) > 0.6 * max(levels)
+
+
+def test_noise_that_cannot_be_repeated_is_named(tmp_path):
+    soundfile.write(tmp_path / "n.wav", np.ones(8000) * 0.1, 16000)
+    with pytest.raises(SettingsError, match="n.wav.*20000"):
+        extend_noise(str(tmp_path / "n.wav"), 20000, 16000)
+
+
+@pytest.fixture(scope="module")
+def dataset_rows(prepared) -> dict[str, list[str]]:
+    folder = prepared.folder(16000, "min")
+    names = sorted(path.name for path in (folder / "mix_both").iterdir())
+    return {column: [str(folder / column / name) for name in names] for column in ("mix_both", "s1", "s2")}
+
+
+@pytest.mark.parametrize("kind", ["paths", "audio", "bytes"])
+def test_a_dataset_is_read_like_the_tree_it_was_made_of(prepared, dataset_rows, tmp_path, kind):
+    table = Dataset.from_dict(dataset_rows)
+    if kind == "bytes":
+        embedded = {
+            column: [{"bytes": Path(path).read_bytes(), "path": None} for path in paths]
+            for column, paths in dataset_rows.items()
+        }
+        table = Dataset.from_dict(embedded)
+    if kind != "paths":
+        # the type is what a set of the Hub has; it is only set here, for encoding would need torchcodec
+        for column in dataset_rows:
+            table = table.cast_column(column, Audio(decode=False))
+    table.save_to_disk(tmp_path / "set")
+    listed = MixtureArguments(dataset=str(tmp_path / "set"), source_columns=["s1", "s2"], mixture_column="mix_both")
+    found = load_mixtures(listed, 8000, 2, show_progress=False)
+    tree = MixtureArguments(tree=str(prepared.folder(16000, "min")), mix_type="mix_both")
+    expected = load_mixtures(tree, 8000, 2, show_progress=False)
+    for index in range(3):
+        torch.testing.assert_close(found[index].waveform, expected[index].waveform)
+        torch.testing.assert_close(found[index].references, expected[index].references)
+
+
+def test_all_lists_have_one_form(prepared, dataset_rows, tmp_path):
+    Dataset.from_dict(dataset_rows).save_to_disk(tmp_path / "set")
+    lists = [
+        MixtureArguments(tree=str(prepared.folder(16000, "min"))),
+        MixtureArguments(metadata=str(prepared.metadata), root=str(SPEECH)),
+        MixtureArguments(dataset=str(tmp_path / "set"), source_columns=["s1", "s2"]),
+    ]
+    tables = [load_mixtures(item, 16000, 2, show_progress=False).table for item in lists]
+    assert all(table.features == FEATURES and len(table) == 3 for table in tables)
+    assert {row["speakers"][0] for row in tables[1]} <= {"librivox_austen", "msu_ru_nsh"}
+
+
+def test_speakers_are_known_by_librispeechs_names_or_by_their_folders():
+    assert speaker_of("train-clean-100/19/198/19-198-0003.flac") == "19"
+    assert speaker_of("anna/monday/0001.wav") == "anna"
+    assert speakers_of_mixture("19-198-0003_26-495-0000") == ["19", "26"]
+    assert speakers_of_mixture("anna-0001_berta-0002") == []
+
+
+def test_a_prepared_set_is_the_same_again_and_keeps_to_the_recipe(prepared, noise_folder, tmp_path):
+    again = Prepared(tmp_path, "test", 2, [16000], ["min"], ["mix_clean"])
+    prepare(SPEECH, again, 3, noise_folder)
+    assert again.metadata.read_text() == prepared.metadata.read_text()
+    another = Prepared(tmp_path / "other", "test", 2, [16000], ["max"], ["mix_clean"])
+    prepare(SPEECH, another, 6, noise_folder, seed=1)
+    assert another.metadata.read_text() != prepared.metadata.read_text()
+    with open(another.metadata, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({frozenset((row["source_1_path"], row["source_2_path"])) for row in rows}) == 6
+    for row in rows:
+        speakers = {speaker_of(row[f"source_{number}_path"]) for number in (1, 2)}
+        assert len(speakers) == 2
+        for number in (1, 2):
+            audio = read_audio(SPEECH / row[f"source_{number}_path"], 16000)
+            gain = float(row[f"source_{number}_gain"])
+            # gating leaves out the silence that the shorter voice is filled with, up to a block at its edge
+            assert -33.3 < loudness_lufs(gain * audio, 16000) < -24.7
+    files = (another.folder(16000, "max") / "mix_clean").iterdir()
+    assert all(np.abs(soundfile.read(path)[0]).max() <= 0.9 + ROUNDING for path in files)
+
+
+def test_a_mixture_that_would_clip_is_turned_down():
+    impulses = np.zeros(32000)
+    # loud for their loudness: their gain alone would take them above full scale
+    impulses[::4000] = 1.0
+    voices = [Voice(Path(name), impulses + 1e-3, -25.0) for name in ("a", "b")]
+    gains = draw_gains(voices)
+    assert gains[0] == gains[1]
+    assert np.abs(2 * gains[0] * (impulses + 1e-3)).max() == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"mix_types": ["mix_both"]}, "mix_both needs noise"),
+        ({"num_mixtures": 10}, "allows 6 different mixtures of 2, not 10"),
+        ({"num_sources": 3}, "2 speakers.*mixtures of 3"),
+    ],
+)
+def test_sets_that_cannot_be_prepared_are_named_and_leave_nothing(tmp_path, overrides, message):
+    values = {"mix_types": ["mix_clean"], "num_mixtures": 2, "num_sources": 2} | overrides
+    prepared = Prepared(tmp_path, "test", values["num_sources"], [16000], ["min"], values["mix_types"])
+    with pytest.raises(SettingsError, match=message):
+        prepare(SPEECH, prepared, values["num_mixtures"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_set_that_exists_is_not_overwritten(prepared, noise_folder):
+    before = prepared.metadata.read_text()
+    with pytest.raises(SettingsError, match="exists"):
+        prepare(SPEECH, prepared, 2, noise_folder, seed=5)
+    assert prepared.metadata.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"tree": str(SPEECH)}, "no folder mix_clean.*librivox_austen"),
+        (METADATA | {"mix_type": "mix_both"}, "needs noise: give `noise_root`"),
+        ({"dataset": str(SAMPLES), "source_columns": ["a"]}, "cannot be loaded"),
+    ],
+)
+def test_lists_that_cannot_be_read_are_named(values, message, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    with pytest.raises(SettingsError, match=message):
+        load_mixtures(MixtureArguments(**values), 16000, 2, show_progress=False)
+
+
+def test_a_list_of_another_number_of_sources_or_a_lost_file_is_refused(prepared, tmp_path):
+    tree = MixtureArguments(tree=str(prepared.folder(16000, "min")))
+    with pytest.raises(SettingsError, match="2 sources, but the model has 3"):
+        load_mixtures(tree, 16000, 3, show_progress=False)
+    shutil.copytree(prepared.folder(16000, "min"), tmp_path / "split")
+    lost = sorted((tmp_path / "split" / "s2").iterdir())[1]
+    lost.unlink()
+    with pytest.raises(SettingsError, match=str(lost)):
+        load_mixtures(MixtureArguments(tree=str(tmp_path / "split")), 16000, 2, show_progress=False)
+
+
+def test_a_draw_depends_on_nothing_but_seed_and_index(mixer):
+    examples = TrainingExamples(mixer, [], mixer.arguments, 4000)
+    expected = examples[7]
+    examples[3]
+    again = examples[7]
+    assert torch.equal(again["references"], expected["references"])
+    assert not torch.equal(examples[8]["references"], expected["references"])
+    assert expected["references"].shape == (2, 4000) and expected["references"].dtype == torch.float32
+    torch.testing.assert_close(expected["mixture"], expected["references"].sum(dim=0))
+
+
+def test_drawn_voices_have_librimixs_loudness(mixer, monkeypatch):
+    monkeypatch.setattr(mixer.arguments, "speeds", [1.0])
+    monkeypatch.setattr(mixer.arguments, "tilt_db", 0.0)
+    whole = SpeechMixer(mixer.speech, mixer.arguments, 2, 76160, 16000)
+    rng = np.random.default_rng(0)
+    voices = [whole.draw_voice(0, speaker, rng) for speaker in (0, 1) for _ in range(4)]
+    assert all(-33.3 < loudness_lufs(voice, 16000) < -24.7 for voice in voices)
+
+
+def test_the_voices_of_a_mixture_are_different_speakers(mixer):
+    marked = SpeechMixer([[[speaker] for speaker in range(5)]], mixer.arguments, 2, 4000, 16000)
+    drawn = []
+    marked.draw_voice = lambda folder, speaker, rng: drawn.append(speaker) or np.ones(1, dtype=np.float32)
+    for index in range(50):
+        drawn.clear()
+        mixture = marked.draw(np.random.default_rng(index))
+        assert len(set(drawn)) == 2
+        # the rule of the peak
+        assert mixture.sum(axis=0).max() == pytest.approx(0.9)
+
+
+def test_files_can_stay_on_disk(tmp_path):
+    loud = {
+        "path": [path.relative_to(SPEECH).as_posix() for path in files_of(SPEECH)],
+        "loudness": [loudness_lufs(read_audio(path, 16000), 16000) for path in files_of(SPEECH)],
+    }
+    with open(tmp_path / "list.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "speaker", "loudness"])
+        writer.writerows([path, path.split("/")[0], value] for path, value in zip(*loud.values(), strict=True))
+    in_memory = load_speech(SpeechArguments(str(SPEECH)), 16000, show_progress=False)
+    on_disk = load_speech(
+        SpeechArguments(str(SPEECH), str(tmp_path / "list.csv"), in_memory=False), 16000, show_progress=False
+    )
+    for one, other in zip(sum(in_memory, []), sum(on_disk, []), strict=True):
+        assert (one.path, one.num_samples, other.samples) == (other.path, other.num_samples, None)
+        assert one.loudness == pytest.approx(other.loudness, abs=1e-6)
+        np.testing.assert_allclose(one.read(1000, 500, 16000), other.read(1000, 500, 16000), atol=ROUNDING)
+
+
+def test_a_csv_without_its_columns_and_silence_are_named(tmp_path):
+    (tmp_path / "list.csv").write_text("path,voice\na.wav,anna\n")
+    with pytest.raises(SettingsError, match="list.csv has no column `speaker`"):
+        load_speech(SpeechArguments(str(SPEECH), str(tmp_path / "list.csv")), 16000, show_progress=False)
+    (tmp_path / "anna").mkdir()
+    soundfile.write(tmp_path / "anna" / "silent.wav", np.zeros(16000), 16000)
+    with pytest.raises(SettingsError, match="silent.wav is silent"):
+        load_speech(SpeechArguments(str(tmp_path)), 16000, show_progress=False)
+
+
+class Numbered(MixtureList):
+    """Mixtures that tell their index."""
+
+    def __init__(self, num_samples: list[int]):
+        self.num_samples = np.array(num_samples)
+
+    def __len__(self) -> int:
+        return len(self.num_samples)
+
+
+def test_lists_are_gone_through_epoch_by_epoch_by_their_weights():
+    arguments = load_arguments(
+        DEBUG,
+        ["speech=[]", "mixtures=[{tree: a, weight: 2.0}, {tree: b}]", "max_steps=100", "batch_size=3"],
+    )
+    examples = TrainingExamples(None, [Numbered([10] * 20), Numbered([10] * 5)], arguments, 10)
+    drawn: list[tuple[int, int]] = []
+    examples.crop = lambda mixtures, index, rng: drawn.append((len(mixtures), index))
+    for index in range(30):
+        examples[index]
+    assert sorted(index for length, index in drawn if length == 20) == list(range(20))
+    small = [index for length, index in drawn if length == 5]
+    assert sorted(small[:5]) == sorted(small[5:]) == list(range(5))
+    assert small[:5] != small[5:]
+    assert not np.array_equal(shuffled_order(1, 0, 0, 20), shuffled_order(2, 0, 0, 20))
+
+
+def test_every_part_counts_its_own_examples():
+    counts = [0, 0, 0]
+    for index in range(600):
+        part, count = share_out(index, [Fraction(2), Fraction(1), Fraction(3)])
+        assert count == counts[part]
+        counts[part] += 1
+    assert counts == [200, 100, 300]
+
+
+def test_a_short_mixture_is_put_at_a_random_place_among_zeros(prepared):
+    tree = load_mixtures(MixtureArguments(tree=str(prepared.folder(8000, "min"))), 8000, 2, show_progress=False)
+    arguments = load_arguments(DEBUG, ["speech=[]", f"mixtures=[{{tree: {prepared.folder(8000, 'min')}}}]"])
+    examples = TrainingExamples(None, [tree], arguments, 60000)
+    example = examples[0]
+    assert example["mixture"].shape == (60000,) and example["references"].shape == (2, 60000)
+    num_zeros = int((example["mixture"] == 0).sum())
+    assert num_zeros >= 60000 - tree.num_samples.max()
+    assert not torch.equal(examples[3]["mixture"], example["mixture"])
+
+
+def test_crops_come_from_all_over_the_recording():
+    rng = np.random.default_rng(0)
+    utterance = Utterance(Path("a.wav"), 100, -30.0, np.arange(1, 101, dtype=np.int16))
+    starts = {round(32768 * float(random_crop(utterance, 90, 16000, rng)[0])) for _ in range(300)}
+    assert starts == set(range(1, 12))
+    padded = random_crop(utterance, 150, 16000, rng) * 32768
+    assert len(padded) == 150 and np.array_equal(padded[padded > 0].astype(int), utterance.samples)
+
+
+@pytest.mark.parametrize("tilt_db", [-3.0, 3.0])
+def test_tilt_raises_high_over_low_frequencies_by_its_amount(tilt_db):
+    impulse = np.zeros(1024)
+    impulse[0] = 1.0
+    response = 20 * np.log10(np.abs(np.fft.rfft(tilt(impulse, tilt_db))))
+    assert response[-1] - response[0] == pytest.approx(tilt_db, abs=1e-3)

@@ -1,0 +1,176 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+import soundfile
+from datasets import Dataset, DatasetDict
+
+from tests.audio_helpers import noise
+from tests.conftest import SAMPLES
+from training.arguments import load_arguments
+from training.data import __main__ as command
+from training.data import list_speech, load_mixtures, load_speech
+
+
+SPEECH = SAMPLES / "speech"
+DEBUG = Path(__file__).parents[1] / "training" / "configs" / "debug.yaml"
+
+
+def run(capsys, *arguments: str | Path) -> tuple[int, str]:
+    status = command.main([str(argument) for argument in arguments])
+    output = capsys.readouterr()
+    return status, output.out + "".join(line for line in output.err.splitlines(True) if line.startswith("error"))
+
+
+def arguments_of(output: str, folder: Path, num: int = 0):
+    """The run that the lines which `check` proposes make, in place of the speech of the debug config."""
+    lines = output.split("read it with\n")[1 + num].split("\n\n")[0]
+    config = DEBUG.read_text().replace("speech:\n  - root: tests/samples/speech\n", "")
+    path = folder / "proposed.yaml"
+    path.write_text(config + "\n".join(line.removeprefix("    ") for line in lines.splitlines()))
+    return load_arguments(path, [])
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("generated")
+    options = ["--num-mixtures", "2", "--sampling-rates", "8000", "16000", "--split", "dev"]
+    assert command.main(["prepare", "--speech", str(SPEECH), "--out", str(out), *options]) == 0
+    return out
+
+
+def test_a_folder_of_speech_is_described_and_the_lines_that_read_it_work(capsys, tmp_path):
+    status, output = run(capsys, "check", SPEECH)
+    assert status == 0
+    assert "2, with 3 to 3 files each" in output and "16000 Hz (6 files)" in output
+    arguments = arguments_of(output, tmp_path)
+    assert len(load_speech(arguments.speech[0], 16000, show_progress=False)) == 2
+
+
+def test_broken_and_useless_files_are_named(capsys, tmp_path):
+    shutil.copytree(SPEECH, tmp_path / "speech")
+    (tmp_path / "speech" / "msu_ru_nsh" / "broken.wav").write_text("no audio")
+    soundfile.write(tmp_path / "speech" / "msu_ru_nsh" / "short.wav", noise(1600), 8000)
+    status, output = run(capsys, "check", tmp_path / "speech")
+    assert status == 1
+    assert "broken.wav" in output and "short.wav: only 0.20 s" in output and "2, with 3 to 3 files" in output
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "there is no file that ends in"),
+        (["a.wav"], "a folder of its own"),
+        (["anna/a.wav"], "a second speaker"),
+    ],
+)
+def test_what_is_missing_is_said(capsys, tmp_path, files, message):
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, noise(16000), 16000)
+    status, output = run(capsys, "check", tmp_path)
+    assert status == 1 and message in output and "read it with" not in output
+
+
+def test_the_root_of_librispeech_is_known_by_its_subsets(capsys, tmp_path):
+    for subset, speakers in (("train-clean-100", (19, 26)), ("dev-clean", (84, 174, 251))):
+        for speaker in speakers:
+            folder = tmp_path / subset / str(speaker) / "198"
+            folder.mkdir(parents=True)
+            soundfile.write(folder / f"{speaker}-198-0000.flac", noise(16000), 16000)
+    (tmp_path / "SPEAKERS.TXT").write_text("; text")
+    status, output = run(capsys, "check", tmp_path)
+    assert status == 0
+    assert f"speech: {tmp_path / 'train-clean-100'}" in output and "3, with 1 to 1 files" in output
+
+
+def test_a_generated_tree_is_described_split_by_split(capsys, tmp_path, generated):
+    status, output = run(capsys, "check", generated / "Libri2Mix")
+    assert status == 0
+    assert output.count("mix_clean (2)") == 2 and "8000 Hz (2 files)" in output
+    arguments = arguments_of(output, tmp_path)
+    assert len(load_mixtures(arguments.mixtures[0], 16000, 2, show_progress=False)) == 2
+
+
+def test_a_hole_in_a_generated_tree_is_named(capsys, tmp_path, generated):
+    split = tmp_path / "dev"
+    shutil.copytree(generated / "Libri2Mix" / "wav16k" / "min" / "dev", split)
+    lost = sorted((split / "s2").iterdir())[0]
+    lost.unlink()
+    status, output = run(capsys, "check", split)
+    assert status == 1 and f"{lost} does not exist" in output
+
+
+def test_metadata_finds_its_speech_or_asks_for_it(capsys, tmp_path, generated):
+    status, output = run(capsys, "check", SAMPLES / "valid.csv")
+    assert status == 0
+    arguments = arguments_of(output, tmp_path)
+    assert len(load_mixtures(arguments.mixtures[0], 16000, 2, show_progress=False)) == 2
+    status, output = run(capsys, "check", generated / "metadata" / "Libri2Mix" / "libri2mix_dev.csv")
+    assert "missing     the folder that holds" in output and "root: FOLDER" in output
+    status, output = run(capsys, "check", DEBUG)
+    assert status == 1 and "no LibriMix metadata csv" in output
+
+
+def test_a_saved_dataset_is_described(capsys, tmp_path):
+    names = [str(path) for path in sorted(SPEECH.rglob("*.flac"))]
+    table = Dataset.from_dict({"source_1": names[:3], "source_2": names[3:], "text": ["a", "b", "c"]})
+    DatasetDict({"train": table}).save_to_disk(tmp_path / "set")
+    status, output = run(capsys, "check", tmp_path / "set")
+    assert status == 0 and "train (3 rows)" in output and "source_1, source_2, text" in output
+    arguments = arguments_of(output, tmp_path)
+    assert len(load_mixtures(arguments.mixtures[0], 16000, 2, show_progress=False)) == 3
+
+
+def test_a_list_holds_what_walking_the_folder_finds(capsys, tmp_path):
+    status, output = run(capsys, "list", SPEECH, "--out", tmp_path / "list.csv")
+    assert status == 0 and "6 files" in output
+    walked, listed = list_speech(SPEECH), list_speech(SPEECH, tmp_path / "list.csv")
+    assert [(file.path, file.speaker) for file in walked] == [(file.path, file.speaker) for file in listed]
+    assert all(-50 < file.loudness < -10 for file in listed)
+    with open(tmp_path / "list.csv", newline="") as file:
+        assert next(csv.DictReader(file))["num_samples"] == "47840"
+
+
+def test_a_missing_path_and_bad_options_are_named(capsys, tmp_path):
+    assert run(capsys, "check", tmp_path / "nowhere") == (1, f"error: {tmp_path / 'nowhere'} does not exist.\n")
+    status, output = run(capsys, "prepare", "--speech", SPEECH, "--out", tmp_path / "out", "--num-mixtures", "0")
+    assert status == 1 and "--num-mixtures is 0" in output
+    status, output = run(capsys, "prepare", "--speech", tmp_path / "nowhere", "--out", tmp_path / "out")
+    assert status == 1 and "nowhere" in output
+    assert not (tmp_path / "out").exists()
+
+
+def test_librispeech_comes_through_torchaudio_with_its_checksums(capsys, tmp_path, monkeypatch):
+    """Up to the network call."""
+    from torchaudio.datasets import librispeech
+
+    calls = []
+
+    def download(url: str, path: str, hash_prefix: str):
+        calls.append((url, hash_prefix))
+        folder = Path(path).parent / "LibriSpeech" / "dev-clean" / "84" / "121123"
+        folder.mkdir(parents=True)
+        Path(path).write_bytes(b"")
+
+    monkeypatch.setattr(librispeech, "_download_url_to_file", download, raising=False)
+    monkeypatch.setattr(librispeech, "download_url_to_file", download, raising=False)
+    monkeypatch.setattr(librispeech, "_extract_tar", lambda path: None)
+    status, output = run(capsys, "prepare", "--librispeech", "dev-clean", "--out", tmp_path / "data")
+    assert status == 0 and output.strip() == str(tmp_path / "data" / "LibriSpeech" / "dev-clean")
+    [(url, checksum)] = calls
+    assert url.endswith("dev-clean.tar.gz") and len(checksum) == 64

@@ -1,0 +1,155 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Look at speech and mixtures, and make sets of them.
+
+`python -m training.data check PATH` says what a folder or csv holds, what of it is broken, and which lines of a training yaml
+read it. `python -m training.data prepare --speech DIR --out DIR` draws mixtures of one's own speech and writes them in the
+layout of Libri2Mix; `prepare --librispeech SUBSET --out DIR` downloads a part of LibriSpeech, checksums included.
+`python -m training.data list DIR --out FILE` writes the csv of a large folder of speech, so that a run does not measure the
+loudness of every file when it starts.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from ..arguments import MIX_TYPES, SettingsError
+from .audio import read_audio
+from .check import check
+from .libri2mix import ORIGINAL_RATE
+from .loudness import loudness_lufs
+from .prepare import Prepared, prepare, write_csv
+from .speech import list_speech
+
+
+LIBRISPEECH_SUBSETS = (
+    "dev-clean",
+    "dev-other",
+    "test-clean",
+    "test-other",
+    "train-clean-100",
+    "train-clean-360",
+    "train-other-500",
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    checking = commands.add_parser("check", help="say what a path holds and how to train on it")
+    checking.add_argument("path", type=Path)
+    checking.set_defaults(run=run_check)
+
+    listing = commands.add_parser("list", help="write the csv of a folder of speech, with the loudness of every file")
+    listing.add_argument("speech", type=Path, help="folder with a folder for each speaker")
+    listing.add_argument("--out", type=Path, required=True, help="csv to write")
+    listing.set_defaults(run=run_list)
+
+    preparing = commands.add_parser("prepare", help="write a set of mixtures, or download LibriSpeech")
+    source = preparing.add_mutually_exclusive_group(required=True)
+    source.add_argument("--speech", type=Path, help="folder with a folder for each speaker")
+    source.add_argument("--librispeech", choices=LIBRISPEECH_SUBSETS, metavar="SUBSET", help="for instance test-clean")
+    preparing.add_argument("--out", type=Path, required=True, help="folder to write into")
+    preparing.add_argument("--split", default="test", help="name of the set (default: test)")
+    preparing.add_argument("--num-mixtures", type=int, default=100, help="(default: 100)")
+    preparing.add_argument(
+        "--num-sources", type=int, default=2, choices=range(2, 6), help="voices of each (default: 2)"
+    )
+    preparing.add_argument("--noise", type=Path, help="folder of noise, for mix_both and mix_single")
+    preparing.add_argument("--sampling-rates", type=int, nargs="+", default=[16000], choices=(8000, 16000))
+    preparing.add_argument("--modes", nargs="+", default=["min"], choices=("min", "max"))
+    preparing.add_argument("--types", nargs="+", default=["mix_clean"], choices=MIX_TYPES)
+    preparing.add_argument("--seed", type=int, default=72, help="of the draws (default: 72)")
+    preparing.set_defaults(run=run_prepare)
+    return parser
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Print what was found; the status tells whether all of it can be used."""
+    findings = check(options.path)
+    print("\n\n".join(map(str, findings)))
+    return 0 if all(finding.yaml and not finding.faults for finding in findings) else 1
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """Write path, speaker and loudness of every file."""
+    files = list_speech(options.speech)
+    if not files:
+        raise SettingsError(f"{options.speech} holds no audio.")
+    rows = []
+    for file in tqdm(files, desc=f"Listening to {options.speech}", unit="file"):
+        audio = read_audio(file.path, ORIGINAL_RATE)
+        rows.append(
+            {
+                "path": file.path.relative_to(options.speech).as_posix(),
+                "speaker": file.speaker,
+                "num_samples": len(audio),
+                "loudness": round(loudness_lufs(audio, ORIGINAL_RATE), 3),
+            }
+        )
+    write_csv(options.out, rows)
+    print(f"{len(rows)} files in {options.out}")
+    return 0
+
+
+def run_prepare(options: argparse.Namespace) -> int:
+    """Write a set, or download."""
+    if options.librispeech is not None:
+        print(download_librispeech(options.librispeech, options.out))
+        return 0
+    if options.num_mixtures < 1:
+        raise SettingsError(f"--num-mixtures is {options.num_mixtures}: it must be at least 1.")
+    prepared = Prepared(
+        options.out, options.split, options.num_sources, options.sampling_rates, options.modes, options.types
+    )
+    folders = prepare(options.speech, prepared, options.num_mixtures, options.noise, options.seed)
+    print("\n".join(map(str, (prepared.metadata, *folders))))
+    return 0
+
+
+def download_librispeech(subset: str, folder: Path) -> Path:
+    """
+    Download and unpack a part of LibriSpeech by torchaudio, which compares its checksum -> the folder of its speakers.
+
+    Raises:
+        `SettingsError`: torchaudio is missing or does not go with torch.
+    """
+    try:
+        from torchaudio.datasets import LIBRISPEECH
+    except (ImportError, OSError, RuntimeError) as error:
+        raise SettingsError(f'The download needs torchaudio: pip install "audioslots-hf[train]" ({error})') from error
+    folder.mkdir(parents=True, exist_ok=True)
+    LIBRISPEECH(folder, url=subset, download=True)
+    return folder / "LibriSpeech" / subset
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (SettingsError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

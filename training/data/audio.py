@@ -1,0 +1,102 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Reading audio files, whole or a part of them, at any sampling rate."""
+
+import math
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+from scipy.signal import resample_poly
+
+from ..arguments import SettingsError
+
+
+AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")
+
+File = str | Path | BinaryIO
+
+
+def open_file(file: File) -> soundfile.SoundFile:
+    """
+    Open an audio file for reading.
+
+    Raises:
+        `SettingsError`: it is missing or no audio.
+    """
+    try:
+        return soundfile.SoundFile(file)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise SettingsError(f"{file} cannot be read as audio: {error}") from error
+
+
+def audio_length(file: File, sampling_rate: int) -> int:
+    """Number of samples that a file has at `sampling_rate`, from its header."""
+    with open_file(file) as sound:
+        return math.ceil(sound.frames * Fraction(sampling_rate, sound.samplerate))
+
+
+def read_audio(
+    file: File, sampling_rate: int, start: int = 0, num_samples: int | None = None, channel: int | None = None
+) -> np.ndarray:
+    """
+    Read a file, or a span of it, as mono float32 at `sampling_rate`.
+
+    Only the span is decoded. It equals the same span of the whole file resampled by `scipy.signal.resample_poly`.
+
+    Args:
+        file (`str`, `Path` or binary file):
+            Any format that soundfile reads.
+        sampling_rate (`int`):
+            Of what is returned, in hertz.
+        start (`int`, *optional*, defaults to 0):
+            First sample, counted at `sampling_rate`.
+        num_samples (`int`, *optional*):
+            Length of the span at `sampling_rate`; to the end by default. What lies beyond the end is left out.
+        channel (`int`, *optional*):
+            The channel to take; their mean by default.
+
+    Raises:
+        `SettingsError`: it is missing, no audio, empty, or holds NaN or infinite samples.
+    """
+    with open_file(file) as sound:
+        ratio = Fraction(sampling_rate, sound.samplerate)
+        up, down = ratio.numerator, ratio.denominator
+        length = math.ceil(sound.frames * ratio)
+        stop = length if num_samples is None else min(length, start + num_samples)
+        first, last = span_before_resampling(start, stop, up, down)
+        try:
+            sound.seek(min(first, sound.frames))
+            audio = sound.read(max(0, min(last, sound.frames) - first), dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            raise SettingsError(f"{file} cannot be read as audio: {error}") from error
+    audio = audio.mean(axis=1) if channel is None else audio[:, channel]
+    if len(audio) == 0 or not np.isfinite(audio).all():
+        raise SettingsError(f"{file} is empty or holds NaN or infinite samples: leave it out.")
+    if ratio == 1:
+        return audio
+    offset = start - first * up // down
+    return resample_poly(audio, up, down)[offset : offset + stop - start]
+
+
+def span_before_resampling(start: int, stop: int, up: int, down: int) -> tuple[int, int]:
+    """The samples of a file that `resample_poly` makes `start` to `stop` from; the first falls on a sample of its result."""
+    if up == down:
+        return start, stop
+    # the length of SciPy's filter on either side, at `up` times the rate of the file
+    half_length = 10 * max(up, down)
+    first = max(0, (start * down - half_length) // up // down * down)
+    return first, (stop * down + half_length) // up + 1

@@ -1,0 +1,117 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a model is trained on: examples by number, each a function of the seed and its number alone."""
+
+import functools
+import math
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from transformers import PreTrainedConfig
+
+from ..arguments import TrainingArguments
+from .mixtures import MixtureList, load_mixtures
+from .speech import SpeechMixer, load_speech
+
+
+class TrainingExamples(Dataset):
+    """
+    Crops of mixtures for the steps of a run.
+
+    Item `index` is a dictionary of float32 tensors: `mixture` (chunk_length,) and `references` (num_sources, chunk_length).
+    Speech is drawn afresh for every example. A list of mixtures is gone through epoch after epoch, each in another order.
+    Whatever yields such items by index can replace it.
+
+    Args:
+        mixer ([`SpeechMixer`], *optional*):
+            Draws mixtures of speech.
+        lists (`list` of [`MixtureList`]):
+            Mixtures that exist already.
+        arguments ([`TrainingArguments`]):
+            The seed, the number of examples, and the weight of each of these.
+        chunk_length (`int`):
+            Number of samples of a crop.
+    """
+
+    def __init__(
+        self, mixer: SpeechMixer | None, lists: list[MixtureList], arguments: TrainingArguments, chunk_length: int
+    ):
+        self.mixer = mixer
+        self.lists = lists
+        self.seed = arguments.seed
+        self.num_examples = arguments.max_steps * arguments.batch_size
+        self.chunk_length = chunk_length
+        weights = [sum(folder.weight for folder in arguments.speech)] if mixer is not None else []
+        self.weights = [Fraction(weight) for weight in (*weights, *(item.weight for item in arguments.mixtures))]
+
+    def __len__(self) -> int:
+        return self.num_examples
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        part, count = share_out(index, self.weights)
+        if self.mixer is not None:
+            if part == 0:
+                references = torch.from_numpy(self.mixer.draw(rng))
+                return {"mixture": references.sum(dim=0), "references": references}
+            part -= 1
+        epoch, position = divmod(count, len(self.lists[part]))
+        order = shuffled_order(self.seed, part, epoch, len(self.lists[part]))
+        return self.crop(self.lists[part], int(order[position]), rng)
+
+    def crop(self, mixtures: MixtureList, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        """A random span of a mixture; a shorter one is put at a random place among zeros."""
+        spare = mixtures.num_samples[index] - self.chunk_length
+        start, place = int(rng.integers(max(spare, 0) + 1)), int(rng.integers(max(-spare, 0) + 1))
+        mixture = mixtures.read(index, start, self.chunk_length)
+        padding = (place, max(-spare, 0) - place)
+        return {
+            "mixture": torch.nn.functional.pad(mixture.waveform, padding),
+            "references": torch.nn.functional.pad(mixture.references, padding),
+        }
+
+
+def share_out(index: int, weights: list[Fraction]) -> tuple[int, int]:
+    """
+    Which part example `index` comes from, and how many came from it before.
+
+    The parts take turns by their weights, so that every list is gone through evenly, and no state has to be kept.
+    """
+    remaining = index
+    for part, weight in enumerate(weights[:-1]):
+        share = weight / sum(weights[part:])
+        count = math.floor(remaining * share)
+        if math.floor((remaining + 1) * share) > count:
+            return part, count
+        remaining -= count
+    return len(weights) - 1, remaining
+
+
+@functools.lru_cache(maxsize=4)
+def shuffled_order(seed: int, part: int, epoch: int, length: int) -> np.ndarray:
+    """The order of a list of mixtures in an epoch."""
+    return np.random.default_rng((seed, part, epoch, length)).permutation(length)
+
+
+def load_examples(arguments: TrainingArguments, config: PreTrainedConfig, show_progress: bool) -> TrainingExamples:
+    """Read the speech and the lists of a run and set up the drawing of examples."""
+    sampling_rate, chunk_length = config.sampling_rate, config.chunk_length
+    mixer = None
+    if arguments.speech:
+        speech = [load_speech(folder, sampling_rate, show_progress) for folder in arguments.speech]
+        mixer = SpeechMixer(speech, arguments, config.num_sources, chunk_length, sampling_rate)
+    lists = [load_mixtures(item, sampling_rate, config.num_sources, show_progress) for item in arguments.mixtures]
+    return TrainingExamples(mixer, lists, arguments, chunk_length)

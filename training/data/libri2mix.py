@@ -1,0 +1,153 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+What LibriMix writes and reads: its metadata csv, its tree of folders, its treatment of noise (arXiv 2005.11262 and its scripts).
+
+A metadata row names two to five utterances, a gain for each, and a file of noise. A generated tree holds, for a split, one
+folder for each source (s1, s2, ...), one for each type of mixture, and the noise.
+"""
+
+import csv
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from scipy.signal import resample_poly
+
+from ..arguments import SettingsError
+from .audio import open_file, read_audio
+
+
+# the rate of LibriSpeech and of the noise, which the length of the cross-fade goes by
+ORIGINAL_RATE = 16000
+# how LibriSpeech names its files: speaker, chapter, number
+UTTERANCE = re.compile(r"(\d+)-\d+-\d+")
+
+
+def count_sources(row: Iterable[str]) -> int:
+    """Number of sources of a metadata row."""
+    return sum(key.startswith("source_") and key.endswith("_path") for key in row)
+
+
+def source_numbers(row: dict[str, str], mix_type: str) -> range:
+    """Which sources of a metadata row are in a type of mixture: all, or the first with noise alone."""
+    return range(1, 2 if mix_type == "mix_single" else 1 + count_sources(row))
+
+
+def utterance_id(path: Path) -> str:
+    """The name of an utterance in that of a mixture: LibriSpeech's own, or else its path below the speech."""
+    return path.stem if UTTERANCE.fullmatch(path.stem) else "-".join(path.with_suffix("").parts)
+
+
+def speaker_of(path: str) -> str:
+    """The speaker of an utterance: what LibriSpeech's names begin with, or else the first folder of the path."""
+    name = UTTERANCE.fullmatch(PurePosixPath(path).stem)
+    return name[1] if name else PurePosixPath(path).parts[0]
+
+
+def speakers_of_mixture(mixture_id: str) -> list[str]:
+    """The speakers of a generated mixture, whose name joins those of its utterances; none if they are not LibriSpeech's."""
+    names = [UTTERANCE.fullmatch(part) for part in mixture_id.split("_")]
+    return [name[1] for name in names] if all(names) else []
+
+
+def read_metadata(
+    path: str | Path, root: str | Path, num_sources: int, must_exist: bool = True
+) -> list[dict[str, str]]:
+    """
+    Rows of a LibriMix metadata csv, checked.
+
+    Args:
+        path (`str` or `Path`):
+            The csv.
+        root (`str` or `Path`):
+            Folder that its paths start from.
+        num_sources (`int`):
+            Number of sources of the model: 1 for an autoencoder, which takes mixtures of any number.
+        must_exist (`bool`, *optional*, defaults to `True`):
+            Whether the files that it names must be there.
+
+    Raises:
+        `SettingsError`: it is no such csv, has another number of sources, or names a file that is missing.
+    """
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {"mixture_ID", "source_1_path", "source_1_gain"} <= set(rows[0]):
+        raise SettingsError(
+            f"{path} is no LibriMix metadata csv: it has no row, or not the columns mixture_ID, source_1_path, source_1_gain."
+        )
+    if num_sources not in (1, count_sources(rows[0])):
+        raise SettingsError(
+            f"{path} lists mixtures of {count_sources(rows[0])} sources, but the model has {num_sources}."
+        )
+    for row in rows if must_exist else ():
+        for number in source_numbers(row, "mix_clean"):
+            file = Path(root) / row[f"source_{number}_path"]
+            if not file.is_file():
+                raise SettingsError(f"{file} does not exist: {path} lists it, relative to {root}.")
+    return rows
+
+
+def tree_sources(folder: Path, mix_type: str) -> list[Path]:
+    """
+    The folders of a split of a generated tree that hold the sources of a type of mixture.
+
+    Raises:
+        `SettingsError`: it is no such split.
+    """
+    if not (folder / mix_type).is_dir():
+        found = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        raise SettingsError(
+            f"{folder} has no folder {mix_type}: name a split of a generated Libri2Mix, such as wav16k/min/train-360. "
+            f"It holds {', '.join(found) or 'no folder'}."
+        )
+    if mix_type == "mix_single":
+        return [folder / "s1"]
+    sources = [path for number in range(1, 6) if (path := folder / f"s{number}").is_dir()]
+    if len(sources) < 2:
+        raise SettingsError(f"{folder} must hold the sources in folders s1, s2 and so on.")
+    return sources
+
+
+def list_tree(folder: Path, mix_type: str) -> list[Path]:
+    """The mixtures of a split of a generated tree, by name."""
+    return sorted((folder / mix_type).glob("*.wav"))
+
+
+def noise_length(sources: list[Path]) -> int:
+    """How many samples of noise the official scripts make ready: those of the longest source, before any resampling."""
+    lengths = []
+    for path in sources:
+        with open_file(path) as sound:
+            lengths.append(sound.frames)
+    return max(lengths)
+
+
+def extend_noise(path: str, length: int, sampling_rate: int) -> np.ndarray:
+    """
+    The first channel of a noise file, `length` samples of it before resampling; what is too short is repeated.
+
+    Where a repetition begins the end and the beginning cross-fade under a Hann window, half a second long.
+    """
+    noise = read_audio(path, ORIGINAL_RATE, num_samples=length, channel=0)
+    window = np.hanning(ORIGINAL_RATE + 1)
+    rise, fall = window[: ORIGINAL_RATE // 2 + 1], window[ORIGINAL_RATE // 2 :]
+    if len(noise) < length and len(noise) <= len(rise):
+        raise SettingsError(f"{path} is not longer than half a second: it cannot be repeated over {length} samples.")
+    extended = noise
+    while len(extended) < length:
+        seam = extended[-len(fall) :] * fall + noise[: len(rise)] * rise
+        extended = np.concatenate([extended[: -len(fall)], seam, noise[len(rise) :]])
+    return resample_poly(extended[:length], sampling_rate, ORIGINAL_RATE)

@@ -1,0 +1,290 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Lists of mixtures, each a table of one form whatever it comes from; the audio is read when it is asked for, and only the span.
+
+Three sources: a generated Libri2Mix tree, the metadata csv of LibriMix with the speech it names (mixed on the fly as the
+official scripts would, arXiv 2005.11262), and any set of the datasets library with named columns.
+"""
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Audio, Dataset, DatasetDict, Features, Value, load_dataset, load_from_disk
+from datasets import List as ListOf
+from tqdm.auto import tqdm
+
+from ..arguments import MixtureArguments, SettingsError
+from .audio import File, audio_length, read_audio
+from .libri2mix import (
+    extend_noise,
+    list_tree,
+    noise_length,
+    read_metadata,
+    source_numbers,
+    speaker_of,
+    speakers_of_mixture,
+    tree_sources,
+)
+
+
+# `num_samples` counts at the rate of the table; without a `mixture_path` the mixture is the sum of what is listed beside it,
+# and `noise_length` counts at the rate of the noise file
+FEATURES = Features(
+    {
+        "mixture_id": Value("string"),
+        "num_samples": Value("int64"),
+        "mixture_path": Value("string"),
+        "source_paths": ListOf(Value("string")),
+        "source_gains": ListOf(Value("float64")),
+        "speakers": ListOf(Value("string")),
+        "noise_path": Value("string"),
+        "noise_gain": Value("float64"),
+        "noise_length": Value("int64"),
+    }
+)
+
+
+@dataclass
+class Mixture:
+    """One mixture, or a span of it: float32 references (num_sources, num_samples) and, if given, what else sounds."""
+
+    mixture_id: str
+    references: torch.Tensor
+    # (num_samples,), for instance noise: what the references do not add up to
+    rest: torch.Tensor | None = None
+
+    @property
+    def waveform(self) -> torch.Tensor:
+        """The mixture, (num_samples,)"""
+        mixture = self.references.sum(dim=0)
+        return mixture if self.rest is None else mixture + self.rest
+
+
+class MixtureList(torch.utils.data.Dataset):
+    """
+    Mixtures to read one by one.
+
+    Args:
+        table (`datasets.Dataset`):
+            With the columns of `FEATURES`.
+        sampling_rate (`int`):
+            Rate to read at, in hertz.
+        audio (`datasets.Dataset`, *optional*):
+            Rows of encoded files; the paths of the table are then names of its columns.
+    """
+
+    def __init__(self, table: Dataset, sampling_rate: int, audio: Dataset | None = None):
+        self.table = table
+        self.sampling_rate = sampling_rate
+        self.audio = audio
+        # how long each of them is
+        self.num_samples = np.array(table["num_samples"])
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> Mixture:
+        return self.read(index)
+
+    def read(self, index: int, start: int = 0, num_samples: int | None = None) -> Mixture:
+        """A mixture, or the span of it that begins at `start`; sources that end before the mixture are filled with zeros."""
+        row = self.table[index]
+        end = row["num_samples"] if num_samples is None else min(row["num_samples"], start + num_samples)
+        span = (start, end - start)
+        references = [
+            gain * self.read_span(index, path, *span)
+            for path, gain in zip(row["source_paths"], row["source_gains"], strict=True)
+        ]
+        references = torch.from_numpy(np.stack(references).astype(np.float32))
+        return Mixture(row["mixture_id"], references, self.read_rest(index, row, references, *span))
+
+    def read_rest(
+        self, index: int, row: dict, references: torch.Tensor, start: int, num_samples: int
+    ) -> torch.Tensor | None:
+        """What a mixture holds beside its references."""
+        if row["mixture_path"] is not None:
+            mixture = torch.from_numpy(self.read_span(index, row["mixture_path"], start, num_samples))
+            return mixture - references.sum(dim=0)
+        if row["noise_path"] is None:
+            return None
+        noise = extend_noise(row["noise_path"], row["noise_length"], self.sampling_rate)
+        return torch.from_numpy((row["noise_gain"] * noise[start : start + num_samples]).astype(np.float32))
+
+    def read_span(self, index: int, path: str, start: int, num_samples: int) -> np.ndarray:
+        """A span of one file, float32 (num_samples,)"""
+        span = read_audio(self.open(index, path), self.sampling_rate, start, num_samples)
+        return np.pad(span, (0, num_samples - len(span)))
+
+    def open(self, index: int, path: str) -> File:
+        """The file behind a path of row `index`."""
+        return path if self.audio is None else encoded_file(self.audio[index][path])
+
+
+def encoded_file(value: str | dict) -> File:
+    """What a column of paths or of `Audio(decode=False)` holds."""
+    if isinstance(value, str):
+        return value
+    return value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])
+
+
+def load_mixtures(
+    arguments: MixtureArguments,
+    sampling_rate: int,
+    num_sources: int,
+    max_mixtures: int | None = None,
+    show_progress: bool = True,
+) -> MixtureList:
+    """
+    The list that the arguments name.
+
+    Args:
+        arguments ([`MixtureArguments`]):
+            Where from.
+        sampling_rate (`int`):
+            Rate to read at, in hertz.
+        num_sources (`int`):
+            Number of sources of the model: 1 for an autoencoder, which takes mixtures of any number.
+        max_mixtures (`int`, *optional*):
+            Only the first so many.
+        show_progress (`bool`, *optional*, defaults to `True`):
+            Whether to show a bar while the headers of the files are read.
+
+    Raises:
+        `SettingsError`: it is not what the arguments say, or has another number of sources.
+    """
+    audio = None
+    if arguments.tree is not None:
+        rows = tree_rows(arguments, sampling_rate)
+    elif arguments.metadata is not None:
+        rows = metadata_rows(arguments, sampling_rate, num_sources)
+    else:
+        audio = open_dataset(arguments)
+        rows = dataset_rows(audio, arguments, sampling_rate)
+    rows = list(
+        tqdm(islice(rows, max_mixtures), desc=f"Listing {arguments.name}", unit="mixture", disable=not show_progress)
+    )
+    if not rows:
+        raise SettingsError(f"{arguments.name} holds no mixture.")
+    found = len(rows[0]["source_paths"])
+    # of single speakers in noise one source is all there is
+    if num_sources not in (1, found):
+        raise SettingsError(f"{arguments.name} lists mixtures of {found} sources, but the model has {num_sources}.")
+    return MixtureList(Dataset.from_list(rows, features=FEATURES), sampling_rate, audio)
+
+
+def fill_row(mixture_id: str, num_samples: int, source_paths: list[str], **values: object) -> dict:
+    """A row of the table; what is not given is missing."""
+    row = dict.fromkeys(FEATURES) | {
+        "mixture_id": mixture_id,
+        "num_samples": num_samples,
+        "source_paths": source_paths,
+        "source_gains": [1.0] * len(source_paths),
+        "speakers": [],
+    }
+    return row | values
+
+
+def tree_rows(arguments: MixtureArguments, sampling_rate: int) -> Iterable[dict]:
+    """The mixtures of a generated split, by the files that are there: the paths in its csv are those of another machine."""
+    folder = Path(arguments.tree)
+    sources = tree_sources(folder, arguments.mix_type)
+    for path in list_tree(folder, arguments.mix_type):
+        paths = [source / path.name for source in sources]
+        if missing := [source for source in paths if not source.is_file()]:
+            raise SettingsError(f"{missing[0]} does not exist, but {path} does: the tree is not complete.")
+        num_samples = min(audio_length(file, sampling_rate) for file in (path, *paths))
+        yield fill_row(
+            path.stem,
+            num_samples,
+            [str(source) for source in paths],
+            mixture_path=str(path),
+            speakers=speakers_of_mixture(path.stem)[: len(paths)],
+        )
+
+
+def metadata_rows(arguments: MixtureArguments, sampling_rate: int, num_sources: int) -> Iterable[dict]:
+    """The mixtures of a LibriMix csv, to be made of the files that it names."""
+    # a voice alone in noise has no second source
+    wanted = 1 if arguments.mix_type == "mix_single" else num_sources
+    rows = read_metadata(arguments.metadata, arguments.root, wanted)
+    fit = {"min": min, "max": max}[arguments.mode]
+    for row in rows:
+        numbers = source_numbers(row, arguments.mix_type)
+        named = [row[f"source_{number}_path"] for number in source_numbers(row, "mix_clean")]
+        paths = [Path(arguments.root) / path for path in named]
+        lengths = [audio_length(path, sampling_rate) for path in paths]
+        yield fill_row(
+            row["mixture_ID"],
+            fit(lengths),
+            [str(paths[number - 1]) for number in numbers],
+            source_gains=[float(row[f"source_{number}_gain"]) for number in numbers],
+            speakers=[speaker_of(named[number - 1]) for number in numbers],
+            **(noise_values(row, arguments, paths) if arguments.mix_type != "mix_clean" else {}),
+        )
+
+
+def noise_values(row: dict[str, str], arguments: MixtureArguments, sources: list[Path]) -> dict[str, object]:
+    """The noise of a row of metadata, which is there for all of the longest source."""
+    if arguments.noise_root is None or not row.get("noise_path"):
+        raise SettingsError(
+            f"`mix_type` {arguments.mix_type} needs noise: give `noise_root`, the folder that noise_path in "
+            f"{arguments.metadata} starts from, or use mix_clean."
+        )
+    path = Path(arguments.noise_root) / row["noise_path"]
+    if not path.is_file():
+        raise SettingsError(
+            f"{path} does not exist: {arguments.metadata} lists it, relative to {arguments.noise_root}."
+        )
+    length = noise_length(sources)
+    return {"noise_path": str(path), "noise_gain": float(row["noise_gain"]), "noise_length": length}
+
+
+def open_dataset(arguments: MixtureArguments) -> Dataset:
+    """
+    A set of the Hub, or a folder that `save_to_disk` wrote, with its audio left encoded.
+
+    Raises:
+        `SettingsError`: it cannot be loaded, or lacks a column.
+    """
+    try:
+        if Path(arguments.dataset).is_dir() and any(Path(arguments.dataset).glob("*.json")):
+            found = load_from_disk(arguments.dataset)
+            found = found[arguments.split] if isinstance(found, DatasetDict) else found
+        else:
+            found = load_dataset(arguments.dataset, split=arguments.split)
+    except (OSError, ValueError, KeyError) as error:
+        raise SettingsError(f"The dataset {arguments.dataset!r} cannot be loaded: {error}") from error
+    columns = [*arguments.source_columns, *([arguments.mixture_column] if arguments.mixture_column else [])]
+    for column in columns:
+        if column not in found.column_names:
+            raise SettingsError(
+                f"The dataset {arguments.dataset!r} has no column {column!r}: it has {', '.join(found.column_names)}."
+            )
+        if isinstance(found.features[column], Audio):
+            # decoding by the library would need torchcodec, and all of a file
+            found = found.cast_column(column, Audio(decode=False))
+    return found.select_columns(columns)
+
+
+def dataset_rows(audio: Dataset, arguments: MixtureArguments, sampling_rate: int) -> Iterable[dict]:
+    """The mixtures of a dataset, one a row, as long as the shortest of their files."""
+    for index, files in enumerate(audio):
+        num_samples = min(audio_length(encoded_file(files[column]), sampling_rate) for column in audio.column_names)
+        yield fill_row(str(index), num_samples, arguments.source_columns, mixture_path=arguments.mixture_column)

@@ -1,0 +1,196 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Speech by speaker, and mixtures drawn from it on the fly."""
+
+import csv
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from scipy.signal import lfilter, resample_poly
+from tqdm.auto import tqdm
+
+from ..arguments import SettingsError, SpeechArguments, TrainingArguments
+from .audio import AUDIO_SUFFIXES, audio_length, read_audio
+from .loudness import MAX_PEAK, SPEECH_LUFS, gain_between, loudness_lufs
+
+
+@dataclass
+class Utterance:
+    """One recording of one speaker, `num_samples` long at the model's rate; in memory it holds them as int16."""
+
+    path: Path
+    num_samples: int
+    loudness: float
+    samples: np.ndarray | None = None
+
+    def read(self, start: int, num_samples: int, sampling_rate: int) -> np.ndarray:
+        """A span as float32 (num_samples,), shorter at the end of the recording."""
+        if self.samples is None:
+            return read_audio(self.path, sampling_rate, start, num_samples)
+        return self.samples[start : start + num_samples].astype(np.float32) / 32768
+
+
+@dataclass
+class ListedFile:
+    """A file of speech before it is opened; its loudness in LUFS where a list tells it."""
+
+    path: Path
+    speaker: str
+    loudness: float | None = None
+
+
+def list_speech(root: str | Path, utterances: str | Path | None = None) -> list[ListedFile]:
+    """
+    The files of a folder of speech, from a csv with `path`, `speaker` and perhaps `loudness`, or by walking it.
+
+    The order does not depend on which.
+
+    Raises:
+        `SettingsError`: there is no such folder, the csv lacks a column, or a file lies in no speaker's folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise SettingsError(f"{root} is no folder: it must hold a folder for each speaker.")
+    if utterances is None:
+        paths = [path for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES]
+        if loose := sorted(path for path in paths if path.parent == root):
+            raise SettingsError(
+                f"{loose[0]} lies directly in {root}: put the files of each speaker into a folder of its own."
+            )
+        files = [ListedFile(path, path.relative_to(root).parts[0]) for path in paths]
+    else:
+        with open(utterances, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        if rows and (missing := {"path", "speaker"} - set(rows[0])):
+            raise SettingsError(f"{utterances} has no column `{min(missing)}`: it needs path and speaker.")
+        files = [
+            ListedFile(root / row["path"], row["speaker"], float(row["loudness"]) if row.get("loudness") else None)
+            for row in rows
+        ]
+    return sorted(files, key=lambda file: (file.speaker, file.path.as_posix()))
+
+
+def load_utterance(file: ListedFile, sampling_rate: int, in_memory: bool) -> Utterance:
+    """Read what is needed of a file: all of it, or only its header if its loudness is known."""
+    if not in_memory and file.loudness is not None:
+        return Utterance(file.path, audio_length(file.path, sampling_rate), file.loudness)
+    audio = read_audio(file.path, sampling_rate)
+    loudness = loudness_lufs(audio, sampling_rate) if file.loudness is None else file.loudness
+    samples = np.clip(np.round(audio * 32768), -32768, 32767).astype(np.int16) if in_memory else None
+    return Utterance(file.path, len(audio), loudness, samples)
+
+
+def load_speech(folder: SpeechArguments, sampling_rate: int, show_progress: bool = True) -> list[list[Utterance]]:
+    """
+    Read a folder of speech: one list of utterances per speaker.
+
+    Raises:
+        `SettingsError`: there is no speech, or a file cannot be used.
+    """
+    speakers: dict[str, list[Utterance]] = {}
+    files = list_speech(folder.root, folder.utterances)
+    for file in tqdm(files, desc=f"Reading {folder.root}", unit="file", disable=not show_progress):
+        utterance = load_utterance(file, sampling_rate, folder.in_memory)
+        if utterance.loudness == -np.inf:
+            raise SettingsError(f"{file.path} is silent: leave it out.")
+        speakers.setdefault(file.speaker, []).append(utterance)
+    if not speakers:
+        raise SettingsError(f"{folder.root} holds no audio file ({', '.join(AUDIO_SUFFIXES)}).")
+    return list(speakers.values())
+
+
+class SpeechMixer:
+    """
+    Mixtures of different speakers, drawn by LibriMix's recipe: loudness of every voice, then the rule of the peak.
+
+    Args:
+        speech (`list`):
+            For each folder, its speakers, each a list of [`Utterance`].
+        arguments ([`TrainingArguments`]):
+            Weights, noise floors and augmentation.
+        num_voices (`int`):
+            Number of speakers of a mixture, all different.
+        chunk_length (`int`):
+            Number of samples of a crop.
+        sampling_rate (`int`):
+            In hertz.
+
+    Raises:
+        `SettingsError`: fewer speakers than voices.
+    """
+
+    def __init__(
+        self,
+        speech: list[list[list[Utterance]]],
+        arguments: TrainingArguments,
+        num_voices: int,
+        chunk_length: int,
+        sampling_rate: int,
+    ):
+        num_speakers = sum(len(folder) for folder in speech)
+        if num_speakers < num_voices:
+            raise SettingsError(
+                f"There are {num_speakers} speakers for mixtures of {num_voices}: one folder holds one speaker."
+            )
+        self.speech = speech
+        self.arguments = arguments
+        weights = np.array([folder.weight for folder in arguments.speech], dtype=np.float64)
+        self.shares = weights / weights.sum()
+        self.num_voices = num_voices
+        self.chunk_length = chunk_length
+        self.sampling_rate = sampling_rate
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """The voices of a mixture, float32 (num_voices, chunk_length)"""
+        speakers: set[tuple[int, int]] = set()
+        while len(speakers) < self.num_voices:
+            folder = int(rng.choice(len(self.speech), p=self.shares))
+            speakers.add((folder, int(rng.integers(len(self.speech[folder])))))
+        # a set has no order that may be relied on
+        voices = np.stack([self.draw_voice(folder, speaker, rng) for folder, speaker in sorted(speakers)])
+        peak = np.abs(voices.sum(axis=0)).max()
+        return voices * np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
+
+    def draw_voice(self, folder: int, speaker: int, rng: np.random.Generator) -> np.ndarray:
+        """A crop of one speaker at a random loudness, speed and tilt: float32 (chunk_length,)"""
+        utterances = self.speech[folder][speaker]
+        utterance = utterances[int(rng.integers(len(utterances)))]
+        speed = Fraction(float(rng.choice(self.arguments.speeds))).limit_denominator(100)
+        voice = random_crop(utterance, int(np.ceil(self.chunk_length * speed)) + 1, self.sampling_rate, rng)
+        if speed != 1:
+            voice = resample_poly(voice, speed.denominator, speed.numerator)
+        voice = voice[: self.chunk_length] * gain_between(utterance.loudness, 0.0)
+        if self.arguments.tilt_db > 0:
+            voice = tilt(voice, rng.uniform(-1, 1) * self.arguments.tilt_db)
+        if (noise_floor_db := self.arguments.speech[folder].noise_floor_db) is not None:
+            voice = voice + rng.standard_normal(len(voice)) * gain_between(0.0, rng.uniform(*noise_floor_db))
+        return (voice * gain_between(0.0, rng.uniform(*SPEECH_LUFS))).astype(np.float32)
+
+
+def random_crop(utterance: Utterance, num_samples: int, sampling_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Cut `num_samples` at a random place; shorter speech is put at a random place among zeros."""
+    spare = utterance.num_samples - num_samples
+    if spare >= 0:
+        return utterance.read(int(rng.integers(spare + 1)), num_samples, sampling_rate)
+    start = int(rng.integers(-spare + 1))
+    return np.pad(utterance.read(0, num_samples, sampling_rate), (start, -spare - start))
+
+
+def tilt(voice: np.ndarray, tilt_db: float) -> np.ndarray:
+    """Brighten (or, if negative, darken) by a one-zero filter, `tilt_db` from the lowest to the highest frequency."""
+    ratio = 10 ** (abs(tilt_db) / 20)
+    zero = (ratio - 1) / (ratio + 1) * (-1 if tilt_db > 0 else 1)
+    return lfilter([1.0, zero], [1.0], voice).astype(np.float32)
