@@ -25,7 +25,7 @@ from audioslots_hf import DprnnForAudioSeparation, GalrConfig, GalrForAudioSepar
 from audioslots_hf.resources import skip_lstms
 from tests.conftest import TINY_DUAL_PATH
 from training.arguments import SettingsError
-from training.benchmark import galr_vs_dprnn, long_audio, track_continuity
+from training.benchmark import galr_vs_dprnn, loader, long_audio, track_continuity
 from training.benchmark.galr_vs_dprnn import Case, count, fits, plan, savings
 from training.benchmark.memory import PeakMemory, available_bytes
 from training.benchmark.processes import run_in_process
@@ -170,3 +170,16 @@ def test_long_audio_is_measured_per_length(monkeypatch, capsys):
 
 def test_a_measurement_runs_in_a_process_of_its_own():
     assert run_in_process(os.getpid) != os.getpid()
+
+
+def test_the_loader_is_measured_in_all_its_ways(capsys):
+    options = parse(loader, "--seconds", "0.05", "--crops", "0.5", "--sampling-rates", "8000", "16000")
+    speeds = loader.run(options)["examples_per_s"]
+    assert set(speeds) == {f"{name}, {rate} Hz, 0.5 s" for name in loader.SOURCES for rate in (8000, 16000)}
+    assert all(speed > 10 for speed in speeds.values())
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| list", "| disk", "| memory"))]
+    shares = {row.split("|")[1].strip() + row.split("|")[2].strip(): row.split("|")[5:8] for row in rows}
+    assert all(sum(int(share.strip(" %")) for share in row) in (99, 100, 101) for row in shares.values())
+    # nothing is decoded from memory, and nothing resampled at the rate of the files
+    assert shares["memory8000"][:2] == [" 0 % ", " 0 % "] and shares["list16000"][1] == " 0 % "
+    assert shares["list8000"][1] != " 0 % " != shares["list8000"][0]

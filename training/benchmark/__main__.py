@@ -16,12 +16,13 @@
 import argparse
 import json
 
-from . import broadcast_decoder, galr_vs_dprnn, long_audio, peers, track_continuity
+from . import broadcast_decoder, galr_vs_dprnn, loader, long_audio, peers, track_continuity
 
 
 BENCHMARKS = {
     "broadcast-decoder": broadcast_decoder,
     "galr-vs-dprnn": galr_vs_dprnn,
+    "loader": loader,
     "long-audio": long_audio,
     "peers": peers,
     "track-continuity": track_continuity,

@@ -67,7 +67,7 @@ def read_audio(
         num_samples (`int`, *optional*):
             Length of the span at `sampling_rate`; to the end by default. What lies beyond the end is left out.
         channel (`int`, *optional*):
-            The channel to take; their mean by default.
+            The channel to take of several; their mean by default.
 
     Raises:
         `SettingsError`: it is missing, no audio, empty, or holds NaN or infinite samples.
@@ -79,11 +79,14 @@ def read_audio(
         stop = length if num_samples is None else min(length, start + num_samples)
         first, last = span_before_resampling(start, stop, up, down)
         try:
-            sound.seek(min(first, sound.frames))
-            audio = sound.read(max(0, min(last, sound.frames) - first), dtype="float32", always_2d=True)
+            if first > 0:
+                # in a FLAC file this takes as long as opening it, also to where it stands
+                sound.seek(min(first, sound.frames))
+            audio = sound.read(max(0, min(last, sound.frames) - first), dtype="float32")
         except soundfile.SoundFileError as error:
             raise SettingsError(f"{file} cannot be read as audio: {error}") from error
-    audio = audio.mean(axis=1) if channel is None else audio[:, channel]
+    if audio.ndim > 1:
+        audio = audio.mean(axis=1) if channel is None else audio[:, channel]
     if len(audio) == 0 or not np.isfinite(audio).all():
         raise SettingsError(f"{file} is empty or holds NaN or infinite samples: leave it out.")
     if ratio == 1:

@@ -74,14 +74,14 @@ class TrainingExamples(Dataset):
 
     def crop(self, mixtures: MixtureList, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         """A random span of a mixture; a shorter one is put at a random place among zeros."""
-        spare = mixtures.num_samples[index] - self.chunk_length
+        spare = mixtures.rows[index]["num_samples"] - self.chunk_length
         start, place = int(rng.integers(max(spare, 0) + 1)), int(rng.integers(max(-spare, 0) + 1))
         mixture = mixtures.read(index, start, self.chunk_length)
-        padding = (place, max(-spare, 0) - place)
-        return {
-            "mixture": torch.nn.functional.pad(mixture.waveform, padding),
-            "references": torch.nn.functional.pad(mixture.references, padding),
-        }
+        tensors = {"mixture": mixture.waveform, "references": mixture.references}
+        if spare >= 0:
+            return tensors
+        padding = (place, -spare - place)
+        return {name: torch.nn.functional.pad(tensor, padding) for name, tensor in tensors.items()}
 
 
 def share_out(index: int, weights: list[Fraction]) -> tuple[int, int]:

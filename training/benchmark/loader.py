@@ -1,0 +1,137 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+How fast one worker makes training examples of a folder of speech: pairs of voices per second, and what the time goes to.
+
+`list` mixes what a table of mixtures names, `disk` draws voices that stay in their files, `memory` draws voices that were read
+before the run, which needs no worker at all. Decoding is what soundfile does, resampling what SciPy does; the rest is drawing,
+gains, sums and tensors. The time is that of the processor. Last comes a line of JSON: `examples_per_s`.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from unittest import mock
+
+import soundfile
+from datasets import Dataset
+from tqdm.auto import tqdm
+
+from training.arguments import MixtureArguments, SettingsError, SpeechArguments, TrainingArguments
+from training.data import FEATURES, MixtureList, SpeechMixer, TrainingExamples, list_speech, load_speech
+from training.data import audio as audio_module
+from training.data import speech as speech_module
+from training.data.audio import audio_length
+from training.data.mixtures import fill_row
+
+
+SAMPLES = Path(__file__).parents[2] / "tests" / "samples" / "speech"
+SOURCES = ("list", "disk", "memory")
+
+
+class Stopwatch:
+    """Processor time spent in functions, by name; what one calls of the others counts for it alone."""
+
+    def __init__(self):
+        self.seconds = {"decode": 0.0, "resample": 0.0}
+        self.is_running = False
+
+    def watch(self, name: str, function: Callable) -> Callable:
+        """The function, timed."""
+
+        def timed(*args: object, **kwargs: object) -> object:
+            if self.is_running:
+                return function(*args, **kwargs)
+            self.is_running, started = True, time.process_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.is_running = False
+                self.seconds[name] += time.process_time() - started
+
+        return timed
+
+
+@contextmanager
+def watch_reading() -> Iterator[Stopwatch]:
+    """Time what soundfile and the resampling do in `training.data`."""
+    stopwatch = Stopwatch()
+    with ExitStack() as stack:
+        for name in ("__init__", "seek", "read", "close"):
+            timed = stopwatch.watch("decode", getattr(soundfile.SoundFile, name))
+            stack.enter_context(mock.patch.object(soundfile.SoundFile, name, timed))
+        for module in (audio_module, speech_module):
+            timed = stopwatch.watch("resample", module.resample_poly)
+            stack.enter_context(mock.patch.object(module, "resample_poly", timed))
+        yield stopwatch
+
+
+def pair_up(root: str, sampling_rate: int) -> MixtureList:
+    """Mixtures of neighbours in a folder of speech."""
+    lengths = {str(file.path): audio_length(file.path, sampling_rate) for file in list_speech(root)}
+    rows = [fill_row("pair", min(lengths[one], lengths[other]), [one, other]) for one, other in pairwise(lengths)]
+    return MixtureList(Dataset.from_list(rows, features=FEATURES), sampling_rate)
+
+
+def build_examples(source: str, root: str, sampling_rate: int, duration_s: float) -> TrainingExamples:
+    """Training examples of a folder of speech, in one of the three ways."""
+    chunk_length = int(duration_s * sampling_rate)
+    if source == "list":
+        arguments = TrainingArguments("unused", mixtures=[MixtureArguments(metadata="unused", root=root)])
+        return TrainingExamples(None, [pair_up(root, sampling_rate)], arguments, chunk_length)
+    arguments = TrainingArguments("unused", speech=[SpeechArguments(root, in_memory=source == "memory")])
+    speech = [load_speech(arguments.speech[0], sampling_rate)]
+    mixer = SpeechMixer(speech, arguments, 2, chunk_length, sampling_rate)
+    return TrainingExamples(mixer, [], arguments, chunk_length)
+
+
+def measure(examples: TrainingExamples, duration_s: float) -> tuple[float, dict[str, float]]:
+    """Make examples for some seconds -> examples per second, and the shares of the time."""
+    # opens the table, builds the filters
+    examples[0]
+    with watch_reading() as stopwatch:
+        index, started = 0, time.process_time()
+        while (elapsed_s := time.process_time() - started) < duration_s or index == 0:
+            index += 1
+            examples[index]
+    shares = {name: seconds / elapsed_s for name, seconds in stopwatch.seconds.items()}
+    return index / elapsed_s, shares | {"mix": 1 - sum(shares.values())}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this benchmark."""
+    parser.add_argument("--root", default=str(SAMPLES), help="folder of speech (default: that of the tests)")
+    parser.add_argument("--crops", type=float, nargs="+", default=[0.5, 4.0], help="in seconds (default: 0.5 4)")
+    parser.add_argument("--sampling-rates", type=int, nargs="+", default=[16000, 8000], help="(default: 16000 8000)")
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement (default: 5)")
+
+
+def run(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Print a table; examples per second by source, rate and crop."""
+    if min(options.crops) <= 0:
+        raise SettingsError(f"--crops holds {min(options.crops)}: a crop must be longer than 0 s.")
+    print("| source | rate, Hz | crop, s | examples per s and worker | decode | resample | mix |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    cases = [(source, rate, crop) for source in SOURCES for rate in options.sampling_rates for crop in options.crops]
+    results = {}
+    for source, rate, crop in tqdm(cases, desc="Measuring", unit="case", file=sys.stderr):
+        speed, shares = measure(build_examples(source, options.root, rate, crop), options.seconds)
+        results[f"{source}, {rate} Hz, {crop:g} s"] = speed
+        cells = " | ".join(f"{100 * share:.0f} %" for share in shares.values())
+        tqdm.write(f"| {source} | {rate} | {crop:g} | {speed:.0f} | {cells} |")
+    return {"examples_per_s": results}
