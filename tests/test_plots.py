@@ -16,7 +16,7 @@ import sys
 import numpy as np
 import pytest
 
-from audioslots_hf.plots import plot_separation, require_matplotlib
+from audioslots_hf.plots import plot_scores, plot_separation, require_matplotlib
 from tests.audio_helpers import noise, tones
 
 
@@ -37,12 +37,18 @@ def test_silence_is_drawn_without_a_warning(tmp_path, recwarn):
 
 
 @pytest.fixture
-def figure(tmp_path, monkeypatch):
-    """The figure of two tracks, one a tone of 310 and 870 Hz for two seconds."""
+def figures(monkeypatch):
+    """The figures that would be written."""
     from matplotlib.figure import Figure
 
     figures = []
     monkeypatch.setattr(Figure, "savefig", lambda self, *arguments, **options: figures.append(self))
+    return figures
+
+
+@pytest.fixture
+def figure(tmp_path, figures):
+    """The figure of two tracks, one a tone of 310 and 870 Hz for two seconds."""
     plot_separation(tmp_path / "x.png", {"mixture: a": tones(16000, 8000), "estimate: b": noise(16000)}, 8000)
     return figures[0]
 
@@ -74,3 +80,23 @@ def test_without_matplotlib_the_message_names_the_fix(monkeypatch, tmp_path):
     for draw in (require_matplotlib, lambda: plot_separation(tmp_path / "x.png", {"a": noise(100)}, 8000)):
         with pytest.raises(ImportError, match=r"pip install 'audioslots-hf\[plot\]'"):
             draw()
+
+
+def test_improvements_are_drawn_against_the_input(figures, tmp_path):
+    plot_scores(tmp_path / "x.png", {"si_snr": [5.0, 7.0, 12.0], "si_snri": [6.0, 7.0, 11.0]})
+    distribution, against_input = figures[0].axes
+    assert distribution.get_xlabel() == "SI-SNRi in dB"
+    assert sum(bar.get_height() for bar in distribution.patches) == 3
+    legend = [text.get_text() for text in distribution.get_legend().get_texts()]
+    assert legend == ["mean 8.00 dB", "median 7.00 dB"]
+    assert against_input.collections[0].get_offsets().tolist() == [[-1, 6], [0, 7], [1, 11]]
+
+
+def test_without_mixtures_only_the_si_snr_is_drawn(figures, tmp_path):
+    plot_scores(tmp_path / "x.png", {"si_snr": [5.0]})
+    assert [axis.get_xlabel() for axis in figures[0].axes] == ["SI-SNR in dB"]
+
+
+def test_a_picture_of_equal_scores_is_drawn(tmp_path):
+    plot_scores(tmp_path / "x.png", {"si_snr": [150.0] * 4})
+    assert (tmp_path / "x.png").read_bytes().startswith(PNG)

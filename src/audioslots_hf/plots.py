@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Pictures of a separation."""
+"""Pictures of a separation and of its scores."""
 
 from pathlib import Path
 
@@ -74,4 +74,39 @@ def plot_separation(path: str | Path, tracks: dict[str, np.ndarray], sampling_ra
         axis.set_ylabel("kHz")
     axes[-1].set_xlabel("seconds")
     figure.colorbar(image, ax=axes, label="dB")
+    figure.savefig(path, dpi=110)
+
+
+def plot_scores(path: str | Path, scores: dict[str, list[float]]) -> None:
+    """
+    Draw how the SI-SNRs of all sources are distributed; with mixtures, their improvements, and these against the input as well.
+
+    Args:
+        path (`str` or `Path`):
+            Picture to write; its suffix gives the format.
+        scores (`dict` of `str` to `list` of `float`):
+            `si_snr` and, where there were mixtures, `si_snri`, in dB, one per source.
+    """
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with_mixtures = "si_snri" in scores
+    label, values = ("SI-SNRi", scores["si_snri"]) if with_mixtures else ("SI-SNR", scores["si_snr"])
+    values = np.asarray(values)
+    figure = Figure(figsize=(10 if with_mixtures else 5.5, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2 if with_mixtures else 1, squeeze=False)[0]
+    axes[0].hist(values, bins=int(np.clip(len(values) ** 0.5, 10, 50)), color="tab:blue", alpha=0.7)
+    axes[0].axvline(values.mean(), color="black", label=f"mean {values.mean():.2f} dB")
+    axes[0].axvline(np.median(values), color="tab:orange", linestyle="--", label=f"median {np.median(values):.2f} dB")
+    axes[0].set(xlabel=f"{label} in dB", ylabel="sources")
+    axes[0].yaxis.get_major_locator().set_params(integer=True)
+    axes[0].legend()
+    if with_mixtures:
+        inputs = np.asarray(scores["si_snr"]) - values
+        axes[1].scatter(inputs, values, s=16, color="tab:blue", alpha=0.7, linewidths=0)
+        axes[1].axhline(0, color="black", linewidth=0.8)
+        axes[1].set(xlabel="SI-SNR of the mixture in dB", ylabel="SI-SNRi in dB")
+        axes[1].grid(alpha=0.3)
     figure.savefig(path, dpi=110)
