@@ -21,8 +21,10 @@ import torch
 
 from . import __version__, separator
 from .audio import FFMPEG_SUFFIXES, SOUNDFILE_SUFFIXES
+from .layouts import LAYOUTS
 from .pipeline_audio_separation import AudioSeparationPipeline
 from .plots import require_matplotlib
+from .scoring import format_summary, plan_outputs, plan_scoring, score_jobs, summarize_scores, write_scores
 from .separation import SeparationJob, plan_jobs, separate_file
 
 
@@ -41,6 +43,19 @@ def build_parser() -> argparse.ArgumentParser:
         "--batch-size", type=int, help="chunks per forward pass (default: 16 s of them, on a CPU 8 s)"
     )
     separate.set_defaults(run=run_separate)
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score separated files, from any tool, against their references",
+        description="Score separated files, from any tool, against their references. Recordings are matched by NAME, sources by the "
+        f"best order. Both folders may hold {LAYOUTS}. Channels are averaged.",
+    )
+    evaluate.add_argument("--estimates", type=Path, required=True, metavar="DIR", help="the separated files")
+    evaluate.add_argument("--references", type=Path, required=True, metavar="DIR", help="the true sources")
+    evaluate.add_argument("--mixtures", type=Path, metavar="DIR", help="NAME.wav, ...: also score the improvement")
+    evaluate.add_argument("-o", "--output", type=Path, metavar="DIR", help="where tables and a picture go")
+    evaluate.add_argument("--force", action="store_true", help="overwrite results that exist")
+    evaluate.set_defaults(run=run_evaluate)
 
     info = commands.add_parser("info", help="measure a model: size, operations, speed, memory")
     info.add_argument("model", nargs="?", help="shipped name, folder or Hub repository (default: the shipped model)")
@@ -123,6 +138,19 @@ def run_job(job: SeparationJob, pipeline: AudioSeparationPipeline, options: argp
     except (ValueError, OSError, RuntimeError) as error:
         return f"{job.recording}: {error}"
     return None
+
+
+def run_evaluate(options: argparse.Namespace) -> int:
+    """Score every recording, print the summary and write the results."""
+    jobs = plan_scoring(options.estimates, options.references, options.mixtures)
+    if options.output is not None:
+        plan_outputs(options.output, force=options.force)
+    rows = score_jobs(jobs)
+    print(format_summary(summarize_scores(rows)))
+    if options.output is not None:
+        for path in write_scores(options.output, rows):
+            print(path)
+    return 0
 
 
 def run_info(options: argparse.Namespace) -> int:

@@ -1,0 +1,133 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Folders of separated files -> which file is which source of which recording."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .audio import FFMPEG_SUFFIXES, SOUNDFILE_SUFFIXES
+
+
+# recording -> source -> file
+Sources = dict[str, dict[str, Path]]
+
+SOURCE_NAME = r"(?:(?:source|src|speaker|spk|estimate|est|s)_?)?\d+"
+SOURCE_FOLDER = re.compile(r"(?:source|src|speaker|spk|estimate|est|s)_?\d+", re.IGNORECASE)
+# the shortest recording: `a_source_0` is source_0 of a, not 0 of a_source
+SOURCE_FILE = re.compile(rf"(.+?)_({SOURCE_NAME})", re.IGNORECASE)
+MIXTURE_NAMES = ("mix", "mixture")
+LAYOUTS = "NAME_source_0.wav (or NAME_s1.wav, NAME_1.wav, ...), s1/NAME.wav, or NAME/anything.wav"
+
+
+def list_audio(folder: Path) -> list[Path]:
+    """The audio files of a folder, by name; hidden ones are left out."""
+    suffixes = SOUNDFILE_SUFFIXES + FFMPEG_SUFFIXES
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
+    )
+
+
+def find_sources(folder: Path, problems: list[str]) -> Sources:
+    """
+    Read a folder in one of three layouts.
+
+    * Files `NAME_LABEL`, where the label is a number, alone or after one of `source`, `src`, `speaker`, `spk`, `estimate`, `est` and
+      `s`. A file called `NAME` beside them is their mixture, no source.
+    * Folders called like that with a word (`s1`, `spk2`), each with a file `NAME` per recording, as in LibriMix. What lies beside such folders
+      is no source.
+    * One folder `NAME` per recording. A file called `mix` or `mixture` in it is no source.
+
+    Args:
+        folder (`Path`):
+            Where to look.
+        problems (`list` of `str`):
+            What is wrong with single files is appended to it.
+
+    Returns:
+        `dict` of recordings to `dict` of sources to files, sources in the order of their numbers.
+
+    Raises:
+        `ValueError`: there is no such folder, or it holds no audio, or audio both in folders and beside them.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder.")
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    of_sources = [path for path in folders if SOURCE_FOLDER.fullmatch(path.name)]
+    files = list_audio(folder)
+    of_recordings = [path for path in folders if list_audio(path)]
+    if files and of_recordings:
+        raise ValueError(
+            f"{folder} holds audio both directly ({files[0].name}) and in folders ({of_recordings[0].name}): name one that "
+            f"holds only {LAYOUTS}."
+        )
+    if files:
+        found = read_flat(files, problems)
+    elif of_sources:
+        found = ((path.stem, source.name, path) for source in of_sources for path in list_audio(source))
+    else:
+        found = (
+            (recording.name, path.stem, path)
+            for recording in of_recordings
+            for path in list_audio(recording)
+            if path.stem.lower() not in MIXTURE_NAMES
+        )
+    sources = collect_sources(found, problems)
+    if not sources and not problems:
+        raise ValueError(f"{folder} holds no audio named {LAYOUTS}.")
+    return sources
+
+
+def read_flat(files: list[Path], problems: list[str]) -> Iterator[tuple[str, str, Path]]:
+    """Files `NAME_LABEL` of one folder -> recording, source and file."""
+    matches = {path: SOURCE_FILE.fullmatch(path.stem) for path in files}
+    recordings = {match[1] for match in matches.values() if match}
+    for path, match in matches.items():
+        if match:
+            yield match[1], match[2], path
+        elif path.stem not in recordings:
+            problems.append(f"{path} is not named like {LAYOUTS}")
+
+
+def collect_sources(found: Iterator[tuple[str, str, Path]], problems: list[str]) -> Sources:
+    """Sort what was found by recording and source."""
+    sources: Sources = {}
+    for recording, source, path in found:
+        files = sources.setdefault(recording, {})
+        if source in files:
+            problems.append(f"{files[source]} and {path} are the same source: remove one")
+        files[source] = path
+    return {
+        recording: dict(sorted(files.items(), key=lambda item: natural_key(item[0])))
+        for recording, files in sorted(sources.items())
+    }
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """`s2` comes before `s10`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def find_mixtures(folder: Path, recordings: list[str], problems: list[str]) -> dict[str, Path]:
+    """The file `NAME` of each recording; others may lie beside them."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder.")
+    mixtures: dict[str, Path] = {}
+    for path in list_audio(folder):
+        if path.stem in mixtures and path.stem in recordings:
+            problems.append(f"{mixtures[path.stem]} and {path} are the same mixture: remove one")
+        mixtures[path.stem] = path
+    return mixtures

@@ -1,0 +1,257 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Scores of separated files, whatever separated them, against their references."""
+
+import csv
+import importlib.util
+import json
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers.utils.logging import get_logger, tqdm
+
+from .audio import open_audio
+from .layouts import find_mixtures, find_sources
+from .metrics import score_separation
+from .plots import plot_scores
+from .separation import make_folder
+
+
+logger = get_logger(__name__)
+
+# Frames, strides and resampling round lengths by a few hundred samples at most; more than this is another cut of the audio.
+MAX_LENGTH_DIFFERENCE_S = 0.05
+SCORES = {"si_snr": "SI-SNR", "si_snri": "SI-SNRi", "sdr": "SDR", "sdri": "SDRi"}
+OUTPUTS = ("scores.csv", "summary.json", "scores.png")
+
+
+@dataclass
+class ScoringJob:
+    """The files of one recording: its sources by name, and its mixture where there is one."""
+
+    recording: str
+    references: dict[str, Path]
+    estimates: dict[str, Path]
+    mixture: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """All of them."""
+        mixture = [] if self.mixture is None else [self.mixture]
+        return [*self.references.values(), *self.estimates.values(), *mixture]
+
+
+def plan_scoring(estimates: Path, references: Path, mixtures: Path | None = None) -> list[ScoringJob]:
+    """
+    Match the files of three folders by recording, and check that they belong together; only headers are read.
+
+    Args:
+        estimates (`Path`), references (`Path`):
+            Separated files and true sources, each in one of the layouts of [`find_sources`].
+        mixtures (`Path`, *optional*):
+            Folder with one file per recording, of its name.
+
+    Raises:
+        `ValueError`: something is missing, cannot be read, or differs in rate, length or number; all of it is named.
+    """
+    problems: list[str] = []
+    true_sources = find_sources(references, problems)
+    estimated = find_sources(estimates, problems)
+    mixed = {} if mixtures is None else find_mixtures(mixtures, list(true_sources), problems)
+    problems += [f"{name} has references but no estimates" for name in true_sources if name not in estimated]
+    problems += [f"{name} has estimates but no references" for name in estimated if name not in true_sources]
+    jobs = [
+        ScoringJob(name, true_sources[name], estimated[name], mixed.get(name))
+        for name in true_sources
+        if name in estimated
+    ]
+    for job in tqdm(jobs, desc="Checking", unit="recording"):
+        if mixtures is not None and job.mixture is None:
+            problems.append(f"{job.recording} has no mixture in {mixtures}")
+        problems += check_job(job)
+    if problems:
+        raise ValueError("The files do not belong together:\n" + "\n".join(f"  {problem}" for problem in problems))
+    return jobs
+
+
+def check_job(job: ScoringJob) -> list[str]:
+    """What keeps the files of one recording from being compared."""
+    problems = []
+    if len(job.estimates) != len(job.references):
+        problems.append(
+            f"{job.recording} has {len(job.references)} references ({', '.join(job.references)}) but "
+            f"{len(job.estimates)} estimates ({', '.join(job.estimates)})"
+        )
+    rates, lengths = {}, {}
+    for path in job.files:
+        try:
+            with open_audio(path) as audio:
+                rates[path], lengths[path] = audio.sampling_rate, audio.num_samples
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+    if len(set(rates.values())) > 1:
+        listed = ", ".join(f"{path} {rate} Hz" for path, rate in rates.items())
+        return [*problems, f"{job.recording} has several sampling rates, resample to one: {listed}"]
+    num_samples = max((lengths[path] for path in job.references.values() if path in lengths), default=None)
+    if num_samples is not None:
+        problems += [
+            f"{path} has {length} samples, but the references of {job.recording} have {num_samples}"
+            for path, length in lengths.items()
+            if abs(length - num_samples) > MAX_LENGTH_DIFFERENCE_S * rates[path]
+        ]
+    return problems
+
+
+def read_mono(path: Path) -> torch.Tensor:
+    """A whole file, the mean of its channels, float32 (num_samples,)."""
+    with open_audio(path) as audio:
+        return torch.cat([block.mean(dim=0) for block in audio.blocks()])
+
+
+def read_sources(paths: list[Path], num_samples: int | None = None) -> torch.Tensor:
+    """
+    Files -> float32 (num_sources, num_samples), by default of the longest.
+
+    The references say how long a recording is: what an estimate has beyond that is cut, and what it lacks counts as silence, so that
+    no part of a reference goes without a score.
+    """
+    waveforms = [read_mono(path) for path in paths]
+    padded = torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
+    if num_samples is None:
+        return padded
+    return torch.nn.functional.pad(padded, (0, num_samples - padded.shape[-1]))
+
+
+def score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
+    """
+    Score one recording.
+
+    Args:
+        job ([`ScoringJob`]):
+            As from [`plan_scoring`].
+        with_sdr (`bool`):
+            Whether to compute SDR as well.
+
+    Returns:
+        For each reference its name and file, the estimate that goes with it, and the scores in dB.
+
+    Raises:
+        `ValueError`, `OSError`: a file cannot be decoded to its end.
+    """
+    references = read_sources(list(job.references.values()))
+    num_samples = references.shape[-1]
+    estimates = read_sources(list(job.estimates.values()), num_samples)
+    mixtures = None if job.mixture is None else read_sources([job.mixture], num_samples)
+    for path, reference in zip(job.references.values(), references, strict=True):
+        if not reference.any():
+            logger.warning(f"{path} is silent, so its scores mean nothing, but they count in the means.")
+    scores = score_separation(estimates[None], references[None], mixtures, with_sdr=with_sdr)
+    order = scores.pop("permutation")[0].argsort().tolist()
+    paths = list(job.estimates.values())
+    return [
+        {
+            "recording": job.recording,
+            "source": source,
+            "reference": str(job.references[source]),
+            "estimate": str(paths[order[index]]),
+            **{name: values[0, index].item() for name, values in scores.items()},
+        }
+        for index, source in enumerate(job.references)
+    ]
+
+
+def score_jobs(jobs: list[ScoringJob]) -> list[dict[str, str | float]]:
+    """[`score_job`] of all recordings, one in memory at a time; with SDR where torchmetrics is installed."""
+    with_sdr = is_installed("torchmetrics")
+    return [row for job in tqdm(jobs, desc="Scoring", unit="recording") for row in score_job(job, with_sdr)]
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported, without the seconds that it would take."""
+    return importlib.util.find_spec(package) is not None
+
+
+def summarize_scores(rows: list[dict[str, str | float]]) -> dict[str, int | dict[str, float]]:
+    """Counts, and mean and median over all sources of every score that was computed."""
+    summary: dict[str, int | dict[str, float]] = {
+        "num_recordings": len({row["recording"] for row in rows}),
+        "num_sources": len(rows),
+    }
+    for name in SCORES:
+        if name in rows[0]:
+            values = [row[name] for row in rows]
+            summary[name] = {"mean": statistics.fmean(values), "median": statistics.median(values)}
+    return summary
+
+
+def format_summary(summary: dict[str, int | dict[str, float]]) -> str:
+    """A summary as a table to print."""
+    title = f"{summary['num_sources']} sources of {summary['num_recordings']} recordings"
+    lines = [f"{title:<38}{'mean':>9}{'median':>12}"]
+    for name, label in SCORES.items():
+        if name in summary:
+            lines.append(f"{label:<38}{summary[name]['mean']:>6.2f} dB{summary[name]['median']:>9.2f} dB")
+    if "sdr" not in summary:
+        lines.append('No SDR, which needs torchmetrics: pip install "audioslots-hf[metrics]"')
+    return "\n".join(lines)
+
+
+def plan_outputs(folder: Path, force: bool) -> None:
+    """
+    Make the output folder, before any work.
+
+    Raises:
+        `ValueError`, `OSError`: an output exists, or the folder cannot be written to.
+    """
+    for name in OUTPUTS:
+        if (folder / name).exists() and not force:
+            raise ValueError(f"{folder / name} exists: pass --force to overwrite it, or choose another folder.")
+    make_folder(folder)
+
+
+def write_scores(folder: Path, rows: list[dict[str, str | float]]) -> list[Path]:
+    """
+    Write the scores of every source, their summary, and where matplotlib is installed a picture -> the files written.
+
+    Of an earlier run nothing is left.
+    """
+    table, summary, picture = (folder / name for name in OUTPUTS)
+    with replacing(table) as path, open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["recording", "source", "reference", "estimate", *SCORES])
+        writer.writeheader()
+        writer.writerows(rows)
+    with replacing(summary) as path:
+        path.write_text(json.dumps(summarize_scores(rows), indent=2) + "\n", encoding="utf-8")
+    if not is_installed("matplotlib"):
+        picture.unlink(missing_ok=True)
+        return [table, summary]
+    with replacing(picture) as path:
+        plot_scores(path, {name: [row[name] for row in rows] for name in SCORES if name in rows[0]})
+    return [table, summary, picture]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside a file, which takes its place at the end."""
+    # the suffix stays last: it names the format
+    temporary = path.with_name(f".{path.name}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
