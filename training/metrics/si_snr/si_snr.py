@@ -48,11 +48,11 @@ Examples:
 """
 
 CITATION = """\
-@article{luo2018tasnet,
-  title   = {{TasNet}: Surpassing Ideal Time-Frequency Masking for Speech Separation},
-  author  = {Luo, Yi and Mesgarani, Nima},
-  journal = {arXiv preprint arXiv:1809.07454},
-  year    = {2018}
+@inproceedings{luo2018tasnet,
+  title     = {{TasNet}: Time-domain Audio Separation Network for Real-time, Single-channel Speech Separation},
+  author    = {Luo, Yi and Mesgarani, Nima},
+  booktitle = {IEEE International Conference on Acoustics, Speech and Signal Processing (ICASSP)},
+  year      = {2018}
 }
 @article{vincent2006performance,
   title   = {Performance measurement in blind audio source separation},
