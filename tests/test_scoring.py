@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from audioslots_hf import scoring
 from audioslots_hf.cli import main
 from tests.audio_helpers import noise, tones
 
@@ -48,8 +49,9 @@ def folders(tmp_path) -> dict[str, Path]:
 
 
 @pytest.fixture
-def evaluate(folders, tmp_path, capsys):
-    """Run `audioslots evaluate` -> exit status and what went to both streams."""
+def evaluate(folders, tmp_path, capsys, monkeypatch):
+    """Run `audioslots evaluate`, without drawing -> exit status and what went to both streams."""
+    monkeypatch.setattr(scoring, "plot_scores", lambda path, scores: path.write_text(" ".join(scores)))
 
     def run(*arguments, **replaced: Path | None) -> tuple[int, str, str]:
         words = ["evaluate", *arguments]
@@ -86,7 +88,7 @@ def test_table_summary_and_printed_numbers_agree(evaluate, folders, tmp_path):
     mean, median = summary["si_snri"].values()
     assert lines[2].split() == ["SI-SNRi", f"{mean:.2f}", "dB", f"{median:.2f}", "dB"]
     assert lines[-3:] == [str(tmp_path / "out" / name) for name in ("scores.csv", "summary.json", "scores.png")]
-    assert (tmp_path / "out" / "scores.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "out" / "scores.png").read_text() == "si_snr si_snri sdr sdri"
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
@@ -206,14 +208,14 @@ def test_without_the_optional_packages_the_rest_is_scored(evaluate, tmp_path, mo
     assert set(summary) == {"num_recordings", "num_sources", "si_snr", "si_snri"}
 
 
-def test_what_separate_writes_is_scored_as_it_is(evaluate, folders, checkpoint, tmp_path, capsys):
+def test_what_separate_writes_is_scored_as_it_is(checkpoint, tmp_path):
     mixture = write(tmp_path / "in" / "c.wav", tones(6001, 44100) + noise(6001), 44100)
     for index, reference in enumerate((tones(6001, 44100), noise(6001))):
         write(tmp_path / "true" / f"c_{index}.wav", reference, 44100)
     words = ["separate", mixture, "-o", mixture.parent, "--model", checkpoint, "--device", "cpu"]
     assert main([str(word) for word in words]) == 0
-    capsys.readouterr()
-    # the tracks beside their mixture, both named as they are
-    status, _, _ = evaluate(estimates=mixture.parent, references=tmp_path / "true", mixtures=mixture.parent)
-    assert status == 0
+    # the tracks lie beside their mixture, and the references have names of another kind
+    folders = ["--estimates", mixture.parent, "--references", tmp_path / "true", "--mixtures", mixture.parent]
+    assert main([str(word) for word in ["evaluate", *folders, "-o", tmp_path / "out"]]) == 0
     assert [row["source"] for row in read_rows(tmp_path / "out")] == ["0", "1"]
+    assert (tmp_path / "out" / "scores.png").read_bytes().startswith(b"\x89PNG")
