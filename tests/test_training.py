@@ -248,6 +248,21 @@ def test_another_run_is_not_continued(debug_run):
     assert (debug_run / "log.jsonl").read_text() == before
 
 
+def test_lists_of_mixtures_train_alone_and_beside_speech(tmp_path):
+    listed = f"mixtures=[{{metadata: {SAMPLES / 'valid.csv'}, root: {SAMPLES / 'speech'}}}]"
+    for name, overrides in (("alone", ["speech=[]"]), ("beside", [])):
+        options = [f"output_dir={tmp_path / name}", listed, *overrides, "max_steps=3", "log_steps=1", "valid=null"]
+        train(load_arguments(DEBUG, options))
+    alone, beside = read_log(tmp_path / "alone"), read_log(tmp_path / "beside")
+    assert list(alone) == list(beside) == [1, 2, 3] and alone != beside
+
+
+def test_an_autoencoder_is_not_trained_on_mixtures(tmp_path):
+    listed = f"mixtures=[{{metadata: {SAMPLES / 'valid.csv'}, root: {SAMPLES / 'speech'}}}]"
+    with pytest.raises(SettingsError, match="valid.csv lists mixtures of 2 sources.*model of 1"):
+        train(load_arguments(DEBUG, [f"output_dir={tmp_path}", listed, "speech=[]", "model.num_slots=1"]))
+
+
 def test_one_speaker_is_too_few(tmp_path):
     shutil.copytree(SAMPLES / "speech" / "msu_ru_nsh", tmp_path / "only")
     with pytest.raises(ValueError, match="1 speakers for mixtures of 2"):

@@ -22,7 +22,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedConfig
 
-from ..arguments import TrainingArguments
+from ..arguments import SettingsError, TrainingArguments
 from .mixtures import MixtureList, load_mixtures
 from .speech import SpeechMixer, load_speech
 
@@ -113,5 +113,14 @@ def load_examples(arguments: TrainingArguments, config: PreTrainedConfig, show_p
     if arguments.speech:
         speech = [load_speech(folder, sampling_rate, show_progress) for folder in arguments.speech]
         mixer = SpeechMixer(speech, arguments, config.num_sources, chunk_length, sampling_rate)
-    lists = [load_mixtures(item, sampling_rate, config.num_sources, show_progress) for item in arguments.mixtures]
+    lists = [
+        load_mixtures(item, sampling_rate, config.num_sources, show_progress=show_progress)
+        for item in arguments.mixtures
+    ]
+    for item, mixtures in zip(arguments.mixtures, lists, strict=True):
+        if (found := len(mixtures.rows[0]["source_paths"])) != config.num_sources:
+            raise SettingsError(
+                f"{item.name} lists mixtures of {found} sources, which a model of {config.num_sources} cannot be trained on: "
+                "give single voices as `speech`."
+            )
     return TrainingExamples(mixer, lists, arguments, chunk_length)
