@@ -23,6 +23,7 @@ from audioslots_hf.chunking import (
     default_batch_size,
     iter_chunks,
     separate_blocks,
+    separate_recordings,
     separate_waveforms,
 )
 from tests.audio_helpers import noise
@@ -178,6 +179,27 @@ def test_many_small_blocks_give_what_the_whole_gives(batch_size, block_length):
     blocks = separate_blocks(waveforms.split(block_length, dim=-1), two_tracks, CHUNK_LENGTH, 20, batch_size)
     # the same sums in the same order
     torch.testing.assert_close(torch.cat(list(blocks), dim=-1), whole, rtol=0, atol=0)
+
+
+def test_recordings_in_common_batches_give_what_each_gives_alone():
+    recordings = [torch.from_numpy(noise(2, num_samples, seed=num_samples)) for num_samples in (333, 7, 40, 100)]
+    sizes = []
+
+    def separate_chunks(chunks):
+        sizes.append(len(chunks))
+        return two_tracks(chunks)
+
+    parts = list(
+        separate_recordings([([r], None) for r in recordings], separate_chunks, CHUNK_LENGTH, 20, batch_size=8)
+    )
+    # 16 + 1 + 1 + 4 chunks of two channels, all batches but the last are full
+    assert sizes == [8] * 5 + [4]
+    ends = [index for index, (_, is_last) in enumerate(parts) if is_last]
+    assert len(ends) == len(recordings)
+    for recording, start, end in zip(recordings, [-1, *ends], ends, strict=False):
+        together = torch.cat([part for part, _ in parts[start + 1 : end + 1]], dim=-1)
+        alone = separate_waveforms(recording, two_tracks, CHUNK_LENGTH, 20)
+        torch.testing.assert_close(together, alone, rtol=0, atol=0)
 
 
 def test_samples_are_handed_out_as_soon_as_no_later_chunk_reaches_them():

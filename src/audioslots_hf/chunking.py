@@ -15,7 +15,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
 
 import torch
 from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -210,21 +209,64 @@ def separate_blocks(
     Yields:
         `torch.Tensor` of shape `(num_channels, num_sources, num_samples)`: the estimates of successive samples.
     """
+    recordings = [(blocks, references)]
+    for part, _ in separate_recordings(recordings, separate_chunks, chunk_length, hop_length, batch_size):
+        yield part
+
+
+def separate_recordings(
+    recordings: Iterable[tuple[Iterable[torch.Tensor], torch.Tensor | None]],
+    separate_chunks: SeparateChunks,
+    chunk_length: int,
+    hop_length: int,
+    batch_size: int = 16,
+) -> Iterator[tuple[torch.Tensor, bool]]:
+    """
+    [`separate_blocks`] on recordings one after the other, whose chunks go through the model in common batches.
+
+    Args:
+        recordings (iterable of `tuple`):
+            The blocks of each recording, and its references or `None`. A recording is asked for when its chunks are due.
+
+    Yields:
+        `tuple` of a part of the estimates and whether its recording ends with it.
+    """
+    chunks = (chunk for recording in recordings for chunk in cut_recording(*recording, chunk_length, hop_length))
     stitcher = Stitcher(chunk_length, hop_length)
-    chunks = iter_chunks(blocks, chunk_length, hop_length)
-    first = next(chunks)
-    num_channels = len(first[0])
-    chunks = chain([first], chunks)
+    for batch in batch_chunks(chunks, batch_size):
+        estimates = separate_chunks([row for chunk, _, _ in batch for row in chunk])
+        estimates = estimates.split([len(chunk) for chunk, _, _ in batch])
+        for (chunk, is_last, references), chunk_estimates in zip(batch, estimates, strict=True):
+            yield stitcher.add(chunk_estimates[..., : chunk.shape[-1]], is_last, references), is_last
+            if is_last:
+                stitcher = Stitcher(chunk_length, hop_length)
+
+
+def cut_recording(
+    blocks: Iterable[torch.Tensor], references: torch.Tensor | None, chunk_length: int, hop_length: int
+) -> Iterator[tuple[torch.Tensor, bool, torch.Tensor | None]]:
+    """Chunks as from [`iter_chunks`], each with its part of the references."""
     start = 0
-    while batch := list(islice(chunks, max(1, batch_size // num_channels))):
-        estimates = separate_chunks([row for chunk, _ in batch for row in chunk])
-        # (num_chunks * num_channels, ...) -> (num_chunks, num_channels, ...)
-        estimates = estimates.unflatten(0, (len(batch), -1))
-        for (chunk, is_last), chunk_estimates in zip(batch, estimates, strict=True):
-            end = start + chunk.shape[-1]
-            targets = None if references is None else references[..., start:end]
-            yield stitcher.add(chunk_estimates[..., : chunk.shape[-1]], is_last, targets)
-            start += hop_length
+    for chunk, is_last in iter_chunks(blocks, chunk_length, hop_length):
+        end = start + chunk.shape[-1]
+        yield chunk, is_last, None if references is None else references[..., start:end]
+        start += hop_length
+
+
+def batch_chunks(
+    chunks: Iterable[tuple[torch.Tensor, bool, torch.Tensor | None]], batch_size: int
+) -> Iterator[list[tuple[torch.Tensor, bool, torch.Tensor | None]]]:
+    """Lists of chunks of at most `batch_size` channels in all; a chunk of more stands alone."""
+    batch, num_rows = [], 0
+    for chunk in chunks:
+        batch.append(chunk)
+        num_rows += len(chunk[0])
+        # filled before the next chunk is asked for: on a live recording that would wait
+        if num_rows + len(chunk[0]) > batch_size:
+            yield batch
+            batch, num_rows = [], 0
+    if batch:
+        yield batch
 
 
 def separate_waveforms(
