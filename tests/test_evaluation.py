@@ -12,7 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 import csv
+import io
 import json
+import os
+import re
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
 import torch
@@ -30,7 +37,8 @@ from tests.conftest import SAMPLES, TINY_DUAL_PATH, tiny_audioslots_config
 from training import publish, run_evaluation
 from training.arguments import MixtureArguments, SettingsError
 from training.data import Mixture, load_mixtures, read_metadata
-from training.evaluation import evaluate_mixture, evaluate_mixtures, oracle_separator, summarize
+from training.evaluation import evaluate_mixtures, join_estimates, oracle_separator, score_estimates, summarize
+from training.tables import format_results, read_results
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +64,8 @@ def waveform_checkpoint(tmp_path_factory):
     """A GALR at the rate of the samples, with random weights."""
     folder = tmp_path_factory.mktemp("galr")
     torch.manual_seed(0)
-    values = {**TINY_DUAL_PATH, "sampling_rate": 16000, "chunk_length": 16000, "num_attention_heads": 2}
+    values = {**TINY_DUAL_PATH, "encoder_kernel_size": 64, "num_attention_heads": 2}
+    values |= {"sampling_rate": 16000, "chunk_length": 16000}
     GalrForAudioSeparation(GalrConfig(**values)).save_pretrained(folder)
     WaveformFeatureExtractor(chunk_length=16000).save_pretrained(folder)
     return folder
@@ -77,14 +86,15 @@ def test_the_papers_protocol_orders_chunks_that_the_practical_one_cannot(mixture
     mixture = mixtures[0]
     scores = {}
     for protocol, hop_length in (("paper", 8000), ("unordered", 8000)):
-        oracle = oracle_separator(mixture.references, feature_extractor, hop_length)
+        oracle = oracle_separator([mixture.references], feature_extractor, hop_length)
 
         def swap(chunks, oracle=oracle):
             estimates = oracle(chunks)
             estimates[1::2] = estimates[1::2].flip(1)
             return estimates
 
-        scores[protocol] = evaluate_mixture(mixture, swap, 8000, hop_length, protocol)["si_snri"]
+        (separated,) = join_estimates([mixture], swap, 8000, hop_length, protocol, batch_size=16)
+        scores[protocol] = score_estimates(*separated)["si_snri"]
     assert scores["paper"] > scores["unordered"] + 5
 
 
@@ -121,19 +131,133 @@ def run(checkpoint, output, *options):
     return json.loads((output / "results.json").read_text())
 
 
-def test_the_command_writes_results_that_agree_with_their_rows(checkpoint, tmp_path, capsys):
-    results = run(checkpoint, tmp_path)
-    assert set(results["rows"]) == {"oracle_practical", "model_practical", "oracle_paper", "model_paper"}
+@pytest.fixture(scope="module")
+def evaluation(checkpoint, tmp_path_factory):
+    """The folder that the command writes, and what it prints."""
+    folder = tmp_path_factory.mktemp("evaluation") / "audioslots"
+    with redirect_stdout(io.StringIO()) as out:
+        run(checkpoint, folder)
+    return folder, out.getvalue()
+
+
+def test_the_command_writes_results_that_agree_with_their_rows(checkpoint, evaluation):
+    folder, out = evaluation
+    results = read_results(folder / "results.json")
+    names = ["practical", "paper", "paper_binary"]
+    assert list(results["rows"]) == [f"{subject}_{name}" for subject in ("oracle", "model") for name in names]
+    assert {name: row.get("mask_exponent") for name, row in results["rows"].items() if row["mask"] == "binary"} == {
+        "oracle_paper_binary": None,
+        "model_paper_binary": None,
+    }
     for name, row in results["rows"].items():
-        with open(tmp_path / f"{name}.csv", newline="") as file:
-            values = [float(line["si_snri"]) for line in csv.DictReader(file)]
-        assert row["num_mixtures"] == len(values) == 2
-        assert row["si_snri"] == pytest.approx(sum(values) / 2)
+        with open(folder / f"{name}.csv", newline="") as file:
+            lines = list(csv.DictReader(file))
+        for key in ("si_snr", "si_snri"):
+            assert row[key] == pytest.approx(sum(float(line[key]) for line in lines) / row["num_mixtures"])
+        assert row["num_mixtures"] == len(lines) == 2
+        for line in lines:
+            means = {
+                key: (float(line[f"source_1_{key}"]) + float(line[f"source_2_{key}"])) / 2
+                for key in ("input_si_snr", "si_snr", "si_snri")
+            }
+            assert means == pytest.approx({key: float(line[key]) for key in means})
+            assert means["si_snr"] - means["input_si_snr"] == pytest.approx(means["si_snri"])
     rows = results["rows"]
     expected = rows["model_paper"]["si_snri"] / rows["oracle_paper"]["si_snri"]
     assert results["ratio_to_oracle"]["paper"] == pytest.approx(expected)
     assert results["weights"]["num_parameters"] == AutoModel.from_pretrained(checkpoint).num_parameters()
-    assert "model_practical" in capsys.readouterr().out
+    assert "model_practical" in out and re.search(
+        r"model \d+ % of .* s, reading \d+ %, stitching and metrics \d+ %", out
+    )
+    assert 0 < results["share_outside_model"] < 1
+
+
+def test_the_oracle_needs_no_model_and_has_both_masks(tmp_path):
+    arguments = [
+        "--oracle",
+        "0.5",
+        "--root",
+        SAMPLES / "speech",
+        "--metadata",
+        SAMPLES / "valid.csv",
+        "--output",
+        tmp_path,
+    ]
+    run_evaluation.main([str(word) for word in arguments])
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert set(results["rows"]) == {"oracle_practical", "oracle_paper", "oracle_paper_binary"}
+    assert results["chunk_length"] == 8000 and results["weights"] is None
+    # masks of true magnitudes, soft or hard, are worth about the same
+    scores = [results["rows"][name]["si_snri"] for name in ("oracle_paper", "oracle_paper_binary")]
+    assert min(scores) > 8 and abs(scores[0] - scores[1]) < 3
+
+
+def test_the_csv_tells_the_voices_apart(tmp_path):
+    rows = list(csv.DictReader((SAMPLES / "valid.csv").read_text().splitlines()))
+    with open(tmp_path / "valid.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], "source_1_speaker", "source_1_sex", "source_2_sex"])
+        writer.writeheader()
+        writer.writerows(
+            row | {"source_1_speaker": "reader", "source_1_sex": "F", "source_2_sex": "M"} for row in rows
+        )
+    arguments = ["--oracle", "1", "--root", SAMPLES / "speech", "--metadata", tmp_path / "valid.csv"]
+    run_evaluation.main([str(word) for word in [*arguments, "--num-workers", 0, "--output", tmp_path]])
+    for line in csv.DictReader((tmp_path / "oracle_paper.csv").read_text().splitlines()):
+        assert (line["source_1_speaker"], line["source_1_sex"], line["source_2_sex"]) == ("reader", "F", "M")
+        # where the autocorrelation of most of their frames is largest
+        assert 75 < float(line["source_1_f0_hz"]) < 110 and 110 < float(line["source_2_f0_hz"]) < 190
+
+
+def test_mixtures_separated_together_score_as_each_alone(mixtures, checkpoint):
+    models = [None, AutoModel.from_pretrained(checkpoint)]
+    feature_extractor = AudioSlotsFeatureExtractor(chunk_length=4000, n_fft=512, hop_length=250)
+    short = Mixture("short", mixtures[0].references[:, :1234])
+    several = [short, mixtures[0], short, mixtures[1]]
+    for model in models:
+        for protocol in ("practical", "paper"):
+            together = list(evaluate_mixtures(several, model, feature_extractor, protocol))
+            alone = [next(evaluate_mixtures([mixture], model, feature_extractor, protocol)) for mixture in several]
+            for first, second in zip(together, alone, strict=True):
+                # other batch sizes round differently
+                assert first == pytest.approx(second, abs=1e-3)
+
+
+def test_mixtures_are_read_as_they_are_needed(mixtures):
+    read = []
+
+    def endless():
+        while True:
+            read.append(len(read))
+            yield Mixture(str(len(read)), mixtures[0].references[:, :8000])
+
+    results = evaluate_mixtures(endless(), None, AudioSlotsFeatureExtractor(), "paper")
+    assert [next(results)["mixture_id"] for _ in range(17)][-1] == "17"
+    # batches of 16 chunks
+    assert len(read) == 32
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_results_of_one(checkpoint, evaluation, tmp_path):
+    one = read_results(evaluation[0] / "results.json")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m"]
+    command += ["training.run_evaluation", "--model", checkpoint, "--root", SAMPLES / "speech"]
+    command += ["--metadata", SAMPLES / "valid.csv", "--output", tmp_path / "two", "--device", "cpu"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    process = subprocess.run(
+        [str(word) for word in command], env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    two = json.loads((tmp_path / "two" / "results.json").read_text())
+    assert (one["num_processes"], two["num_processes"]) == (1, 2) and list(one["rows"]) == list(two["rows"])
+    for name in one["rows"]:
+        lines = [
+            list(csv.DictReader((folder / f"{name}.csv").read_text().splitlines()))
+            for folder in (evaluation[0], tmp_path / "two")
+        ]
+        for first, second in zip(*lines, strict=True):
+            assert first["mixture_id"] == second["mixture_id"]
+            # other batch sizes round differently
+            assert float(first["si_snri"]) == pytest.approx(float(second["si_snri"]), abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +267,9 @@ def test_the_command_writes_results_that_agree_with_their_rows(checkpoint, tmp_p
         (["--root", "nowhere"], "nowhere"),
         (["--device", "abacus"], "abacus"),
         (["--model", "nobody/nothing"], "nobody/nothing"),
+        (["--num-workers", "-1"], "--num-workers is -1"),
+        (["--metadata", str(SAMPLES / "README.md")], "README.md"),
+        (["--oracle", "0.5"], "--oracle: not allowed with argument --model"),
     ],
 )
 def test_bad_options_are_named_before_any_work(checkpoint, tmp_path, capsys, monkeypatch, options, message):
@@ -150,6 +277,18 @@ def test_bad_options_are_named_before_any_work(checkpoint, tmp_path, capsys, mon
     with pytest.raises(SystemExit):
         run(checkpoint, tmp_path / "out", *options)
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "message"), [("0", "--oracle is 0"), ("nan", "--oracle is nan"), ("0.3", "`chunk_length` .4800.")]
+)
+def test_an_oracle_with_no_such_chunks_is_refused(tmp_path, capsys, seconds, message):
+    with pytest.raises(SystemExit):
+        run_evaluation.main(
+            ["--oracle", seconds, "--root", str(SAMPLES / "speech"), "--output", str(tmp_path / "out")]
+        )
+    assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
 
 
@@ -176,8 +315,8 @@ def test_an_exported_model_is_half_the_size_and_computes_in_float32(checkpoint, 
     assert (folder / "model.safetensors").stat().st_size < 0.75 * size
 
 
-def test_results_replace_what_stands_between_the_marks(checkpoint, tmp_path):
-    results = run(checkpoint, tmp_path)
+def test_results_replace_what_stands_between_the_marks(evaluation, tmp_path):
+    results = read_results(evaluation[0] / "results.json")
     card = tmp_path / "card.md"
     card.write_text("before\n<!-- results:start -->\nold\n<!-- results:end -->\nafter\n")
     publish.insert_results(card, [results])
@@ -187,14 +326,12 @@ def test_results_replace_what_stands_between_the_marks(checkpoint, tmp_path):
     card.write_text("no marks")
     with pytest.raises(ValueError, match="results:start"):
         publish.insert_results(card, [results])
-    with pytest.raises(ValueError, match="`metadata` other.csv"):
-        publish.format_results([results, {**results, "metadata": "other.csv"}])
 
 
-def test_a_model_of_waveforms_has_no_oracle_and_no_masks(waveform_checkpoint, checkpoint, tmp_path):
+def test_a_model_of_waveforms_has_no_oracle_and_no_masks(waveform_checkpoint, evaluation, tmp_path):
     results = run(waveform_checkpoint, tmp_path / "galr")
     assert set(results["rows"]) == {"model_practical", "model_paper"}
-    assert "mask" not in results and results["model_type"] == "galr"
-    table = publish.format_results([results, run(checkpoint, tmp_path / "audioslots")])
+    assert results["model_type"] == "galr" and not any("mask" in row for row in results["rows"].values())
+    table = format_results([read_results(folder / "results.json") for folder in (tmp_path / "galr", evaluation[0])])
     names = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")][2:]
     assert names[0].endswith("(galr)") and names[1].startswith("oracle") and names[2].endswith("(audioslots)")

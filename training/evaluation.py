@@ -14,6 +14,7 @@
 """Scores of a separator on a list of mixtures."""
 
 from collections.abc import Iterable, Iterator
+from itertools import tee
 
 import torch
 from transformers import BatchFeature, FeatureExtractionMixin, PreTrainedModel
@@ -21,34 +22,39 @@ from transformers import BatchFeature, FeatureExtractionMixin, PreTrainedModel
 from audioslots_hf.chunking import (
     SeparateChunks,
     chunk_separator,
+    default_batch_size,
     default_hop_length,
     iter_chunks,
-    separate_waveforms,
+    separate_recordings,
 )
 from audioslots_hf.metrics import si_snr_improvement
 from audioslots_hf.modeling_outputs import AudioSeparationOutput
 from audioslots_hf.waveforms import root_mean_square
 
 from .data import Mixture
+from .stopwatch import Stopwatch
 
 
 PROTOCOLS = ("practical", "paper")
 
 
 def oracle_separator(
-    references: torch.Tensor, feature_extractor: FeatureExtractionMixin, hop_length: int, **post_process_kwargs
+    references: Iterable[torch.Tensor],
+    feature_extractor: FeatureExtractionMixin,
+    hop_length: int,
+    **post_process_kwargs,
 ) -> SeparateChunks:
     """
     A separator that knows the true magnitudes: what a perfect model would reach with the same masks and framing.
 
     Args:
-        references (`torch.Tensor` of shape `(num_sources, num_samples)`):
-            True sources of the one recording it will be given, from its start.
+        references (iterable of `torch.Tensor` of shape `(num_sources, num_samples)`):
+            True sources of each recording it will be given, in their order.
     """
-    chunks = iter_chunks([references], feature_extractor.chunk_length, hop_length)
+    chunks = cut_references(references, feature_extractor.chunk_length, hop_length)
 
     def separate_chunks(mixtures: list[torch.Tensor]) -> torch.Tensor:
-        labels = [next(chunks)[0] for _ in mixtures]
+        labels = [next(chunks) for _ in mixtures]
         features: BatchFeature = feature_extractor(
             mixtures, sampling_rate=feature_extractor.sampling_rate, labels=labels
         )
@@ -58,8 +64,15 @@ def oracle_separator(
     return separate_chunks
 
 
+def cut_references(references: Iterable[torch.Tensor], chunk_length: int, hop_length: int) -> Iterator[torch.Tensor]:
+    """The chunks of the true sources of one recording after the other."""
+    for sources in references:
+        for chunk, _ in iter_chunks([sources], chunk_length, hop_length):
+            yield chunk
+
+
 def autoencoder_separator(
-    references: torch.Tensor,
+    references: Iterable[torch.Tensor],
     model: PreTrainedModel,
     feature_extractor: FeatureExtractionMixin,
     hop_length: int,
@@ -71,12 +84,13 @@ def autoencoder_separator(
     Like [`oracle_separator`], with what the one-slot model makes of the true magnitudes in their place: it tells what the
     bottleneck alone costs.
     """
-    chunks = iter_chunks([references], feature_extractor.chunk_length, hop_length)
-    num_sources = len(references)
+    chunks = cut_references(references, feature_extractor.chunk_length, hop_length)
 
     @torch.inference_mode()
     def separate_chunks(mixtures: list[torch.Tensor]) -> torch.Tensor:
-        rows = [reference for _ in mixtures for reference in next(chunks)[0]]
+        labels = [next(chunks) for _ in mixtures]
+        rows = [reference for sources in labels for reference in sources]
+        num_sources = len(labels[0])
         sampling_rate = feature_extractor.sampling_rate
         features = feature_extractor(rows, sampling_rate=sampling_rate).to(model.device)
         estimates = model(**features).estimates.cpu().unflatten(0, (-1, num_sources)).squeeze(2)
@@ -91,19 +105,87 @@ def autoencoder_separator(
     return separate_chunks
 
 
-def evaluate_mixture(
-    mixture: Mixture, separate_chunks: SeparateChunks, chunk_length: int, hop_length: int, protocol: str
-) -> dict[str, float | str]:
-    """Mean SI-SNR and SI-SNRi in dB over the sources of one mixture."""
-    references = mixture.references[None] if protocol == "paper" else None
-    estimates = separate_waveforms(
-        mixture.waveform[None], separate_chunks, chunk_length, hop_length, references=references
+def reference_separator(
+    references: Iterable[torch.Tensor],
+    model: PreTrainedModel | None,
+    feature_extractor: FeatureExtractionMixin,
+    hop_length: int,
+    **post_process_kwargs,
+) -> SeparateChunks:
+    """The oracle, or the paper's autoencoder with a model of one source."""
+    if model is None:
+        return oracle_separator(references, feature_extractor, hop_length, **post_process_kwargs)
+    return autoencoder_separator(references, model, feature_extractor, hop_length, **post_process_kwargs)
+
+
+def separate_mixtures(
+    mixtures: Iterable[Mixture],
+    model: PreTrainedModel | None,
+    feature_extractor: FeatureExtractionMixin,
+    protocol: str = "practical",
+    stopwatch: Stopwatch | None = None,
+    **post_process_kwargs,
+) -> Iterator[tuple[Mixture, torch.Tensor]]:
+    """
+    Separate mixtures, whose chunks go through the model together, as [`evaluate_mixtures`] does.
+
+    Yields:
+        `tuple` of each mixture and its estimates, `(num_sources, num_samples)`, in any order of the sources.
+
+    Raises:
+        `ValueError`: no such protocol.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"`protocol` is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}.")
+    chunk_length, sampling_rate = feature_extractor.chunk_length, feature_extractor.sampling_rate
+    hop_length = default_hop_length(chunk_length, sampling_rate) if protocol == "practical" else chunk_length
+    device = torch.device("cpu") if model is None else model.device
+    batch_size = default_batch_size(chunk_length, sampling_rate, device)
+    if model is not None and model.config.num_sources > 1:
+        separate_chunks = chunk_separator(model, feature_extractor, **post_process_kwargs)
+    else:
+        mixtures, upcoming = tee(mixtures)
+        separate_chunks = reference_separator(
+            (mixture.references for mixture in upcoming), model, feature_extractor, hop_length, **post_process_kwargs
+        )
+    if stopwatch is not None:
+        separate_chunks = stopwatch.measure("model")(separate_chunks)
+    yield from join_estimates(mixtures, separate_chunks, chunk_length, hop_length, protocol, batch_size)
+
+
+def join_estimates(
+    mixtures: Iterable[Mixture],
+    separate_chunks: SeparateChunks,
+    chunk_length: int,
+    hop_length: int,
+    protocol: str,
+    batch_size: int,
+) -> Iterator[tuple[Mixture, torch.Tensor]]:
+    """Each mixture with its estimates; under the paper's protocol the references order the sources of every chunk."""
+    mixtures, unfinished = tee(mixtures)
+    recordings = (
+        ([mixture.waveform[None]], mixture.references[None] if protocol == "paper" else None) for mixture in mixtures
     )
-    ratios, improvements = si_snr_improvement(estimates, mixture.references[None], mixture.waveform[None])
+    parts = []
+    for part, is_last in separate_recordings(recordings, separate_chunks, chunk_length, hop_length, batch_size):
+        parts.append(part[0])
+        if is_last:
+            yield next(unfinished), torch.cat(parts, dim=-1)
+            parts = []
+
+
+def score_estimates(mixture: Mixture, estimates: torch.Tensor) -> dict[str, float | str]:
+    """SI-SNR of the mixture, SI-SNR and SI-SNRi in dB: their means over the sources, then those of each source."""
+    ratios, improvements = si_snr_improvement(estimates[None], mixture.references[None], mixture.waveform[None])
+    scores = {"input_si_snr": ratios - improvements, "si_snr": ratios, "si_snri": improvements}
     return {
         "mixture_id": mixture.mixture_id,
-        "si_snr": ratios.mean().item(),
-        "si_snri": improvements.mean().item(),
+        **{key: values.mean().item() for key, values in scores.items()},
+        **{
+            f"source_{number}_{key}": values[0, number - 1].item()
+            for number in range(1, 1 + len(mixture.references))
+            for key, values in scores.items()
+        },
     }
 
 
@@ -112,6 +194,7 @@ def evaluate_mixtures(
     model: PreTrainedModel | None,
     feature_extractor: FeatureExtractionMixin,
     protocol: str = "practical",
+    stopwatch: Stopwatch | None = None,
     **post_process_kwargs,
 ) -> Iterator[dict[str, float | str]]:
     """
@@ -121,24 +204,10 @@ def evaluate_mixtures(
     `"practical"` overlaps the chunks and follows the sources without references, as the pipeline does.
     `"paper"` takes disjoint chunks and orders the sources of each by the references (AudioSlots, section 3).
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"`protocol` is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}.")
-    chunk_length = feature_extractor.chunk_length
-    hop_length = chunk_length
-    if protocol == "practical":
-        hop_length = default_hop_length(chunk_length, feature_extractor.sampling_rate)
-    for mixture in mixtures:
-        if model is None:
-            separate_chunks = oracle_separator(
-                mixture.references, feature_extractor, hop_length, **post_process_kwargs
-            )
-        elif model.config.num_sources == 1:
-            separate_chunks = autoencoder_separator(
-                mixture.references, model, feature_extractor, hop_length, **post_process_kwargs
-            )
-        else:
-            separate_chunks = chunk_separator(model, feature_extractor, **post_process_kwargs)
-        yield evaluate_mixture(mixture, separate_chunks, chunk_length, hop_length, protocol)
+    for mixture, estimates in separate_mixtures(
+        mixtures, model, feature_extractor, protocol, stopwatch, **post_process_kwargs
+    ):
+        yield score_estimates(mixture, estimates)
 
 
 def summarize(results: Iterable[dict[str, float | str]]) -> dict[str, float]:

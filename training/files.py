@@ -13,6 +13,8 @@
 # limitations under the License.
 """Files that are never half there."""
 
+import csv
+import io
 from pathlib import Path
 
 
@@ -21,3 +23,13 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Write a line per dictionary and a column per key; NaN and what a row lacks become empty cells."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
+    writer.writeheader()
+    # only NaN differs from itself
+    writer.writerows({key: value if value == value else None for key, value in row.items()} for row in rows)
+    write_atomically(path, text.getvalue())

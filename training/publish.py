@@ -31,9 +31,9 @@ from safetensors.torch import load_file, save_file
 from audioslots_hf.separator import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
 
 from .files import write_atomically
+from .tables import ROOT, format_results, load_evaluations
 
 
-ROOT = Path(__file__).resolve().parents[1]
 RESULTS_MARKS = "<!-- results:start -->\n<!-- results:end -->\n"
 RESULTS_BLOCK = re.compile(r"(<!-- results:start -->\n).*?(<!-- results:end -->)", re.DOTALL)
 
@@ -71,52 +71,6 @@ def export(source: Path, name: str, mask_exponent: float | None = None, chunk_le
     return target
 
 
-PROTOCOLS = {
-    "practical": "no reference",
-    "paper": "disjoint chunks, ordered by the references",
-}
-
-
-def format_results(evaluations: list[dict]) -> str:
-    """
-    Results files as one Markdown table: a row per model, and one per oracle in front of the models it is that of.
-
-    Raises:
-        `ValueError`: they are not of the same mixtures.
-    """
-    first = evaluations[0]
-    for results in evaluations:
-        for key in ("metadata", "sampling_rate", "mode"):
-            if results[key] != first[key]:
-                raise ValueError(f"{results['model']} has `{key}` {results[key]}, {first['model']} {first[key]}.")
-    lines = [
-        f"{first['rows']['model_practical']['num_mixtures']} mixtures of `{first['metadata']}`, "
-        f"{first['sampling_rate']} Hz, {first['mode']}; SI-SNRi in dB, mean over both sources.",
-        "",
-        f"| | parameters | {' | '.join(PROTOCOLS.values())} |",
-        f"| --- | --- |{' --- |' * len(PROTOCOLS)}",
-    ]
-    oracles = set()
-    for results in evaluations:
-        rows = results["rows"]
-        if "oracle_practical" in rows:
-            duration_s = results["chunk_length"] / results["sampling_rate"]
-            oracle = f"oracle: true magnitudes, {duration_s:g} s chunks, {results['mask']} masks"
-            if oracle not in oracles:
-                oracles.add(oracle)
-                lines.append(f"| {oracle} | | {format_scores(rows, 'oracle')} |")
-        name = f"`{results['model']}` ({results['model_type']})"
-        lines.append(f"| {name} | {results['weights']['num_parameters']:,} | {format_scores(rows, 'model')} |")
-    weights = ", ".join(f"`{results['model']}` {results['weights']['sha256'][:16]}" for results in evaluations)
-    lines += ["", f"sha256 of the weights: {weights}."]
-    return "\n".join(lines) + "\n"
-
-
-def format_scores(rows: dict[str, dict], name: str) -> str:
-    """The cells of one row."""
-    return " | ".join(f"{rows[f'{name}_{protocol}']['si_snri']:.2f}" for protocol in PROTOCOLS)
-
-
 def insert_results(path: Path, evaluations: list[dict]) -> None:
     """
     Replace what stands between the result marks of a Markdown file.
@@ -148,13 +102,6 @@ def main(arguments: list[str] | None = None) -> None:
         print(export(options.source, options.name, options.mask_exponent, options.chunk_length))
     else:
         write_cards(load_evaluations())
-
-
-def load_evaluations() -> list[dict]:
-    """All results files of the repository, the best first."""
-    paths = (ROOT / "training" / "results").glob("*/results.json")
-    evaluations = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    return sorted(evaluations, key=lambda results: -results["rows"]["model_practical"]["si_snri"])
 
 
 def write_cards(evaluations: list[dict]) -> None:

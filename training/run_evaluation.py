@@ -15,32 +15,47 @@
 Evaluate a model on a list of mixtures: `python -m training.run_evaluation --model NAME --root DIR --output DIR`.
 
 Scores the model under the practical protocol, which needs no reference to order the sources, and under the AudioSlots paper's,
-which does; for a model of magnitudes also the oracle (the true ones through the same masks and framing). Writes
-`results.json` and one csv per row.
+which does, and for a model of magnitudes with Wiener and with binary masks; beside it the oracle (the true magnitudes through the
+same masks and framing). `--oracle SECONDS` scores the oracle alone, with chunks of that length. Writes `results.json` and
+one csv per row, which `python -m training.report` turns into tables and figures.
+
+Under `accelerate launch` or `python -m torch.distributed.run` each process takes a share of the mixtures.
 """
 
 import argparse
-import csv
 import hashlib
 import json
+import sys
 import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from accelerate.utils import tqdm
-from safetensors import safe_open
-from transformers import PreTrainedConfig, PreTrainedModel
+from accelerate import PartialState
+from accelerate.utils import gather_object, tqdm
+from huggingface_hub.errors import StrictDataclassError
+from torch.utils.data import DataLoader, Dataset
+from transformers import FeatureExtractionMixin, PreTrainedModel
+from transformers.utils import cached_file
 
-from audioslots_hf import AudioSeparationPipeline, AudioSlotsFeatureExtractor, load_separator
+from audioslots_hf import AudioSlotsConfig, AudioSlotsFeatureExtractor, load_separator
+from audioslots_hf.resources import count_macs
+from audioslots_hf.separation import make_folder
 from audioslots_hf.separator import DEFAULT_CHECKPOINT, find_checkpoint
 
-from .arguments import MixtureArguments
-from .data import Mixture, load_mixtures
+from .arguments import MIX_TYPES, MixtureArguments
+from .data import Mixture, MixtureList, load_mixtures
 from .evaluation import PROTOCOLS, evaluate_mixtures, summarize
-from .files import write_atomically
+from .files import write_atomically, write_csv
+from .pitch import median_f0s, require_torchaudio
+from .stopwatch import Stopwatch
 
 
 METADATA = Path(__file__).parent / "metadata" / "libri2mix_test.csv"
+# Mixtures are read in groups, and each group goes through all rows, so that none is read twice.
+GROUP_SIZE = 16
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,117 +63,287 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.run_evaluation", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument(
+    subject = parser.add_mutually_exclusive_group()
+    subject.add_argument(
         "--model", default=DEFAULT_CHECKPOINT, help=f"name, folder or repository ({DEFAULT_CHECKPOINT})"
     )
-    parser.add_argument("--root", type=Path, required=True, help="folder that the paths in the metadata start from")
+    subject.add_argument(
+        "--oracle", type=float, metavar="SECONDS", help="no model: the oracle of AudioSlots with such chunks"
+    )
+    parser.add_argument("--root", type=Path, help="folder that the paths in the metadata start from")
     parser.add_argument("--metadata", type=Path, default=METADATA, help=f"LibriMix csv ({METADATA.name})")
+    parser.add_argument("--noise-root", type=Path, help="folder that its paths of noise start from")
+    parser.add_argument("--mode", choices=("min", "max"), default="min", help="how the metadata is mixed (min)")
+    parser.add_argument("--tree", type=Path, help="in place of both: a split of a generated Libri2Mix")
+    parser.add_argument("--mix-type", choices=MIX_TYPES, default="mix_clean", help="(mix_clean)")
     parser.add_argument("--output", type=Path, required=True, help="folder for results.json and the csv files")
     parser.add_argument("--num-mixtures", type=int, help="only the first so many")
-    parser.add_argument("--mask", choices=("wiener", "binary"), default="wiener")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--num-workers", type=int, default=2, help="processes that read the mixtures (2)")
+    parser.add_argument("--device", help="of the model (a GPU if there is one)")
     return parser
 
 
-def read_mixtures(options: argparse.Namespace, config: PreTrainedConfig) -> list[Mixture]:
-    """Every mixture of the list, in memory; a missing file is an error before any work."""
-    listed = MixtureArguments(metadata=str(options.metadata), root=str(options.root))
-    mixtures = load_mixtures(listed, config.sampling_rate, config.num_sources, options.num_mixtures)
-    return [mixtures[index] for index in tqdm(range(len(mixtures)), desc="Reading", unit="mixture")]
+@dataclass
+class Row:
+    """One row of results: what is scored (the oracle without a model), under which protocol, with which masks."""
+
+    name: str
+    model: PreTrainedModel | None
+    protocol: str
+    masks: dict[str, str | float] = field(default_factory=dict)
+    results: list[dict[str, float | str]] = field(default_factory=list)
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+
+    def describe(self) -> dict[str, str | float]:
+        """Means over the mixtures, and what they were measured with."""
+        return {
+            "protocol": self.protocol,
+            **self.masks,
+            **summarize(self.results),
+            "seconds": self.stopwatch.seconds["all"],
+        }
 
 
-def evaluate_rows(mixtures: list[Mixture], pipeline: AudioSeparationPipeline, mask: str) -> dict[str, dict]:
-    """Score the model, and the oracle if it has one, under both protocols: a summary and the results per mixture for each."""
-    rows = {}
-    for protocol in PROTOCOLS:
-        for name, model, masks in plan_rows(pipeline, protocol, mask):
-            started = time.monotonic()
-            results = evaluate_mixtures(mixtures, model, pipeline.feature_extractor, protocol, **masks)
-            results = list(tqdm(results, total=len(mixtures), desc=f"{name}, {protocol}", unit="mixture"))
-            seconds = time.monotonic() - started
-            rows[f"{name}_{protocol}"] = {**summarize(results), "seconds": seconds, "results": results}
+def plan_rows(model: PreTrainedModel | None, feature_extractor: FeatureExtractionMixin) -> list[Row]:
+    """What is scored of a model, or of the oracle alone."""
+    if not isinstance(feature_extractor, AudioSlotsFeatureExtractor):
+        # what a model of waveforms estimates are the references themselves
+        return [Row(f"model_{protocol}", model, protocol) for protocol in PROTOCOLS]
+    rows = []
+    for name, subject in {"oracle": None, "model": model}.items():
+        if name == "oracle" or subject is not None:
+            # the oracle and the paper's protocol have the paper's masks, the practical one those of the checkpoint
+            exponent = 1.0 if subject is None else feature_extractor.mask_exponent
+            rows += [
+                Row(f"{name}_practical", subject, "practical", {"mask": "wiener", "mask_exponent": exponent}),
+                Row(f"{name}_paper", subject, "paper", {"mask": "wiener", "mask_exponent": 1.0}),
+                Row(f"{name}_paper_binary", subject, "paper", {"mask": "binary"}),
+            ]
     return rows
 
 
-def plan_rows(
-    pipeline: AudioSeparationPipeline, protocol: str, mask: str
-) -> list[tuple[str, PreTrainedModel | None, dict[str, str | float]]]:
-    """What is scored under a protocol: names, models and masks."""
-    if not isinstance(pipeline.feature_extractor, AudioSlotsFeatureExtractor):
-        # what a model of waveforms estimates are the references themselves
-        return [("model", pipeline.model, {})]
-    # the oracle and the paper's protocol have the paper's masks, the practical one those of the checkpoint
-    papers_masks = {"mask": mask, "mask_exponent": 1.0}
-    return [
-        ("oracle", None, papers_masks),
-        ("model", pipeline.model, {"mask": mask} if protocol == "practical" else papers_masks),
-    ]
+class MixtureReader(Dataset):
+    """The mixtures of a list, each with what is known of its voices."""
+
+    def __init__(self, mixtures: MixtureList, indices: list[int], with_pitch: bool):
+        self.mixtures = mixtures
+        self.indices = indices
+        self.with_pitch = with_pitch
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Mixture, dict[str, str | float]]:
+        mixture = self.mixtures[self.indices[index]]
+        voices = describe_speakers(self.mixtures.rows[self.indices[index]])
+        if self.with_pitch:
+            for number, f0_hz in enumerate(median_f0s(mixture.references, self.mixtures.sampling_rate), start=1):
+                voices[f"source_{number}_f0_hz"] = f0_hz
+        return mixture, voices
 
 
-def describe_weights(folder: Path) -> dict[str, str | int]:
-    """What tells one set of weights from another."""
-    weights = folder / "model.safetensors"
-    with safe_open(weights, framework="pt") as file:
-        num_parameters = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
-    return {"sha256": hashlib.sha256(weights.read_bytes()).hexdigest(), "num_parameters": num_parameters}
+def describe_speakers(row: dict) -> dict[str, str]:
+    """Speakers and their sex, where the list tells them."""
+    return {
+        f"source_{number}_{name}": value
+        for name, values in (("speaker", row["speakers"]), ("sex", row["sexes"]))
+        for number, value in enumerate(values, start=1)
+        if value
+    }
 
 
-def describe_masks(pipeline: AudioSeparationPipeline, mask: str) -> dict[str, str | float]:
-    """The masks of a model of magnitudes."""
-    feature_extractor = pipeline.feature_extractor
-    if not isinstance(feature_extractor, AudioSlotsFeatureExtractor):
-        return {}
-    return {"mask": mask, "practical_mask_exponent": feature_extractor.mask_exponent}
+def evaluate_rows(
+    rows: list[Row], reader: MixtureReader, extractor: FeatureExtractionMixin, num_workers: int
+) -> float:
+    """Score every mixture for every row, and return the seconds of waiting for the mixtures."""
+    loader = DataLoader(reader, GROUP_SIZE, num_workers=num_workers, collate_fn=list)
+    reading = Stopwatch()
+    with tqdm(total=len(reader) * len(rows), unit="score", desc="Evaluating") as bar:
+        for group in reading.waiting_for(loader, "all"):
+            mixtures, voices = zip(*group, strict=True)
+            for row in rows:
+                bar.set_postfix_str(row.name)
+                scores = evaluate_mixtures(
+                    mixtures, row.model, extractor, row.protocol, stopwatch=row.stopwatch, **row.masks
+                )
+                with row.stopwatch.measure("all"):
+                    for score, known in zip(scores, voices, strict=True):
+                        row.results.append(score | known)
+                        bar.update()
+    return reading.seconds["all"]
 
 
-def write_csv(path: Path, results: list[dict]) -> None:
-    """One line per mixture."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(results[0]))
-        writer.writeheader()
-        writer.writerows(results)
+def gather_rows(rows: list[Row]) -> None:
+    """Put the results of all processes into each row, in the order of the list, and add up their seconds."""
+    for row in rows:
+        row.results = gather_object(row.results)
+        row.stopwatch.seconds = sum(gather_object([row.stopwatch.seconds]), start=Counter())
+
+
+def describe_time(rows: list[Row], reading_s: float) -> dict[str, float]:
+    """Where the seconds of all processes went; reading is what they waited for it."""
+    model_rows = [row for row in rows if row.model is not None]
+    model_s = sum(row.stopwatch.seconds["model"] for row in model_rows)
+    return {
+        "model": model_s,
+        "reading": reading_s,
+        "stitching and metrics": sum(row.stopwatch.seconds["all"] for row in model_rows) - model_s,
+        "oracle": sum(row.stopwatch.seconds["all"] for row in rows if row.model is None),
+    }
+
+
+def format_time(seconds: dict[str, float]) -> str:
+    """One line that says where the time went; what the oracle took is no part of the whole."""
+    oracle = f"oracle {seconds['oracle']:.1f} s"
+    if seconds["model"] == 0:
+        return f"{oracle}, reading {seconds['reading']:.1f} s"
+    total = sum(seconds.values()) - seconds["oracle"]
+    parts = [f"{name} {100 * seconds[name] / total:.0f} %" for name in ("reading", "stitching and metrics")]
+    line = f"model {100 * seconds['model'] / total:.0f} % of {total:.1f} s, {', '.join(parts)}"
+    return f"{line}; {oracle} on top" if seconds["oracle"] else line
+
+
+def describe_model(
+    options: argparse.Namespace, model: PreTrainedModel | None, extractor: FeatureExtractionMixin
+) -> dict:
+    """What was scored: names, weights, and operations of one chunk per second of audio."""
+    if model is None:
+        return {"model": "oracle", "model_type": "oracle", "weights": None, "macs_per_s": None}
+    weights = Path(cached_file(find_checkpoint(options.model), "model.safetensors"))
+    return {
+        "model": Path(options.model).name,
+        "model_type": model.config.model_type,
+        "num_sources": model.config.num_sources,
+        "weights": {
+            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "num_parameters": model.num_parameters(),
+        },
+        "macs_per_s": count_macs(model, extractor) * extractor.sampling_rate / extractor.chunk_length,
+    }
+
+
+def load_subject(
+    options: argparse.Namespace, device: str | torch.device
+) -> tuple[PreTrainedModel | None, FeatureExtractionMixin]:
+    """The model and its feature extractor; for the oracle only the paper's feature extractor."""
+    if options.oracle is None:
+        pipeline = load_separator(options.model, device=device)
+        return pipeline.model, pipeline.feature_extractor
+    rate = AudioSlotsConfig().sampling_rate
+    config = AudioSlotsConfig(chunk_length=round(options.oracle * rate))
+    return None, AudioSlotsFeatureExtractor.from_config(config)
+
+
+def ratios_to_oracle(rows: Iterable[Row]) -> dict[str, float]:
+    """The share of the reachable improvement that the model reaches, for every row that both of them have."""
+    scores = {row.name: summarize(row.results)["si_snri"] for row in rows}
+    names = [name.removeprefix("model_") for name in scores if name.startswith("model_")]
+    return {name: scores[f"model_{name}"] / scores[f"oracle_{name}"] for name in names if f"oracle_{name}" in scores}
+
+
+def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Stop with a message that names the option that cannot be."""
+    if options.num_mixtures is not None and options.num_mixtures < 1:
+        parser.error(f"--num-mixtures is {options.num_mixtures}: it must be at least 1.")
+    if options.num_workers < 0:
+        parser.error(
+            f"--num-workers is {options.num_workers}: it must be at least 0, which reads between the batches."
+        )
+    if options.tree is None and options.root is None:
+        parser.error(f"--root is missing: the folder that the paths in {options.metadata} start from. Or give --tree.")
+    if options.oracle is not None and not 0 < options.oracle <= 60:
+        parser.error(f"--oracle is {options.oracle:g}: it must be the length of a chunk in seconds, at most 60.")
+
+
+def list_arguments(options: argparse.Namespace) -> MixtureArguments:
+    """Where the mixtures come from."""
+    if options.tree is not None:
+        return MixtureArguments(tree=str(options.tree), mix_type=options.mix_type)
+    return MixtureArguments(
+        metadata=str(options.metadata),
+        root=str(options.root),
+        noise_root=None if options.noise_root is None else str(options.noise_root),
+        mode=options.mode,
+        mix_type=options.mix_type,
+    )
+
+
+def describe_list(listed: MixtureArguments) -> dict[str, str]:
+    """What was separated: the name of the list, and how it was mixed."""
+    kind = "clean" if listed.mix_type == "mix_clean" else listed.mix_type
+    if listed.tree is not None:
+        split = Path(listed.tree).resolve()
+        # wav16k/min/test
+        return {"metadata": "/".join(split.parts[-3:]), "mode": f"{split.parent.name}, {kind}"}
+    digest = hashlib.sha256(Path(listed.metadata).read_bytes()).hexdigest()
+    return {"metadata": Path(listed.metadata).name, "metadata_sha256": digest, "mode": f"{listed.mode}, {kind}"}
+
+
+def has_pitch() -> bool:
+    """Whether the pitch of the voices can be measured; says why if not."""
+    try:
+        require_torchaudio()
+    except ImportError as error:
+        print(f"Without the pitch of the voices: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Evaluate and write the results."""
     parser = build_parser()
     options = parser.parse_args(arguments)
-    if options.num_mixtures is not None and options.num_mixtures < 1:
-        parser.error(f"--num-mixtures is {options.num_mixtures}: it must be at least 1.")
+    check_options(parser, options)
+    state = PartialState(cpu=options.device == "cpu")
+    device = options.device or state.device
+    listed = list_arguments(options)
     try:
-        pipeline = load_separator(options.model, device=options.device)
-        mixtures = read_mixtures(options, pipeline.model.config)
-        folder = Path(find_checkpoint(options.model))
-        weights = describe_weights(folder) if folder.is_dir() else None
-    except (ValueError, OSError, RuntimeError) as error:
+        model, extractor = load_subject(options, device)
+        num_sources = 1 if model is None else model.config.num_sources
+        mixtures = load_mixtures(listed, extractor.sampling_rate, num_sources, options.num_mixtures)
+        subject = describe_model(options, model, extractor)
+        make_folder(options.output)
+    except (ValueError, OSError, RuntimeError, StrictDataclassError) as error:
         parser.error(str(error))
-    rows = evaluate_rows(mixtures, pipeline, options.mask)
-    options.output.mkdir(parents=True, exist_ok=True)
-    for name, row in rows.items():
-        write_csv(options.output / f"{name}.csv", row.pop("results"))
-    results = {
-        "model": Path(options.model).name,
-        "model_type": pipeline.model.config.model_type,
-        "weights": weights,
-        "metadata": options.metadata.name,
-        "sampling_rate": pipeline.model.config.sampling_rate,
-        "mode": "min, clean",
-        "chunk_length": pipeline.model.config.chunk_length,
-        **describe_masks(pipeline, options.mask),
-        "device": options.device,
-        "torch": torch.__version__,
-        "rows": rows,
-    }
-    if "oracle_practical" in rows:
-        # the share of the reachable improvement that the model reaches
-        results["ratio_to_oracle"] = {
-            protocol: rows[f"model_{protocol}"]["si_snri"] / rows[f"oracle_{protocol}"]["si_snri"]
-            for protocol in PROTOCOLS
+    rows = plan_rows(model, extractor)
+    started = time.perf_counter()
+    with state.split_between_processes(list(range(len(mixtures)))) as share:
+        reader = MixtureReader(mixtures, share, has_pitch())
+        reading_s = sum(gather_object([evaluate_rows(rows, reader, extractor, options.num_workers)]))
+    gather_rows(rows)
+    if state.is_main_process:
+        times = describe_time(rows, reading_s)
+        run = {
+            **describe_list(listed),
+            "sampling_rate": extractor.sampling_rate,
+            "chunk_length": extractor.chunk_length,
+            "device": str(device),
+            "num_processes": state.num_processes,
+            "torch": torch.__version__,
+            "seconds": time.perf_counter() - started,
         }
-    write_atomically(options.output / "results.json", json.dumps(results, indent=2) + "\n")
-    for name, row in rows.items():
-        print(f"{name:<18} SI-SNR {row['si_snr']:6.2f} dB   SI-SNRi {row['si_snri']:6.2f} dB")
-    print(f"results in {options.output / 'results.json'}")
+        write_results(options.output, subject | run | describe_rows(rows, times), rows)
+        print(format_time(times))
+
+
+def describe_rows(rows: list[Row], times: dict[str, float]) -> dict:
+    """The means of all rows, how near they come to the oracle's, and where the time went."""
+    results = {"process_seconds": times}
+    if times["model"] > 0:
+        results["share_outside_model"] = 1 - times["model"] / (sum(times.values()) - times["oracle"])
+    if ratios := ratios_to_oracle(rows):
+        results["ratio_to_oracle"] = ratios
+    return results | {"rows": {row.name: row.describe() for row in rows}}
+
+
+def write_results(folder: Path, results: dict, rows: list[Row]) -> None:
+    """Write a csv per row and results.json, and print the means."""
+    for row in rows:
+        write_csv(folder / f"{row.name}.csv", row.results)
+        means = results["rows"][row.name]
+        print(f"{row.name:<19} SI-SNR {means['si_snr']:6.2f} dB   SI-SNRi {means['si_snri']:6.2f} dB")
+    write_atomically(folder / "results.json", json.dumps(results, indent=2) + "\n")
+    print(f"results in {folder / 'results.json'}")
 
 
 if __name__ == "__main__":

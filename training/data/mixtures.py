@@ -54,6 +54,7 @@ FEATURES = Features(
         "source_paths": ListOf(Value("string")),
         "source_gains": ListOf(Value("float64")),
         "speakers": ListOf(Value("string")),
+        "sexes": ListOf(Value("string")),
         "noise_path": Value("string"),
         "noise_gain": Value("float64"),
         "noise_length": Value("int64"),
@@ -197,6 +198,7 @@ def fill_row(mixture_id: str, num_samples: int, source_paths: list[str], **value
         "source_paths": source_paths,
         "source_gains": [1.0] * len(source_paths),
         "speakers": [],
+        "sexes": [],
     }
     return row | values
 
@@ -235,7 +237,8 @@ def metadata_rows(arguments: MixtureArguments, sampling_rate: int, num_sources: 
             fit(lengths),
             [str(paths[number - 1]) for number in numbers],
             source_gains=[float(row[f"source_{number}_gain"]) for number in numbers],
-            speakers=[speaker_of(named[number - 1]) for number in numbers],
+            speakers=[row.get(f"source_{number}_speaker") or speaker_of(named[number - 1]) for number in numbers],
+            sexes=[row.get(f"source_{number}_sex") for number in numbers],
             **(noise_values(row, arguments, paths) if arguments.mix_type != "mix_clean" else {}),
         )
 

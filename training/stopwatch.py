@@ -1,0 +1,50 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Seconds that go into each part of the work."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+
+Item = TypeVar("Item")
+
+
+class Stopwatch:
+    """Adds up wall-clock seconds by activity, in `seconds`."""
+
+    def __init__(self):
+        self.seconds: Counter[str] = Counter()
+
+    @contextmanager
+    def measure(self, activity: str) -> Iterator[None]:
+        """Time a block, or every call of the function that this decorates."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[activity] += time.perf_counter() - started
+
+    def waiting_for(self, items: Iterable[Item], activity: str) -> Iterator[Item]:
+        """The same items; the time until each of them comes is measured."""
+        items = iter(items)
+        while True:
+            with self.measure(activity):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
