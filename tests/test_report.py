@@ -1,0 +1,230 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import json
+
+import pytest
+import torch
+
+from tests.conftest import SAMPLES
+from training import report
+from training.figures import by_input_si_snr, by_pitch_distance, by_sex, plot_groups, plot_histogram
+from training.files import write_csv
+from training.tables import format_dual_path, format_results, format_table_1, load_evaluations, read_results
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def score(number: int, **values) -> dict:
+    """A line of a csv: a mixture of two voices, an octave or less apart."""
+    sources = {
+        f"source_{source}_{key}": value
+        for source, sign in ((1, 1), (2, -1))
+        for key, value in {"input_si_snr": 3.0 * sign, "si_snr": 9.0, "si_snri": 9 - 3.0 * sign}.items()
+    }
+    voices = {"source_1_f0_hz": 100.0, "source_2_f0_hz": 100.0 + 10 * number}
+    return {
+        "mixture_id": f"m{number}",
+        "input_si_snr": 0.0,
+        "si_snr": 9.0,
+        "si_snri": 9.0,
+        **sources,
+        **voices,
+        **values,
+    }
+
+
+def write_results(folder, rows, scores=None, **values):
+    """A results file with rows of made-up means (SI-SNR a tenth above SI-SNRi), and their csv files."""
+    folder.mkdir(parents=True)
+    results = {
+        "model": folder.name,
+        "model_type": "audioslots",
+        "num_sources": 2,
+        "weights": {"sha256": folder.name * 9, "num_parameters": 1234567},
+        "macs_per_s": 2.5e9,
+        "metadata": "list.csv",
+        "sampling_rate": 16000,
+        "mode": "min, clean",
+        "chunk_length": 8000,
+        **values,
+        "rows": {},
+    }
+    for name, si_snri in rows.items():
+        mask = (
+            {} if results["model_type"] in ("galr", "dprnn") else {"mask": "binary" if "binary" in name else "wiener"}
+        )
+        results["rows"][name] = {**mask, "num_mixtures": 8, "si_snr": si_snri + 0.1, "si_snri": si_snri}
+        write_csv(folder / f"{name}.csv", scores or [score(number) for number in range(8)])
+    (folder / "results.json").write_text(json.dumps(results))
+
+
+@pytest.fixture
+def evaluations(tmp_path):
+    """One of each kind, but no AudioSlots of 1 s and no DPRNN."""
+    oracle = {"model_type": "oracle", "weights": None, "macs_per_s": None}
+    folder = tmp_path / "results"
+    write_results(folder / "half", {"oracle_practical": 12, "oracle_paper": 11, "oracle_paper_binary": 10}, **oracle)
+    rows = {"oracle_practical": 12.5, "oracle_paper": 13, "oracle_paper_binary": 12}
+    write_results(folder / "one", rows, **oracle | {"chunk_length": 16000})
+    write_results(folder / "coder", {"model_practical": 8, "model_paper": 9, "model_paper_binary": 8.5}, num_sources=1)
+    write_results(folder / "slots", {"model_practical": 5, "model_paper": 6})
+    write_results(
+        folder / "local", {"model_practical": 14, "model_paper": 14.5}, model_type="galr", chunk_length=64000
+    )
+    return load_evaluations(folder)
+
+
+def test_table_1_says_what_was_not_run(evaluations):
+    assert format_table_1(evaluations) == (
+        "| | model | IBM SI-SNR | IBM SI-SNRi | Wiener SI-SNR | Wiener SI-SNRi |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+        "| Oracle 0.5 s | | 10.10 | 10.00 | 11.10 | 11.00 |\n"
+        "| Autoencoder | `coder` | 8.60 | 8.50 | 9.10 | 9.00 |\n"
+        "| AudioSlots | `slots` | not run | not run | 6.10 | 6.00 |\n"
+        "| Oracle 1 s | | 12.10 | 12.00 | 13.10 | 13.00 |\n"
+        "| AudioSlots 1 s | | not run | not run | not run | not run |\n"
+    )
+
+
+def test_galr_stands_beside_the_dprnn_that_is_missing(evaluations):
+    assert format_dual_path(evaluations) == (
+        "| | model | parameters | GMAC per s of audio | SI-SNRi, no reference "
+        "| SI-SNRi, disjoint chunks, ordered by the references |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+        "| GALR | `local` | 1,234,567 | 2.50 | 14.00 | 14.50 |\n"
+        "| DPRNN | | not run | not run | not run | not run |\n"
+    )
+
+
+def test_results_stand_in_one_table_from_the_best_down(evaluations):
+    assert format_results(evaluations) == (
+        "8 mixtures of `list.csv`, 16000 Hz, min, clean; SI-SNRi in dB, mean over both sources.\n"
+        "\n"
+        "| | parameters | no reference | disjoint chunks, ordered by the references |\n"
+        "| --- | --- | --- | --- |\n"
+        "| `local` (galr) | 1,234,567 | 14.00 | 14.50 |\n"
+        "| oracle: true magnitudes, 1 s chunks, wiener masks | | 12.50 | 13.00 |\n"
+        "| oracle: true magnitudes, 0.5 s chunks, wiener masks | | 12.00 | 11.00 |\n"
+        "| `coder` (audioslots) | 1,234,567 | 8.00 | 9.00 |\n"
+        "| `slots` (audioslots) | 1,234,567 | 5.00 | 6.00 |\n"
+        "\n"
+        "sha256 of the weights: `local` locallocallocall, `coder` codercodercoderc, `slots` slotsslotsslotss.\n"
+    )
+
+
+def test_results_of_other_lists_have_a_table_of_their_own(evaluations):
+    other = evaluations[0] | {"metadata": "other.csv"}
+    tables = format_results([*evaluations[1:], other]).split("\n8 mixtures of ")
+    assert len(tables) == 2 and tables[1].startswith("`other.csv`") and "`local`" not in tables[0].split("sha256")[0]
+
+
+def test_the_report_has_all_tables_and_figures(evaluations, tmp_path):
+    report.main(["--results", str(tmp_path / "results"), "--output", str(tmp_path / "out")])
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert format_table_1(evaluations) in text and format_dual_path(evaluations) in text and "12 and 13 dB" in text
+    pictures = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
+    assert pictures == [f"list_16000hz_8_{kind}.png" for kind in ("histogram", "input_si_snr", "pitch_distance")]
+    for picture in pictures:
+        assert f"({picture})" in text and (tmp_path / "out" / picture).read_bytes().startswith(PNG)
+    assert "By sex of the two voices: the csv files of `local`, " in text
+
+
+def test_results_from_before_there_were_voices_are_read(tmp_path):
+    lines = [{"mixture_id": "m", "si_snr": 4.0, "si_snri": 3.0}]
+    write_results(tmp_path / "results" / "old", {"model_practical": 3, "model_paper": 4}, scores=lines)
+    path = tmp_path / "results" / "old" / "results.json"
+    old = json.loads(path.read_text())
+    for row in old["rows"].values():
+        del row["mask"]
+    del old["num_sources"], old["macs_per_s"]
+    path.write_text(json.dumps(old | {"mask": "binary"}))
+    assert "| AudioSlots | `old` | 4.10 | 4.00 | not run | not run |" in format_table_1([read_results(path)])
+    report.main(["--results", str(tmp_path / "results"), "--output", str(tmp_path)])
+    assert [path.name for path in tmp_path.glob("*.png")] == ["list_16000hz_8_histogram.png"]
+
+
+def test_scores_are_grouped_by_what_their_voices_are_like():
+    same, fifth, octave = (score(0), score(5, source_1_sex="M", source_2_sex="F"), score(10, source_2_f0_hz=""))
+    assert by_input_si_snr([same, fifth]) == {"-5 to -2.5": [12.0, 12.0], "2.5 to 5": [6.0, 6.0]}
+    # 150 over 100 Hz is 7.02 semitones; what has no pitch is left out
+    assert by_pitch_distance([same, fifth, octave]) == {"below 2": [9.0], "7 to 12": [9.0]}
+    assert by_sex([same, fifth]) == {"F and M": [9.0]}
+
+
+def test_figures_name_their_units_and_counts(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("training.figures.save_figure", lambda figure, path: figures.append(figure))
+    scores = [score(0), score(5)]
+    plot_groups(
+        tmp_path / "x.png", {"a": by_input_si_snr(scores), "b": by_input_si_snr(scores)}, "level, dB", "voices"
+    )
+    plot_histogram(tmp_path / "y.png", {"a": scores})
+    groups, histogram = (figure.axes[0] for figure in figures)
+    assert [label.get_text() for label in groups.get_xticklabels()] == ["-5 to -2.5\n2 voices", "2.5 to 5\n2 voices"]
+    assert groups.get_xlabel() == "level, dB" and "dB" in groups.get_ylabel()
+    assert len(groups.containers) == 2
+    assert histogram.get_ylabel() == "mixtures per dB, of 2" and "dB" in histogram.get_xlabel()
+    assert sum(patch.get_xy()[:, 1].max() for patch in histogram.patches) == 2
+
+
+def test_figure_2_shows_mixture_references_and_estimates(evaluations, tmp_path, monkeypatch):
+    tracks = {}
+    monkeypatch.setattr(
+        report, "plot_separation", lambda path, drawn, rate: (tracks.update(drawn), path.write_bytes(PNG))
+    )
+    arguments = ["--results", tmp_path / "results", "--output", tmp_path / "out", "--root", SAMPLES / "speech"]
+    arguments += ["--metadata", SAMPLES / "valid.csv", "--model", "audioslots-cpu"]
+    report.main([str(word) for word in arguments])
+    titles = [title.split(":")[0] for title in tracks]
+    expected = [
+        "mixture 0880_0045",
+        "reference 1",
+        "reference 2",
+        "audioslots-cpu, source 1",
+        "audioslots-cpu, source 2",
+    ]
+    assert titles == expected
+    mixture, first, second, *estimates = (torch.from_numpy(samples) for samples in tracks.values())
+    torch.testing.assert_close(first + second, mixture)
+    # masks add up to one, in float32
+    torch.testing.assert_close(sum(estimates), mixture, rtol=0, atol=1e-4)
+    assert (tmp_path / "out" / "separation.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "galr-cpu"], "--model and --root"),
+        (["--autoencoder", "x"], "--autoencoder x needs --model"),
+        (["--results", "nowhere"], "--results nowhere holds no folder"),
+        (["--model", "galr-cpu", "--root", "nowhere"], "nowhere"),
+        (
+            ["--model", "galr-cpu", "--root", str(SAMPLES / "speech"), "--autoencoder", "audioslots-cpu"],
+            "--autoencoder audioslots-cpu separates 2 sources",
+        ),
+    ],
+)
+def test_bad_options_are_named_before_any_work(evaluations, tmp_path, capsys, options, message):
+    with pytest.raises(SystemExit):
+        report.main(["--results", str(tmp_path / "results"), "--output", str(tmp_path / "out"), *options])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_results_file_is_named(tmp_path):
+    for text in ("{", "[]", '{"rows": {}}'):
+        (tmp_path / "results.json").write_text(text)
+        with pytest.raises(ValueError, match="results.json is no results.json"):
+            read_results(tmp_path / "results.json")
