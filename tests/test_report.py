@@ -58,6 +58,7 @@ def write_results(folder, rows, scores=None, **values):
         "sampling_rate": 16000,
         "mode": "min, clean",
         "chunk_length": 8000,
+        "stft": {"n_fft": 512, "hop_length": 125},
         **values,
         "rows": {},
     }
@@ -90,12 +91,21 @@ def test_table_1_says_what_was_not_run(evaluations):
     assert format_table_1(evaluations) == (
         "| | model | IBM SI-SNR | IBM SI-SNRi | Wiener SI-SNR | Wiener SI-SNRi |\n"
         "| --- | --- | --- | --- | --- | --- |\n"
-        "| Oracle 0.5 s | | 10.10 | 10.00 | 11.10 | 11.00 |\n"
+        "| Oracle 0.5 s | 0.5 s chunks, STFT 512/125 | 10.10 | 10.00 | 11.10 | 11.00 |\n"
         "| Autoencoder | `coder` | 8.60 | 8.50 | 9.10 | 9.00 |\n"
         "| AudioSlots | `slots` | not run | not run | 6.10 | 6.00 |\n"
-        "| Oracle 1 s | | 12.10 | 12.00 | 13.10 | 13.00 |\n"
+        "| Oracle 1 s | 1 s chunks, STFT 512/125 | 12.10 | 12.00 | 13.10 | 13.00 |\n"
         "| AudioSlots 1 s | | not run | not run | not run | not run |\n"
     )
+
+
+def test_oracles_of_another_stft_are_not_mixed_up(evaluations, tmp_path):
+    rows = {"oracle_paper": 3, "model_paper": 2}
+    write_results(tmp_path / "narrow", rows, stft={"n_fft": 256, "hop_length": 100})
+    write_results(tmp_path / "same", rows)
+    table = format_table_1([read_results(tmp_path / name / "results.json") for name in ("narrow", "same")])
+    assert "| Oracle 0.5 s | 0.5 s chunks, STFT 256/100 | not run | not run | 3.10 | 3.00 |" in table
+    assert "| Oracle 0.5 s | 0.5 s chunks, STFT 512/125 | not run | not run | 3.10 | 3.00 |" in table
 
 
 def test_galr_stands_beside_the_dprnn_that_is_missing(evaluations):
@@ -115,8 +125,8 @@ def test_results_stand_in_one_table_from_the_best_down(evaluations):
         "| | parameters | no reference | disjoint chunks, ordered by the references |\n"
         "| --- | --- | --- | --- |\n"
         "| `local` (galr) | 1,234,567 | 14.00 | 14.50 |\n"
-        "| oracle: true magnitudes, 1 s chunks, wiener masks | | 12.50 | 13.00 |\n"
-        "| oracle: true magnitudes, 0.5 s chunks, wiener masks | | 12.00 | 11.00 |\n"
+        "| oracle: true magnitudes, 1 s chunks, STFT 512/125, wiener masks | | 12.50 | 13.00 |\n"
+        "| oracle: true magnitudes, 0.5 s chunks, STFT 512/125, wiener masks | | 12.00 | 11.00 |\n"
         "| `coder` (audioslots) | 1,234,567 | 8.00 | 9.00 |\n"
         "| `slots` (audioslots) | 1,234,567 | 5.00 | 6.00 |\n"
         "\n"
@@ -148,7 +158,7 @@ def test_results_from_before_there_were_voices_are_read(tmp_path):
     old = json.loads(path.read_text())
     for row in old["rows"].values():
         del row["mask"]
-    del old["num_sources"], old["macs_per_s"]
+    del old["num_sources"], old["macs_per_s"], old["stft"]
     path.write_text(json.dumps(old | {"mask": "binary"}))
     assert "| AudioSlots | `old` | 4.10 | 4.00 | not run | not run |" in format_table_1([read_results(path)])
     report.main(["--results", str(tmp_path / "results"), "--output", str(tmp_path)])
@@ -172,8 +182,8 @@ def test_figures_name_their_units_and_counts(tmp_path, monkeypatch):
     )
     plot_histogram(tmp_path / "y.png", {"a": scores})
     groups, histogram = (figure.axes[0] for figure in figures)
-    assert [label.get_text() for label in groups.get_xticklabels()] == ["-5 to -2.5\n2 voices", "2.5 to 5\n2 voices"]
-    assert groups.get_xlabel() == "level, dB" and "dB" in groups.get_ylabel()
+    assert [label.get_text() for label in groups.get_xticklabels()] == ["-5 to -2.5\nn = 2", "2.5 to 5\nn = 2"]
+    assert groups.get_xlabel() == "level, dB; n voices" and "dB" in groups.get_ylabel()
     assert len(groups.containers) == 2
     assert histogram.get_ylabel() == "mixtures per dB, of 2" and "dB" in histogram.get_xlabel()
     assert sum(patch.get_xy()[:, 1].max() for patch in histogram.patches) == 2

@@ -13,6 +13,7 @@
 # limitations under the License.
 """Figures of the scores of evaluations."""
 
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -121,11 +122,11 @@ def plot_groups(path: Path, series: dict[str, Groups], xlabel: str, unit: str) -
         positions = np.arange(len(groups)) + 0.12 * (index - (len(series) - 1) / 2)
         low, middle, high = np.array([np.percentile(values, (25, 50, 75)) for values in groups.values()]).T
         axes.errorbar(positions, middle, (middle - low, high - middle), fmt="o", capsize=4, label=name)
-    axes.set_xticks(range(len(first)), [f"{label}\n{len(values)} {unit}" for label, values in first.items()])
+    axes.set_xticks(range(len(first)), [f"{label}\nn = {len(values)}" for label, values in first.items()])
     axes.set_xlim(-0.5, len(first) - 0.5)
-    axes.set_xlabel(xlabel)
+    axes.set_xlabel(f"{xlabel}; n {unit}")
     axes.set_ylabel("SI-SNRi, dB: median and middle half")
-    figure.legend(loc="outside upper left", ncols=3, frameon=False)
+    figure.legend(loc="outside upper left", ncols=2, frameon=False)
     save_figure(figure, path)
 
 
@@ -135,9 +136,10 @@ def plot_histogram(path: Path, series: dict[str, Scores]) -> None:
     values = {name: [float(score["si_snri"]) for score in scores] for name, scores in series.items()}
     everything = np.concatenate(list(values.values()))
     edges = np.arange(np.floor(everything.min()), np.ceil(everything.max()) + 1.5)
-    for name, improvements in values.items():
+    # oracles may lie on each other
+    for (name, improvements), style in zip(values.items(), cycle(("-", "--", "-.", ":")), strict=False):
         label = f"{name}: mean {np.mean(improvements):.2f} dB"
-        axes.hist(improvements, edges, histtype="step", linewidth=1.6, label=label)
+        axes.hist(improvements, edges, histtype="step", linewidth=1.6, linestyle=style, label=label)
     axes.set_xlabel("SI-SNRi of a mixture, dB")
     axes.set_ylabel(f"mixtures per dB, of {max(map(len, values.values()))}")
     figure.legend(loc="outside upper left", ncols=2, frameon=False)

@@ -41,18 +41,20 @@ from .run_evaluation import METADATA
 from .tables import (
     RESULTS_DIR,
     Conditions,
-    chunk_s,
     format_dual_path,
     format_group,
     format_table_1,
     group_by_conditions,
     kind_of,
     load_evaluations,
+    name_oracle,
     read_scores,
 )
 
 
 ORACLE_NOTE = """\
+STFT 512/125 means windows of 512 samples, 125 samples apart.
+
 Here every chunk is padded for the STFT, whose inverse is then exact up to the edges of the chunk, so the oracle lacks nothing but the
 phase. The paper's own oracle, 12 and 13 dB on all of the test set of Libri2Mix, depends on what its framing does at the edges of the
 chunks, which it does not say; nothing here was set to come nearer to it.
@@ -79,7 +81,7 @@ def load_series(evaluations: list[dict]) -> dict[str, list[dict[str, str]]]:
     """The scores without references of every model, and of every oracle once."""
     series = {}
     for results in evaluations:
-        names = {"oracle_practical": f"oracle, {chunk_s(results):g} s", "model_practical": results["model"]}
+        names = {"oracle_practical": f"oracle, {name_oracle(results)}", "model_practical": results["model"]}
         for row, name in names.items():
             if row in results["rows"] and name not in series:
                 series[name] = read_scores(results, row)
@@ -96,7 +98,11 @@ def draw_figures(folder: Path, prefix: str, series: dict[str, list[dict[str, str
     parts = [f"![How many mixtures reach which SI-SNRi]({name})\n"]
     kinds = {
         "input_si_snr": (by_input_si_snr, "SI-SNR of a voice in the mixture, dB", "voices"),
-        "pitch_distance": (by_pitch_distance, "median pitches of the two voices apart, semitones", "mixtures"),
+        "pitch_distance": (
+            by_pitch_distance,
+            "distance of the median pitches of the two voices, semitones",
+            "mixtures",
+        ),
         "sex": (by_sex, "sex of the two voices", "mixtures"),
     }
     for kind, (group, xlabel, unit) in kinds.items():

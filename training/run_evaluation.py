@@ -317,6 +317,7 @@ def main(arguments: list[str] | None = None) -> None:
             **describe_list(listed),
             "sampling_rate": extractor.sampling_rate,
             "chunk_length": extractor.chunk_length,
+            **describe_stft(extractor),
             "device": str(device),
             "num_processes": state.num_processes,
             "torch": torch.__version__,
@@ -324,6 +325,13 @@ def main(arguments: list[str] | None = None) -> None:
         }
         write_results(options.output, subject | run | describe_rows(rows, times), rows)
         print(format_time(times))
+
+
+def describe_stft(extractor: FeatureExtractionMixin) -> dict[str, dict[str, int]]:
+    """What an oracle depends on beside its chunks."""
+    if not isinstance(extractor, AudioSlotsFeatureExtractor):
+        return {}
+    return {"stft": {"n_fft": extractor.n_fft, "hop_length": extractor.hop_length}}
 
 
 def describe_rows(rows: list[Row], times: dict[str, float]) -> dict:

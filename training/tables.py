@@ -129,7 +129,7 @@ def format_group(conditions: Conditions, evaluations: list[dict]) -> str:
     for results in evaluations:
         if "oracle_practical" in results["rows"]:
             mask = results["rows"]["oracle_practical"]["mask"]
-            oracle = f"oracle: true magnitudes, {chunk_s(results):g} s chunks, {mask} masks"
+            oracle = f"oracle: true magnitudes, {name_oracle(results)}, {mask} masks"
             if oracle not in oracles:
                 oracles.add(oracle)
                 rows.append([oracle, "", *format_scores(results, "oracle")])
@@ -154,6 +154,13 @@ def chunk_s(results: dict) -> float:
     return results["chunk_length"] / results["sampling_rate"]
 
 
+def name_oracle(results: dict) -> str:
+    """What tells the oracle of a results file from others; two of the same name have the same scores."""
+    name = f"{chunk_s(results):g} s chunks"
+    # results from before it was written do not tell the STFT
+    return f"{name}, STFT {results['stft']['n_fft']}/{results['stft']['hop_length']}" if "stft" in results else name
+
+
 def kind_of(results: dict) -> str:
     """What Table 1 calls the model of a results file."""
     # results from before it was written are of models of two sources
@@ -166,24 +173,18 @@ def format_table_1(evaluations: list[dict]) -> str:
     """
     Table 1 of the AudioSlots paper: rows that have not been run say so, a row that several models fill is repeated.
 
-    All of it is under the paper's protocol, with masks of exponent 1.
+    All of it is under the paper's protocol, with masks of exponent 1. Oracles of another STFT have rows of their own.
     """
     lines = []
     for title, kind, duration_s in TABLE_1:
-        subject = "oracle" if kind == "oracle" else "model"
-        candidates = [
-            results
-            for results in evaluations
-            if chunk_s(results) == duration_s and (kind_of(results) == kind or subject == "oracle")
-        ]
-        # every results file of a model of magnitudes has the same oracle: the most complete one is shown
-        scores = [find_scores(results, subject) for results in candidates]
-        if subject == "oracle":
-            merged = {mask: row for score in reversed(scores) for mask, row in score.items()}
-            named = [("", merged)] if merged else []
-        else:
-            named = [(f"`{results['model']}`", score) for results, score in zip(candidates, scores, strict=True)]
-        lines += [[title, name, *format_masks(score)] for name, score in named or [("", {})]]
+        subjects: dict[str, dict[str, dict]] = {}
+        for results in evaluations:
+            if chunk_s(results) == duration_s and kind in ("oracle", kind_of(results)):
+                subject = "oracle" if kind == "oracle" else "model"
+                name = name_oracle(results) if kind == "oracle" else f"`{results['model']}`"
+                if scores := find_scores(results, subject):
+                    subjects.setdefault(name, {}).update(scores)
+        lines += [[title, name, *format_masks(scores)] for name, scores in (subjects or {"": {}}).items()]
     header = ["", "model", *(f"{mask} {score}" for mask in ("IBM", "Wiener") for score in ("SI-SNR", "SI-SNRi"))]
     return format_table(header, lines)
 
