@@ -34,7 +34,8 @@ from audioslots_hf.pipeline_audio_separation import AudioSeparationPipeline
 from audioslots_hf.plots import plot_separation, require_matplotlib
 from audioslots_hf.separation import make_folder
 
-from .data import Mixture, load_mixture, read_metadata
+from .arguments import MixtureArguments
+from .data import Mixture, load_mixtures
 from .evaluation import separate_mixtures
 from .files import write_atomically
 from .run_evaluation import METADATA
@@ -182,8 +183,9 @@ def load_figure_2(options: argparse.Namespace) -> tuple[Mixture, dict[str, Audio
     rates = {separator.model.config.sampling_rate for separator in separators.values()}
     if len(rates) > 1:
         raise ValueError(f"--model and --autoencoder work at different sampling rates: {sorted(rates)} Hz.")
-    row = read_metadata(options.metadata, options.root, pipeline.model.config.num_sources)[0]
-    return load_mixture(row, options.root, rates.pop()), separators
+    listed = MixtureArguments(metadata=str(options.metadata), root=str(options.root))
+    mixtures = load_mixtures(listed, rates.pop(), pipeline.model.config.num_sources, 1, show_progress=False)
+    return mixtures[0], separators
 
 
 def check_autoencoder(name: str, model: PreTrainedModel) -> None:

@@ -28,11 +28,12 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from ..arguments import MIX_TYPES, SettingsError
+from ..files import write_csv
 from .audio import read_audio
 from .check import check
 from .libri2mix import ORIGINAL_RATE
 from .loudness import loudness_lufs
-from .prepare import Prepared, prepare, write_csv
+from .prepare import Prepared, prepare
 from .speech import list_speech
 
 

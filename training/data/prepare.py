@@ -13,7 +13,6 @@
 # limitations under the License.
 """Sets of one's own speech, drawn by the recipe of Libri2Mix and written in its layout (arXiv 2005.11262 and its scripts)."""
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import soundfile
 from tqdm.auto import tqdm
 
 from ..arguments import MixtureArguments, SettingsError
+from ..files import write_csv
 from .audio import AUDIO_SUFFIXES, audio_length, read_audio
 from .libri2mix import ORIGINAL_RATE, extend_noise, utterance_id
 from .loudness import MAX_PEAK, NOISE_LUFS, SPEECH_LUFS, gain_between, loudness_lufs
@@ -161,16 +161,6 @@ def list_noise(folder: Path) -> list[Path]:
     if not files:
         raise SettingsError(f"{folder} holds no noise ({', '.join(AUDIO_SUFFIXES)}).")
     return files
-
-
-def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write rows under a temporary name, then give the file its own."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)
 
 
 @dataclass
