@@ -11,17 +11,20 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-from itertools import permutations
+import math
+from itertools import permutations, product
 
 import pytest
 import torch
 
 from audioslots_hf.losses import (
+    all_assignments,
     all_permutations,
     enumerate_permutations,
     find_permutation,
     matched_mse,
     matched_negative_si_snr,
+    mixit_negative_snr,
     pairwise_mse,
     pairwise_negative_si_snr,
     solve_assignment,
@@ -119,3 +122,76 @@ def test_negative_si_snr_of_silence_is_finite_and_wants_silence(generator):
 def test_negative_si_snr_refuses_another_number_of_references():
     with pytest.raises(ValueError, match="one reference per source"):
         matched_negative_si_snr(torch.zeros(1, 2, 10), torch.zeros(1, 3, 10))
+
+
+@pytest.mark.parametrize(("num_recordings", "num_sources"), [(2, 2), (2, 4), (3, 4)])
+def test_all_assignments_give_each_estimate_to_one_recording(num_recordings, num_sources):
+    assignments = all_assignments(num_recordings, torch.zeros(1, num_sources, 1))
+    assert torch.equal(assignments.sum(dim=1), torch.ones(num_recordings**num_sources, num_sources))
+    owners = {tuple(row) for row in assignments.argmax(dim=1).tolist()}
+    assert owners == set(product(range(num_recordings), repeat=num_sources))
+
+
+@pytest.mark.parametrize(("num_recordings", "num_sources"), [(2, 2), (2, 4), (3, 5)])
+def test_mixit_is_the_best_over_all_ways_to_add_the_estimates_up(num_recordings, num_sources, generator):
+    estimates = torch.randn(3, num_sources, 200, generator=generator)
+    recordings = torch.randn(3, num_recordings, 200, generator=generator) + estimates[:, :num_recordings]
+    losses = []
+    for owners in product(range(num_recordings), repeat=num_sources):
+        sums = torch.zeros_like(recordings).index_add(1, torch.tensor(owners), estimates)
+        energies = recordings.square().sum(-1)
+        ratios = energies / ((recordings - sums).square().sum(-1) + 1e-3 * energies)
+        losses.append(-10 * torch.log10(ratios).mean(dim=-1))
+    expected = torch.stack(losses).amin(dim=0).mean()
+    torch.testing.assert_close(mixit_negative_snr(estimates, recordings), expected, atol=1e-4, rtol=0)
+
+
+def test_mixit_of_the_true_sources_is_its_threshold_in_any_order(generator):
+    sources = torch.randn(2, 4, 500, generator=generator)
+    recordings = torch.stack([sources[:, 0] + sources[:, 1], sources[:, 2] + sources[:, 3]], dim=1)
+    for order in permutations(range(4)):
+        assert mixit_negative_snr(sources[:, order], recordings).item() == pytest.approx(-30, abs=1e-4)
+
+
+def test_mixit_of_a_known_error_is_its_ratio(generator):
+    recordings = torch.randn(2, 2, 500, generator=generator)
+    # 1.1 times each: the error is a tenth of it, 20 dB below, and the threshold of 30 dB adds a tenth to its energy
+    loss = mixit_negative_snr(1.1 * recordings, recordings)
+    assert loss.item() == pytest.approx(-20 + 10 * math.log10(1.1), abs=1e-3)
+
+
+def test_the_gradient_of_mixit_is_that_of_the_best_assignment(generator):
+    recordings = torch.randn(1, 2, 300, generator=generator)
+    estimates = torch.cat([0.4 * recordings[:, 1:], recordings[:, :1], 0.5 * recordings[:, 1:]], dim=1)
+    estimates += 0.01 * torch.randn(estimates.shape, generator=generator)
+    free, assigned = (estimates.clone().requires_grad_() for _ in range(2))
+    mixit_negative_snr(free, recordings).backward()
+    sums = torch.stack([assigned[:, 1], assigned[:, 0] + assigned[:, 2]], dim=1)
+    mixit_negative_snr(sums, recordings).backward()
+    torch.testing.assert_close(free.grad, assigned.grad)
+    assert free.grad.abs().amin() > 0
+
+
+def test_mixit_with_a_silent_recording_is_finite_and_wants_silence(generator):
+    recordings = torch.randn(1, 2, 500, generator=generator)
+    recordings[:, 1] = 0
+    losses = []
+    for level in (0.1, 0.01, 0.0):
+        estimates = torch.cat([recordings[:, :1], level * torch.ones(1, 2, 500)], dim=1).requires_grad_()
+        loss = mixit_negative_snr(estimates, recordings)
+        loss.backward()
+        assert torch.isfinite(loss) and torch.isfinite(estimates.grad).all()
+        losses.append(loss.item())
+    assert losses[0] > losses[1] > losses[2]
+
+
+def test_mixit_compiles_without_a_graph_break(generator):
+    compiled = torch.compile(mixit_negative_snr, fullgraph=True, backend="eager")
+    estimates, recordings = torch.randn(2, 4, 50, generator=generator), torch.randn(2, 2, 50, generator=generator)
+    torch.testing.assert_close(compiled(estimates, recordings), mixit_negative_snr(estimates, recordings))
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 10), (1, 2, 11), (2, 2, 10), (2, 10)])
+def test_mixit_refuses_recordings_that_do_not_fit(shape):
+    with pytest.raises(ValueError, match="no more recordings than sources"):
+        mixit_negative_snr(torch.zeros(1, 4, 10), torch.zeros(shape))

@@ -11,13 +11,15 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Permutation-invariant losses: a pairwise cost, an optimal assignment, the matched cost."""
+"""Losses that know no order: every cost, an optimal assignment, the cost of what was assigned."""
 
 import torch
 
 
 # Up to here n! permutations are cheaper than a trip to the CPU.
 MAX_ENUMERATED_SOURCES = 5
+# where the SNR of mixture invariant training stops to grow (arXiv 2006.12701)
+MAX_MIXIT_SNR_DB = 30.0
 
 
 def pairwise_mse(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
@@ -125,3 +127,72 @@ def matched_mse(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tens
     costs = pairwise_mse(estimates.float(), references.float())
     permutation = find_permutation(costs)
     return costs.gather(-1, permutation.unsqueeze(-1)).mean()
+
+
+def mixit_negative_snr(estimates: torch.Tensor, recordings: torch.Tensor) -> torch.Tensor:
+    """
+    Mixture invariant training (Wisdom et al. 2020, arXiv 2006.12701): needs recordings, but no true sources.
+
+    The model was fed the sum of the recordings. Every estimate goes to one recording, so that the sums of the estimates fit
+    the recordings best; the loss is the negative SNR in dB of these sums, mean over the recordings. As in the paper the SNR
+    is thresholded and depends on the scale: where SI-SNR would grow without end on the recording that is done and take the
+    gradient from the other one, this stops at 30 dB; and the sums must give the recordings back at their own level.
+
+    Args:
+        estimates (`torch.Tensor` of shape `(batch_size, num_sources, num_samples)`):
+            Estimates, in any order, at the scale of the recordings.
+        recordings (`torch.Tensor` of shape `(batch_size, num_recordings, num_samples)`):
+            What was summed, near unit level; each may hold several sources, or silence.
+
+    Returns:
+        A scalar `torch.Tensor`, in float32.
+
+    Raises:
+        `ValueError`: another batch size or number of samples, or fewer estimates than recordings.
+    """
+    check_mixit_shapes(estimates, recordings)
+    estimates, recordings = estimates.float(), recordings.float()
+    assignment = find_mixit_assignment(estimates.detach(), recordings)
+    errors = recordings - assignment @ estimates
+    return negative_snr(errors.square().sum(dim=-1), recordings).mean()
+
+
+def check_mixit_shapes(estimates: torch.Tensor, recordings: torch.Tensor) -> None:
+    """Raise a `ValueError` unless the estimates can be shared out among the recordings."""
+    fits = estimates.ndim == recordings.ndim == 3 and estimates.shape[::2] == recordings.shape[::2]
+    if not fits or estimates.shape[1] < recordings.shape[1]:
+        raise ValueError(
+            f"The recordings have shape {tuple(recordings.shape)} but the estimates {tuple(estimates.shape)}: give "
+            "(batch_size, num_recordings, num_samples) for (batch_size, num_sources, num_samples), no more recordings than "
+            "sources."
+        )
+
+
+def find_mixit_assignment(estimates: torch.Tensor, recordings: torch.Tensor) -> torch.Tensor:
+    """Which estimates make up which recording, zeros and ones: (batch_size, num_recordings, num_sources)"""
+    candidates = all_assignments(recordings.shape[1], estimates)
+    # |recording - sum of its estimates|^2 from inner products: no sum of waveforms is made but the one that is kept
+    inner = (recordings @ estimates.transpose(1, 2)).unsqueeze(1)
+    gram = (estimates @ estimates.transpose(1, 2)).unsqueeze(1)
+    energies = recordings.square().sum(dim=-1).unsqueeze(1)
+    # (batch_size, num_assignments, num_recordings)
+    errors = energies - 2 * (candidates * inner).sum(dim=-1) + (candidates @ gram * candidates).sum(dim=-1)
+    costs = negative_snr(errors.clamp(min=0), recordings.unsqueeze(1)).sum(dim=-1)
+    return candidates[costs.argmin(dim=-1)]
+
+
+def all_assignments(num_recordings: int, estimates: torch.Tensor) -> torch.Tensor:
+    """Every way to give each estimate to one recording: (num_recordings ** num_sources, num_recordings, num_sources)"""
+    num_sources = estimates.shape[1]
+    numbers = torch.arange(num_recordings**num_sources, device=estimates.device)[:, None]
+    # the digits of a number to the base of `num_recordings` name the recording of each estimate
+    owners = numbers // num_recordings ** torch.arange(num_sources, device=estimates.device) % num_recordings
+    recordings = torch.arange(num_recordings, device=estimates.device)[:, None]
+    return (owners.unsqueeze(1) == recordings).to(estimates.dtype)
+
+
+def negative_snr(error_energies: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    """Thresholded negative SNR in dB from the energy of the error: (..., num_references) of (..., num_references, num_samples)"""
+    energies = references.square().sum(dim=-1)
+    eps = 1e-8 * references.shape[-1]
+    return 10 * torch.log10((error_energies + 10 ** (-MAX_MIXIT_SNR_DB / 10) * energies + eps) / (energies + eps))
