@@ -11,8 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,7 +29,7 @@ from transformers import AutoFeatureExtractor, AutoModel
 
 from tests.conftest import SAMPLES
 from training.arguments import SettingsError, load_arguments
-from training.loop import build_config, build_feature_extractor, build_schedule, train
+from training.loop import build_config, build_feature_extractor, build_schedule, check_objective, train
 
 
 CONFIGS = Path(__file__).parents[1] / "training" / "configs"
@@ -139,10 +141,11 @@ def test_every_config_parses_and_its_model_steps(path, monkeypatch):
     monkeypatch.chdir(CONFIGS.parents[1])
     arguments = load_arguments(path, [])
     config = build_config(arguments.model)
-    # what its validation would be given
-    metadata = Path(arguments.valid.metadata).read_text().splitlines()[0]
-    assert config.num_sources in (1, metadata.count("_path") - metadata.count("noise_path"))
-    assert path.read_text().startswith("# ")
+    check_objective(arguments, config)
+    if arguments.valid is not None:
+        # what its validation would be given
+        metadata = Path(arguments.valid.metadata).read_text().splitlines()[0]
+        assert config.num_sources in (1, metadata.count("_path") - metadata.count("noise_path"))
     assert arguments.output_dir == f"runs/{path.stem}"
     device = "meta"
     if config.model_type != "audioslots":
@@ -154,6 +157,17 @@ def test_every_config_parses_and_its_model_steps(path, monkeypatch):
         model = AutoModel.from_config(config)
         model(**features).loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_names_its_paper_hardware_hours_and_score(path):
+    lines = itertools.takewhile(lambda line: line.startswith("# "), path.read_text().splitlines())
+    header = " ".join(line.removeprefix("# ") for line in lines)
+    assert re.search(r"Paper: (arXiv \d{4}\.\d{5}, |no row)", header)
+    run = re.search(r"Hardware: .+\. Hours: .+\. Score: (.+)\.$", header)
+    assert run or header.endswith("Hardware, hours, score: not yet run.")
+    if run and not run[1].startswith("none"):
+        assert run[1] == f"training/results/{path.stem}/results.json" and (CONFIGS.parents[1] / run[1]).is_file()
 
 
 @pytest.mark.parametrize(
@@ -179,6 +193,18 @@ def test_every_config_parses_and_its_model_steps(path, monkeypatch):
         (["speeds=[1.0"], "not valid yaml"),
         (["decay_rate=1.5"], "decay_rate.*1.5"),
         (["decay_steps=0"], "decay_steps"),
+        (["gradient_accumulation_steps=0"], "gradient_accumulation_steps.*0"),
+        (["gradient_accumulation_steps=3"], r"batch_size.*4.*gradient_accumulation_steps.*3"),
+        (["ema_decay=1.0"], "ema_decay.*1.0"),
+        (["patience=0"], "patience.*0"),
+        (["patience=3", "valid=null"], "patience.*valid"),
+        (["objective=mixit", "mixtures=[{tree: a}]"], "mixit.*under `speech`"),
+        (["objective=pit"], "objective.*'pit'"),
+        (["compile=1"], "compile.*1.*bool"),
+        (["max_steps=true"], "max_steps.*True.*int"),
+        (["seed=-1"], "seed.*-1"),
+        (["num_workers=-1"], "num_workers.*-1"),
+        (["num_valid_mixtures=0"], "num_valid_mixtures.*0"),
     ],
 )
 def test_bad_arguments_are_named(overrides, message):
@@ -214,6 +240,7 @@ def test_an_autoencoder_trains_on_single_voices_and_is_validated(tmp_path):
     [
         (["model.num_slots=3"], "mixtures of 2 sources, but the model has 3"),
         (["model.num_slot=3"], "model.num_slot"),
+        (["objective=mixit"], "mixit.*audioslots.*galr or dprnn"),
         (["model.hop_length=333"], "hop_length"),
         (["speech.0.root=training/configs"], "holds no audio file"),
         (["speech.0.root=tests/samples"], "lies directly in tests/samples"),

@@ -100,16 +100,30 @@ class TrainingArguments:
     model: dict[str, Any] = field(default_factory=dict)
     valid: MixtureArguments | None = None
     num_valid_mixtures: int = 100
+    # what is learned: "matched", the family's own loss on references, or, for the waveform families, "mixit": two recordings,
+    # which may be mixtures themselves, are drawn and summed, and the estimates must add up to each (arXiv 2006.12701)
+    objective: str = "matched"
     seed: int = 72
+    # optimiser steps
     max_steps: int = 300_000
+    # of all processes together
     batch_size: int = 64
+    # parts that a process goes through its share of the batch in, one after the other: less memory, the same step, but for
+    # dropout, which is drawn part by part
+    gradient_accumulation_steps: int = 1
     learning_rate: float = 2e-4
     warmup_steps: int = 2500
     # a factor of the learning rate every decay_steps, in place of the cosine to zero
     decay_rate: float | None = None
     decay_steps: int = 10_000
     max_grad_norm: float = 0.05
+    # decay of a moving average of the weights, which is then what is validated and what `best/` and `last/` hold
+    ema_decay: float | None = None
     mixed_precision: str = "no"
+    # compute the layers again in the backward pass: less memory, a third slower, the same losses
+    gradient_checkpointing: bool = False
+    # torch.compile: minutes at the start, faster steps; LSTMs stay outside of its graphs
+    compile: bool = False
     # speeds that a voice is resampled to, 1.0 for as it is
     speeds: list[float] = field(default_factory=lambda: [1.0])
     # range of a random first-order tilt of the spectrum, +- dB between low and high frequencies
@@ -119,6 +133,8 @@ class TrainingArguments:
     valid_steps: int = 5000
     save_steps: int = 5000
     num_kept_checkpoints: int = 2
+    # stop after this many validations in a row that were no better than the best
+    patience: int | None = None
     # stop with a checkpoint after this long, looked at every log_steps
     max_minutes: float | None = None
 
@@ -154,6 +170,32 @@ class TrainingArguments:
             raise SettingsError(f"`mixed_precision` ({self.mixed_precision!r}) must be 'no' or 'bf16'.")
         if not self.speeds or not all(isinstance(speed, int | float) and speed > 0 for speed in self.speeds):
             raise SettingsError(f"`speeds` ({self.speeds}) must hold at least one positive factor, for instance 1.0.")
+        self._check_optimisation()
+
+    def _check_optimisation(self) -> None:
+        for name in ("gradient_accumulation_steps", "num_valid_mixtures", "patience"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise SettingsError(f"`{name}` ({getattr(self, name)}) must be at least 1.")
+        for name in ("warmup_steps", "num_workers", "max_minutes"):
+            if getattr(self, name) is not None and getattr(self, name) < 0:
+                raise SettingsError(f"`{name}` ({getattr(self, name)}) must not be negative.")
+        if not 0 <= self.seed < 2**32:
+            raise SettingsError(f"`seed` ({self.seed}) must be from 0 to 2 ** 32 - 1.")
+        if self.objective not in ("matched", "mixit"):
+            raise SettingsError(f"`objective` ({self.objective!r}) must be 'matched' or 'mixit'.")
+        if self.objective == "mixit" and self.mixtures:
+            raise SettingsError(
+                "`objective` 'mixit' draws recordings: list them under `speech`, not under `mixtures`."
+            )
+        if self.batch_size % self.gradient_accumulation_steps != 0:
+            raise SettingsError(
+                f"`batch_size` ({self.batch_size}) must be a multiple of `gradient_accumulation_steps` "
+                f"({self.gradient_accumulation_steps})."
+            )
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise SettingsError(f"`ema_decay` ({self.ema_decay}) must be between 0 and 1, or null for no average.")
+        if self.patience is not None and self.valid is None:
+            raise SettingsError(f"`patience` ({self.patience}) counts validations: give `valid` too, or null.")
 
     def check_paths(self) -> None:
         """Raise a `SettingsError` that names the first missing path and its key."""

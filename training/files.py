@@ -11,10 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Files that are never half there."""
+"""Files and folders that are never half there."""
 
 import csv
 import io
+import os
 from pathlib import Path
 
 
@@ -22,6 +23,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a text file under a temporary name, then give it its own."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
+    sync(temporary)
     temporary.replace(path)
 
 
@@ -33,3 +35,34 @@ def write_csv(path: Path, rows: list[dict]) -> None:
     # only NaN differs from itself
     writer.writerows({key: value if value == value else None for key, value in row.items()} for row in rows)
     write_atomically(path, text.getvalue())
+
+
+def replace_folder(temporary: Path, folder: Path) -> None:
+    """
+    Give a complete folder its name, so that it is never absent or half there, even after a loss of power.
+
+    A folder cannot take another's place in one step: where the name is taken, every file takes the place of the old one. So
+    old and new must hold files of the same names, of which only one differs.
+    """
+    for path in temporary.iterdir():
+        sync(path)
+    sync(temporary)
+    if folder.exists():
+        for path in temporary.iterdir():
+            path.replace(folder / path.name)
+        temporary.rmdir()
+        sync(folder)
+    else:
+        temporary.rename(folder)
+    sync(folder.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or the names in a folder are on the disk."""
+    # Windows opens no folders
+    if path.is_file() or os.name == "posix":
+        descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -16,16 +16,17 @@
 import dataclasses
 import json
 import math
-import re
-import shutil
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list, set_seed
 from huggingface_hub.errors import StrictDataclassError
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import (
@@ -37,27 +38,14 @@ from transformers import (
 )
 
 from audioslots_hf import FAMILIES
+from audioslots_hf.configuration_dual_path import DualPathConfig
+from audioslots_hf.losses import mixit_negative_snr
+from audioslots_hf.modeling_outputs import AudioSeparationOutput
 
 from .arguments import SettingsError, TrainingArguments
+from .checkpoints import RunState, resume, save_checkpoint, save_model, save_plain_models
 from .data import Mixture, TrainingExamples, load_examples, load_mixtures
 from .evaluation import evaluate_mixtures, summarize
-from .files import write_atomically
-
-
-# What may differ when a run is resumed: it changes neither the model nor what it learns from.
-CHANGEABLE = {
-    "log_steps",
-    "max_minutes",
-    "mixtures",
-    "num_kept_checkpoints",
-    "num_valid_mixtures",
-    "num_workers",
-    "output_dir",
-    "save_steps",
-    "speech",
-    "valid",
-    "valid_steps",
-}
 
 
 def train(arguments: TrainingArguments) -> Path:
@@ -65,53 +53,56 @@ def train(arguments: TrainingArguments) -> Path:
     Train a model, resuming from the last checkpoint in `output_dir` if there is one.
 
     Writes to `output_dir`: `arguments.json`, `log.jsonl`, TensorBoard events, `checkpoint-STEP/` (to resume), `best/` (the
-    highest validation SI-SNRi, or the last without validation) and `last/`, both loadable by `from_pretrained`.
+    highest validation SI-SNRi, or the last where none was measured) and `last/`, both loadable by `from_pretrained`. A run
+    that was killed, at whatever moment, goes on as if it had not been.
 
     Returns:
         The folder of the best model.
     """
     arguments.check_paths()
     config = build_config(arguments.model)
-    output_dir = Path(arguments.output_dir)
-    accelerator = Accelerator(
-        mixed_precision=arguments.mixed_precision, log_with="tensorboard", project_dir=str(output_dir)
-    )
+    check_objective(arguments, config)
+    accelerator = build_accelerator(arguments)
     set_seed(arguments.seed)
-    model: PreTrainedModel = AutoModel.from_config(config)
+    model = build_model(config, arguments).to(accelerator.device)
     feature_extractor = build_feature_extractor(config)
+    average = build_average(model, arguments)
     optimizer = torch.optim.Adam(model.parameters(), lr=arguments.learning_rate)
     # advanced by hand once per optimiser step, so it is not prepared: Accelerate would step it once per process
     scheduler = build_schedule(optimizer, arguments)
     valid_mixtures = load_valid_mixtures(arguments, config, accelerator.is_main_process)
     dataset = load_examples(arguments, config, accelerator.is_main_process)
     model, optimizer = accelerator.prepare(model, optimizer)
-    accelerator.register_for_checkpointing(scheduler)
+    accelerator.register_for_checkpointing(scheduler, *([average] if average else []))
+    save_plain_models(accelerator, feature_extractor)
 
-    check_same_run(output_dir, arguments)
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        write_atomically(output_dir / "arguments.json", json.dumps(arguments.to_dict(), indent=2))
-    state = resume(accelerator, output_dir)
-    loader = accelerator.prepare(build_loader(dataset, arguments, state["step"], accelerator))
-    accelerator.init_trackers("tensorboard")
-    run = Run(accelerator, arguments, model, feature_extractor, valid_mixtures, state)
+    state = resume(accelerator, arguments)
+    loader = accelerator.prepare(build_loader(dataset, arguments, state.step, accelerator))
+    # curves of steps that are taken again replace the old ones
+    accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": state.step + 1}})
+    trained = average.module if average else accelerator.unwrap_model(model)
+    run = Run(accelerator, arguments, trained, feature_extractor, valid_mixtures, state)
 
+    # the model itself stays as it is, under its own names: it is what is validated and saved
+    forward = build_forward(model, arguments, accelerator)
     model.train()
-    for batch in run.progress(loader):
-        features = feature_extractor(batch["mixture"], sampling_rate=config.sampling_rate, labels=batch["references"])
-        loss = model(**features).loss
-        accelerator.backward(loss)
+    for batch in run.parts(loader):
+        with accelerator.accumulate(model):
+            loss = compute_loss(forward, feature_extractor, batch, arguments.objective)
+            accelerator.backward(loss)
+        run.after_part(loss)
+        if not accelerator.sync_gradients:
+            continue
         gradient_norm = accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
         optimizer.step()
         scheduler.step()
         optimizer.zero_grad()
-        run.after_step(loss, gradient_norm, scheduler.get_last_lr()[0])
-        if run.is_over:
-            break
+        if average:
+            average.update_parameters(accelerator.unwrap_model(model))
+        run.after_step(gradient_norm, scheduler.get_last_lr()[0])
     run.finish()
     accelerator.end_training()
-    return output_dir / "best"
+    return Path(arguments.output_dir) / "best"
 
 
 def build_config(values: dict[str, Any]) -> PreTrainedConfig:
@@ -133,6 +124,65 @@ def build_config(values: dict[str, Any]) -> PreTrainedConfig:
         return config_class(**values)
     except StrictDataclassError as error:
         raise SettingsError(f"The model cannot be built: {error}") from error
+
+
+def check_objective(arguments: TrainingArguments, config: PreTrainedConfig) -> None:
+    """Raise a `SettingsError` if the family has no waveforms to add up."""
+    if arguments.objective == "mixit" and not isinstance(config, DualPathConfig):
+        raise SettingsError(
+            f"`objective` 'mixit' adds estimated waveforms up, and {config.model_type} estimates none: set "
+            "`model.model_type` to galr or dprnn, or `objective` to matched."
+        )
+
+
+def build_accelerator(arguments: TrainingArguments) -> Accelerator:
+    """
+    The accelerator of a run.
+
+    Raises:
+        `SettingsError`: the batch cannot be shared out among the processes.
+    """
+    accelerator = Accelerator(
+        mixed_precision=arguments.mixed_precision,
+        # as a plugin it is not overridden by the environment that a launcher leaves
+        gradient_accumulation_plugin=GradientAccumulationPlugin(arguments.gradient_accumulation_steps),
+        log_with="tensorboard",
+        project_dir=arguments.output_dir,
+    )
+    num_parts = accelerator.num_processes * arguments.gradient_accumulation_steps
+    if arguments.batch_size % num_parts != 0:
+        raise SettingsError(
+            f"`batch_size` ({arguments.batch_size}) must be a multiple of {num_parts}: {accelerator.num_processes} processes "
+            f"times `gradient_accumulation_steps` ({arguments.gradient_accumulation_steps})."
+        )
+    return accelerator
+
+
+def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTrainedModel:
+    """A fresh model, with gradient checkpointing if the settings ask for it."""
+    model = AutoModel.from_config(config)
+    if arguments.gradient_checkpointing:
+        # transformers 5.17 knows only the old name
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable()
+    return model
+
+
+def build_average(model: PreTrainedModel, arguments: TrainingArguments) -> AveragedModel | None:
+    """The exponential moving average of the weights, from a model that is not wrapped yet; none without `ema_decay`."""
+    if arguments.ema_decay is None:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(arguments.ema_decay))
+
+
+def build_forward(
+    model: torch.nn.Module, arguments: TrainingArguments, accelerator: Accelerator
+) -> Callable[..., AudioSeparationOutput]:
+    """The model as it is called in training: compiled, if the settings ask for it, around its LSTMs."""
+    if not arguments.compile:
+        return model
+    # on a CPU, torch 2.14 crashes in the backward pass of convolutions whose layout it has changed
+    return torch.compile(model, options={"layout_optimization": accelerator.device.type != "cpu"})
 
 
 def build_feature_extractor(config: PreTrainedConfig) -> FeatureExtractionMixin:
@@ -169,14 +219,26 @@ def load_valid_mixtures(
 def build_loader(
     dataset: TrainingExamples, arguments: TrainingArguments, start_step: int, accelerator: Accelerator
 ) -> DataLoader:
-    """Batches in the order of their index, from `start_step` on: a resumed run sees what an unbroken one would."""
-    batch_size = arguments.batch_size // accelerator.num_processes
-    if batch_size * accelerator.num_processes != arguments.batch_size:
-        raise SettingsError(
-            f"`batch_size` ({arguments.batch_size}) must be a multiple of the {accelerator.num_processes} processes."
-        )
+    """Parts of batches in the order of their index, from `start_step` on: a resumed run sees what an unbroken one would."""
+    part_size = arguments.batch_size // (accelerator.num_processes * arguments.gradient_accumulation_steps)
     indices = range(start_step * arguments.batch_size, len(dataset))
-    return DataLoader(dataset, batch_size, sampler=indices, num_workers=arguments.num_workers, drop_last=True)
+    return DataLoader(dataset, part_size, sampler=indices, num_workers=arguments.num_workers, drop_last=True)
+
+
+def compute_loss(
+    model: Callable[..., AudioSeparationOutput],
+    feature_extractor: FeatureExtractionMixin,
+    batch: dict[str, torch.Tensor],
+    objective: str,
+) -> torch.Tensor:
+    """The loss of the mixtures of a batch; for mixtures of mixtures, the references are what was recorded."""
+    features = feature_extractor(
+        batch["mixture"], sampling_rate=feature_extractor.sampling_rate, labels=batch["references"]
+    )
+    if objective == "mixit":
+        recordings = features.pop("labels")
+        return mixit_negative_snr(model(**features).estimates, recordings)
+    return model(**features).loss
 
 
 class Run:
@@ -186,10 +248,10 @@ class Run:
         self,
         accelerator: Accelerator,
         arguments: TrainingArguments,
-        model: torch.nn.Module,
+        model: PreTrainedModel,
         feature_extractor: FeatureExtractionMixin,
         valid_mixtures: list[Mixture],
-        state: dict[str, float],
+        state: RunState,
     ):
         self.accelerator = accelerator
         self.arguments = arguments
@@ -197,58 +259,69 @@ class Run:
         self.feature_extractor = feature_extractor
         self.valid_mixtures = valid_mixtures
         self.output_dir = Path(arguments.output_dir)
-        self.step = state["step"]
-        self.best_score = state["best_score"]
-        self.losses: list[torch.Tensor] = []
-        self.bar: tqdm | None = None
+        self.state = state
+        self.losses = list(torch.tensor(state.losses, device=accelerator.device).unbind())
         self.started = self.logged = time.monotonic()
+        self.logged_step = state.step
         self.time_is_up = False
+        self.bar = tqdm(
+            initial=state.step,
+            total=arguments.max_steps,
+            unit="step",
+            desc="Training",
+            disable=not accelerator.is_main_process,
+        )
 
     @property
     def is_over(self) -> bool:
-        """Whether the last step is done or the time is up."""
-        return self.time_is_up or self.step >= self.arguments.max_steps
+        """Whether the last step is done, the time is up, or the patience at its end."""
+        patience = self.arguments.patience
+        is_stale = patience is not None and self.state.num_stale_validations >= patience
+        return self.time_is_up or is_stale or self.state.step >= self.arguments.max_steps
 
-    def progress(self, loader: DataLoader) -> tqdm:
-        """The loader behind a progress bar that shows steps per second and the loss."""
-        self.bar = tqdm(
-            loader,
-            initial=self.step,
-            total=self.arguments.max_steps,
-            unit="step",
-            desc="Training",
-            disable=not self.accelerator.is_main_process,
-        )
-        return self.bar
+    def parts(self, loader: DataLoader) -> Iterator[torch.Tensor]:
+        """The sources of part after part, until the run is over."""
+        if self.is_over:
+            return
+        processes = self.accelerator.num_processes
+        first_part = self.state.step * self.arguments.gradient_accumulation_steps * processes
+        for number, sources in enumerate(loader):
+            part = first_part + number * processes + self.accelerator.process_index
+            seed_draws(self.arguments.seed, part * len(sources))
+            yield sources
+            if self.is_over:
+                return
 
-    def after_step(self, loss: torch.Tensor, gradient_norm: torch.Tensor, learning_rate: float) -> None:
+    def after_part(self, loss: torch.Tensor) -> None:
+        """Keep the loss for the log."""
+        self.losses.append(loss.detach().float())
+
+    def after_step(self, gradient_norm: torch.Tensor, learning_rate: float) -> None:
         """Count the step, then log, validate and save where it is due."""
-        self.step += 1
-        self.losses.append(loss.detach())
-        if self.step % self.arguments.log_steps == 0 or self.step == self.arguments.max_steps:
+        self.state.step += 1
+        self.bar.update()
+        if self.is_due(self.arguments.log_steps):
             self.log_losses(gradient_norm, learning_rate)
-        if self.step % self.arguments.valid_steps == 0:
+        if self.is_due(self.arguments.valid_steps) and self.valid_mixtures:
             self.validate()
-        if self.step % self.arguments.save_steps == 0:
+        if self.is_due(self.arguments.save_steps) or self.is_over:
             self.save_checkpoint()
 
+    def is_due(self, num_steps: int) -> bool:
+        """Whether what happens every `num_steps`, and at the end, happens now."""
+        return self.state.step % num_steps == 0 or self.state.step == self.arguments.max_steps
+
     def log_losses(self, gradient_norm: torch.Tensor, learning_rate: float) -> None:
-        """Write the mean loss since the last time, and look at the clock; one synchronisation for all of them."""
+        """Write the mean loss since the last time, and look at the clock."""
         now = time.monotonic()
         max_minutes = self.arguments.max_minutes
         # the clocks of the processes differ, and all of them have to stop at the same step
         time_is_up = float(max_minutes is not None and now - self.started > 60 * max_minutes)
-        mean_loss = torch.stack(self.losses).mean()
-        loss, time_is_up = self.accelerator.reduce(
-            torch.stack([mean_loss, torch.full_like(mean_loss, time_is_up)]), reduction="mean"
-        ).tolist()
+        *losses, time_is_up = self.reduce_losses(time_is_up)
         self.time_is_up = time_is_up > 0
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"The loss is {loss} at step {self.step}: lower `learning_rate` ({self.arguments.learning_rate})."
-            )
-        steps_per_second = len(self.losses) / (now - self.logged)
-        self.losses, self.logged = [], now
+        loss = sum(losses) / len(losses)
+        steps_per_second = (self.state.step - self.logged_step) / (now - self.logged)
+        self.losses, self.logged, self.logged_step = [], now, self.state.step
         self.bar.set_postfix(loss=f"{loss:.4f}")
         self.write(
             loss=loss,
@@ -257,99 +330,68 @@ class Run:
             steps_per_second=steps_per_second,
         )
 
+    def reduce_losses(self, *values: float) -> list[float]:
+        """The losses since the last line of the log, and other values, as means over the processes; one synchronisation."""
+        losses = torch.stack([*self.losses, *torch.tensor(values, device=self.accelerator.device)])
+        losses = self.accelerator.reduce(losses, reduction="mean").tolist()
+        if not all(map(math.isfinite, losses)):
+            raise FloatingPointError(
+                f"The loss is {sum(losses)} by step {self.state.step}: lower `learning_rate` "
+                f"({self.arguments.learning_rate})."
+            )
+        return losses
+
     def write(self, **values: float) -> None:
         """One line of the log, and the same for TensorBoard."""
         if self.accelerator.is_main_process:
             with open(self.output_dir / "log.jsonl", "a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": self.step, **values}) + "\n")
-        self.accelerator.log(values, step=self.step)
+                file.write(json.dumps({"step": self.state.step, **values}) + "\n")
+        self.accelerator.log(values, step=self.state.step)
 
     def validate(self) -> None:
         """Measure SI-SNRi without references at inference; keep the model if it is the best so far."""
-        model = self.accelerator.unwrap_model(self.model)
-        if self.valid_mixtures and self.accelerator.is_main_process:
-            model.eval()
-            scores = summarize(evaluate_mixtures(self.valid_mixtures, model, self.feature_extractor))
-            model.train()
+        scores: dict[str, float] = {}
+        if self.accelerator.is_main_process:
+            self.model.eval()
+            scores = summarize(evaluate_mixtures(self.valid_mixtures, self.model, self.feature_extractor))
+            self.model.train()
             self.write(valid_si_snr=scores["si_snr"], valid_si_snri=scores["si_snri"])
-            if scores["si_snri"] > self.best_score:
-                self.best_score = scores["si_snri"]
-                self.save_model("best")
-        self.accelerator.wait_for_everyone()
+        # all processes have to know when the patience is at its end
+        (score,) = broadcast_object_list([scores.get("si_snri")])
+        self.state.num_stale_validations += 1
+        if score > self.state.best_score:
+            self.state.best_score, self.state.num_stale_validations = score, 0
+            self.save_model("best")
         self.logged = time.monotonic()
 
     def save_model(self, name: str) -> None:
-        """Write the model and its feature extractor to a temporary folder, then rename it."""
-        folder, temporary = self.output_dir / name, self.output_dir / f"{name}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        self.accelerator.unwrap_model(self.model).save_pretrained(temporary)
-        self.feature_extractor.save_pretrained(temporary)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
+        """Write what the run has learned under a name."""
+        if self.accelerator.is_main_process:
+            save_model(self.output_dir / name, self.model, self.feature_extractor)
+        self.accelerator.wait_for_everyone()
 
     def save_checkpoint(self) -> None:
-        """Write all that resuming needs to a temporary folder, rename it, drop the oldest."""
-        folder = self.output_dir / f"checkpoint-{self.step}"
-        self.accelerator.wait_for_everyone()
-        if folder.exists():
-            return
-        temporary = self.output_dir / f"checkpoint-{self.step}.tmp"
-        self.accelerator.save_state(str(temporary))
-        # every process writes a part of it
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            state = {"step": self.step, "best_score": self.best_score}
-            (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
-            # beside the weights, these make it a folder for `from_pretrained` as well
-            self.accelerator.unwrap_model(self.model).config.save_pretrained(temporary)
-            self.feature_extractor.save_pretrained(temporary)
-            temporary.rename(folder)
-            for old in list_checkpoints(self.output_dir)[: -self.arguments.num_kept_checkpoints]:
-                shutil.rmtree(old)
-        self.accelerator.wait_for_everyone()
+        """Write down all that the next steps depend on."""
+        if self.losses:
+            self.state.losses = self.reduce_losses()
+            # the log of this run goes on from the same numbers as that of one that resumes from here
+            self.losses = list(torch.tensor(self.state.losses, device=self.accelerator.device).unbind())
+        else:
+            self.state.losses = []
+        save_checkpoint(self.accelerator, self.output_dir, self.state, self.arguments.num_kept_checkpoints)
 
     def finish(self) -> None:
-        """Validate and save once more."""
+        """Save what was learned; without any validation yet, it is also the best."""
         self.bar.close()
-        if self.step % self.arguments.valid_steps != 0:
-            self.validate()
-        self.save_checkpoint()
-        if self.accelerator.is_main_process:
-            self.save_model("last")
-            if not self.valid_mixtures:
-                self.save_model("best")
+        self.save_model("last")
+        if self.state.best_score == -math.inf:
+            self.save_model("best")
 
 
-def list_checkpoints(output_dir: Path) -> list[Path]:
-    """Complete checkpoints of a run, oldest first."""
-    folders = [path for path in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-    return sorted(folders, key=lambda path: int(path.name.split("-")[1]))
-
-
-def check_same_run(output_dir: Path, arguments: TrainingArguments) -> None:
+def seed_draws(seed: int, index: int) -> None:
     """
-    Refuse to continue a run with other settings than it began with.
+    Make what is drawn in a part of a batch, as dropout is, a function of the seed and of its first example alone.
 
-    Raises:
-        `SettingsError`: names the first setting that differs.
+    So it neither depends on what ran before nor on the process, and no two processes draw the same.
     """
-    path = output_dir / "arguments.json"
-    if not path.exists() or not list_checkpoints(output_dir):
-        return
-    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(arguments.to_dict()))
-    for key in sorted(set(now) - CHANGEABLE):
-        if before.get(key) != now[key]:
-            raise SettingsError(
-                f"{output_dir} holds a run with `{key}` {before.get(key)}, not {now[key]}: resume it with the same value, or "
-                "choose another output_dir."
-            )
-
-
-def resume(accelerator: Accelerator, output_dir: Path) -> dict[str, float]:
-    """Load the newest checkpoint, if any, and say at which step the run stands."""
-    checkpoints = list_checkpoints(output_dir)
-    if not checkpoints:
-        return {"step": 0, "best_score": -math.inf}
-    accelerator.load_state(str(checkpoints[-1]))
-    accelerator.print(f"Resuming from {checkpoints[-1]}")
-    return json.loads((checkpoints[-1] / "state.json").read_text(encoding="utf-8"))
+    torch.manual_seed(int(np.random.SeedSequence((seed, index)).generate_state(1)[0]))

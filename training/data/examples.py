@@ -112,7 +112,9 @@ def load_examples(arguments: TrainingArguments, config: PreTrainedConfig, show_p
     mixer = None
     if arguments.speech:
         speech = [load_speech(folder, sampling_rate, show_progress) for folder in arguments.speech]
-        mixer = SpeechMixer(speech, arguments, config.num_sources, chunk_length, sampling_rate)
+        # of two recordings the mixture of mixtures is made
+        num_voices = 2 if arguments.objective == "mixit" else config.num_sources
+        mixer = SpeechMixer(speech, arguments, num_voices, chunk_length, sampling_rate)
     lists = [
         load_mixtures(item, sampling_rate, config.num_sources, show_progress=show_progress)
         for item in arguments.mixtures

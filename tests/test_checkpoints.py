@@ -1,0 +1,187 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.test_training import debug_arguments, read_log
+from training.arguments import TrainingArguments
+from training.checkpoints import cut_log, list_checkpoints, prepare_output
+from training.files import replace_folder, write_atomically
+from training.loop import train
+
+
+# its dropout draws in every step
+TINY_GALR = (
+    "model={model_type: galr, chunk_length: 4000, hidden_size: 16, encoder_kernel_size: 32, segment_length: 20,"
+    " lstm_hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2}",
+    "ema_decay=0.9",
+)
+
+
+def write_folder(folder: Path, text: str) -> Path:
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_a_folder_that_takes_the_place_of_another_is_never_absent_or_half_there(tmp_path, monkeypatch):
+    folder = write_folder(tmp_path / "best", "old")
+    seen = []
+
+    def watch(method: Callable) -> Callable:
+        def watched(path, *arguments):
+            result = method(path, *arguments)
+            seen.append(sorted(file.name for file in folder.iterdir()))
+            return result
+
+        return watched
+
+    for name in ("replace", "rename", "unlink", "rmdir"):
+        monkeypatch.setattr(Path, name, watch(getattr(Path, name)))
+    replace_folder(write_folder(tmp_path / "best.tmp", "new"), folder)
+    assert [path.read_text() for path in folder.iterdir()] == ["new", "new"]
+    assert seen and all(names == ["config.json", "model.safetensors"] for names in seen)
+    assert not (tmp_path / "best.tmp").exists()
+
+
+def test_a_new_folder_appears_at_once(tmp_path):
+    replace_folder(write_folder(tmp_path / "last.tmp", "new"), tmp_path / "last")
+    assert sorted(path.name for path in (tmp_path / "last").iterdir()) == ["config.json", "model.safetensors"]
+    assert [path.name for path in tmp_path.iterdir()] == ["last"]
+
+
+LINES = [json.dumps({"step": step, "loss": 0.5}) + "\n" for step in (5, 10, 10, 15)]
+
+
+@pytest.mark.parametrize(
+    ("text", "last_step", "expected"),
+    [
+        ("".join(LINES), 10, "".join(LINES[:3])),
+        ("".join(LINES), 15, "".join(LINES)),
+        ("".join(LINES), 0, ""),
+        ("".join(LINES[:2]) + LINES[2][:9], 15, "".join(LINES[:2])),
+        ("".join(LINES[:2]) + LINES[2][:-1], 15, "".join(LINES[:2])),
+    ],
+    ids=["after", "nothing", "all", "half a line", "no line end"],
+)
+def test_the_log_is_cut_after_the_last_checkpoint_and_before_half_a_line(tmp_path, text, last_step, expected):
+    (tmp_path / "log.jsonl").write_text(text)
+    cut_log(tmp_path / "log.jsonl", last_step)
+    assert (tmp_path / "log.jsonl").read_text() == expected
+
+
+def test_a_start_takes_away_what_a_kill_left_and_nothing_else(tmp_path):
+    for name in ("checkpoint-7.tmp", "best.tmp", "last.tmp", "best", "mine.tmp"):
+        write_folder(tmp_path / name, "x")
+    write_folder(tmp_path / "checkpoint-5", "x")
+    write_atomically(tmp_path / "checkpoint-5" / "state.json", json.dumps({"step": 5, "best_score": -float("inf")}))
+    (tmp_path / "log.jsonl").write_text("".join(LINES))
+    prepare_output(tmp_path, debug_arguments(tmp_path))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"best", "mine.tmp", "checkpoint-5", "log.jsonl", "arguments.json"}
+    assert (tmp_path / "log.jsonl").read_text() == LINES[0]
+
+
+def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(tmp_path):
+    arguments = debug_arguments(tmp_path, "max_steps=2", "save_steps=1", "log_steps=1")
+    train(arguments)
+    before = arguments.to_dict()
+    del before["ema_decay"], before["objective"]
+    (tmp_path / "arguments.json").write_text(json.dumps(before))
+    shutil.rmtree(tmp_path / "checkpoint-2")
+    train(arguments)
+    assert list(read_log(tmp_path)) == [1, 2]
+
+
+def test_a_checkpoint_between_two_lines_of_the_log_keeps_the_losses_since_the_first(tmp_path):
+    """The resumed run draws the same dropout, averages the same weights and logs the same means."""
+    settings = (*TINY_GALR, "max_steps=6", "log_steps=3", "save_steps=2", "num_kept_checkpoints=3", "valid_steps=6")
+    train(debug_arguments(tmp_path / "unbroken", *settings))
+    shutil.copytree(tmp_path / "unbroken" / "checkpoint-2", tmp_path / "resumed" / "checkpoint-2")
+    train(debug_arguments(tmp_path / "resumed", *settings))
+    assert without_times(tmp_path / "resumed") == without_times(tmp_path / "unbroken")
+    for name in ("best", "last", "checkpoint-6"):
+        weights = [(tmp_path / run / name / "model.safetensors").read_bytes() for run in ("unbroken", "resumed")]
+        assert weights[0] == weights[1]
+
+
+def without_times(folder: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "steps_per_second"} for line in lines]
+
+
+def kill_when(arguments: TrainingArguments, moment: Callable[[], bool]) -> bool:
+    """Whether a run was killed at the moment, rather than done before."""
+    # forked from a server that has imported everything and run nothing: each start takes a fraction of a second
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["training.loop"])
+    process = context.Process(target=train, args=(arguments,))
+    process.start()
+    while process.is_alive() and not moment():
+        time.sleep(0.0002)
+    if process.is_alive():
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_is_an_unbroken_one(tmp_path):
+    settings = (*TINY_GALR, "max_steps=60", "log_steps=3", "save_steps=4", "valid_steps=30")
+    unbroken, killed = (
+        debug_arguments(tmp_path / "unbroken", *settings),
+        debug_arguments(tmp_path / "killed", *settings),
+    )
+    folder = Path(killed.output_dir)
+    assert not kill_when(unbroken, lambda: False)
+
+    def is_saving(first_step: int) -> bool:
+        return any(int(path.stem.split("-")[1]) >= first_step for path in folder.glob("checkpoint-*.tmp"))
+
+    def has_lines(number: int) -> bool:
+        path = folder / "log.jsonl"
+        return path.exists() and path.read_bytes().count(b"\n") >= number
+
+    rng = random.Random(72)
+    # before the first checkpoint, while saving, while saving the best model, at any step
+    assert kill_when(killed, lambda: has_lines(1))
+    assert kill_when(killed, lambda: is_saving(8))
+    killed_while_saving = any(folder.glob("checkpoint-*.tmp"))
+    assert kill_when(killed, lambda: (folder / "best.tmp").exists() or is_saving(32))
+    for step in (36, 44):
+        assert kill_when(killed, lambda step=step: is_saving(step))
+        # else the folder got its name between the look and the kill
+        killed_while_saving += any(folder.glob("checkpoint-*.tmp"))
+    assert killed_while_saving > 0
+    lines = (folder / "log.jsonl").read_bytes().count(b"\n")
+    assert kill_when(killed, lambda: has_lines(lines + rng.randint(1, 2)))
+    assert not kill_when(killed, lambda: False)
+
+    assert without_times(folder) == without_times(Path(unbroken.output_dir))
+    assert [path.name for path in list_checkpoints(folder)] == ["checkpoint-56", "checkpoint-60"]
+    for name in ("best", "last", "checkpoint-60"):
+        weights = [(tmp_path / run / name / "model.safetensors").read_bytes() for run in ("unbroken", "killed")]
+        assert weights[0] == weights[1]
+    assert not list(folder.glob("*.tmp"))

@@ -1,0 +1,186 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a run leaves on the disk to go on from, never half there: checkpoints, models and the log."""
+
+import json
+import math
+import shutil
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+
+from accelerate import Accelerator
+from safetensors.torch import load_model
+from transformers import FeatureExtractionMixin, PreTrainedModel
+
+from .arguments import SettingsError, TrainingArguments
+from .files import replace_folder, sync, write_atomically
+
+
+# What may differ when a run is resumed: it changes neither the model nor what it learns from.
+CHANGEABLE = {
+    "compile",
+    "gradient_accumulation_steps",
+    "gradient_checkpointing",
+    "log_steps",
+    "max_minutes",
+    "mixtures",
+    "num_kept_checkpoints",
+    "num_valid_mixtures",
+    "num_workers",
+    "output_dir",
+    "patience",
+    "save_steps",
+    "speech",
+    "valid",
+    "valid_steps",
+}
+
+
+@dataclass
+class RunState:
+    """Where a run stands, beside weights and optimiser: all that its next steps depend on."""
+
+    step: int = 0
+    best_score: float = -math.inf
+    # validations in a row that were no better
+    num_stale_validations: int = 0
+    # since the last line of the log, one for each part of a step, mean over the processes
+    losses: list[float] = field(default_factory=list)
+
+
+def list_checkpoints(output_dir: Path) -> list[Path]:
+    """Complete checkpoints of a run, oldest first."""
+    folders = [path for path in output_dir.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
+    return sorted(folders, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+
+def check_same_run(output_dir: Path, arguments: TrainingArguments) -> None:
+    """
+    Refuse to continue a run with other settings than it began with.
+
+    Raises:
+        `SettingsError`: names the first setting that differs.
+    """
+    path = output_dir / "arguments.json"
+    if not path.exists() or not list_checkpoints(output_dir):
+        return
+    # a run that began before there was a setting has its default
+    before = {item.name: item.default for item in fields(arguments) if item.default is not MISSING}
+    before |= json.loads(path.read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(arguments.to_dict()))
+    for key in sorted(set(now) - CHANGEABLE):
+        if before.get(key) != now[key]:
+            raise SettingsError(
+                f"{output_dir} holds a run with `{key}` {before.get(key)}, not {now[key]}: resume it with the same value, or "
+                "choose another output_dir."
+            )
+
+
+def prepare_output(output_dir: Path, arguments: TrainingArguments) -> None:
+    """Write down the settings, and take away what a run that was killed left behind its last checkpoint."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    for leftover in (*output_dir.glob("checkpoint-*.tmp"), output_dir / "best.tmp", output_dir / "last.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    write_atomically(output_dir / "arguments.json", json.dumps(arguments.to_dict(), indent=2))
+    checkpoints = list_checkpoints(output_dir)
+    cut_log(output_dir / "log.jsonl", load_state(checkpoints[-1]).step if checkpoints else 0)
+
+
+def cut_log(path: Path, last_step: int) -> None:
+    """Drop the lines after `last_step`, which a resumed run writes again, and a last line that is half written."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = []
+    for line in lines:
+        if not line.endswith("\n") or json.loads(line)["step"] > last_step:
+            break
+        kept.append(line)
+    if kept != lines:
+        write_atomically(path, "".join(kept))
+
+
+def save_model(folder: Path, model: PreTrainedModel, feature_extractor: FeatureExtractionMixin) -> None:
+    """Write a model and its feature extractor to a temporary folder, which then takes the name or the old one's place."""
+    temporary = folder.with_name(f"{folder.name}.tmp")
+    model.save_pretrained(temporary)
+    feature_extractor.save_pretrained(temporary)
+    replace_folder(temporary, folder)
+
+
+def save_plain_models(accelerator: Accelerator, feature_extractor: FeatureExtractionMixin) -> None:
+    """Make every checkpoint a folder for `from_pretrained` as well, of whatever number of processes it is."""
+
+    def save(models: list, weights: list, folder: str) -> None:
+        model = accelerator.unwrap_model(models[0])
+        # else it would be under the names that the wrapper of several processes gives
+        weights[:] = [model.state_dict()]
+        if accelerator.is_main_process:
+            model.config.save_pretrained(folder)
+            feature_extractor.save_pretrained(folder)
+
+    def load(models: list, folder: str) -> None:
+        # what is left in the list Accelerate would load itself
+        load_model(accelerator.unwrap_model(models.pop()), Path(folder) / "model.safetensors")
+
+    accelerator.register_save_state_pre_hook(save)
+    accelerator.register_load_state_pre_hook(load)
+
+
+def save_checkpoint(accelerator: Accelerator, output_dir: Path, state: RunState, num_kept: int) -> None:
+    """Write all that resuming needs to a temporary folder, rename it, drop the oldest."""
+    folder = output_dir / f"checkpoint-{state.step}"
+    temporary = output_dir / f"{folder.name}.tmp"
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(temporary))
+    # every process writes a part of it
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        (temporary / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
+        if (log := output_dir / "log.jsonl").exists():
+            # the lines up to here are not written again
+            sync(log)
+        replace_folder(temporary, folder)
+        for old in list_checkpoints(output_dir)[:-num_kept]:
+            # what is half deleted must not look like a checkpoint
+            shutil.rmtree(old.rename(old.with_name(f"{old.name}.tmp")))
+    accelerator.wait_for_everyone()
+
+
+def load_state(checkpoint: Path) -> RunState:
+    """Where the run stood at a checkpoint."""
+    return RunState(**json.loads((checkpoint / "state.json").read_text(encoding="utf-8")))
+
+
+def resume(accelerator: Accelerator, arguments: TrainingArguments) -> RunState:
+    """
+    Load the newest checkpoint, if any, and say where the run stands.
+
+    Raises:
+        `SettingsError`: the run began with other settings.
+    """
+    output_dir = Path(arguments.output_dir)
+    check_same_run(output_dir, arguments)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        prepare_output(output_dir, arguments)
+    accelerator.wait_for_everyone()
+    checkpoints = list_checkpoints(output_dir)
+    if not checkpoints:
+        return RunState()
+    accelerator.load_state(str(checkpoints[-1]))
+    # a checkpoint is always between two optimiser steps, however many parts a step has now
+    accelerator.step = 0
+    accelerator.print(f"Resuming from {checkpoints[-1]}")
+    return load_state(checkpoints[-1])
