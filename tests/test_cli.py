@@ -11,6 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+import os
 import re
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import soundfile
 import torch
 
 from audioslots_hf import separation
+from audioslots_hf.allocator import keep_freed_memory
 from audioslots_hf.cli import main
 from tests.audio_helpers import noise, tones, with_unknown_length, write_fake_ffmpeg
 
@@ -378,3 +380,13 @@ def test_memory_does_not_grow_with_the_length_of_the_recording(checkpoint, tmp_p
         assert (info.frames, info.samplerate, info.channels) == (num_minutes * 60 * 48000, 48000, 2)
     # five more minutes of the sources alone are 220 MB
     assert peaks[6] - peaks[1] < 150
+
+
+def test_the_command_keeps_freed_memory_where_glibc_lets_it(monkeypatch):
+    """Asked in a process of its own, for it cannot be taken back."""
+    code = "from audioslots_hf.allocator import keep_freed_memory; print(keep_freed_memory())"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    has_glibc = "glibc" in (os.confstr("CS_GNU_LIBC_VERSION") or "") if sys.platform == "linux" else False
+    assert process.stdout.strip() == str(has_glibc)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert not keep_freed_memory()

@@ -41,6 +41,7 @@ from transformers import FeatureExtractionMixin, PreTrainedModel
 from transformers.utils import cached_file
 
 from audioslots_hf import AudioSlotsConfig, AudioSlotsFeatureExtractor, load_separator
+from audioslots_hf.allocator import keep_freed_memory
 from audioslots_hf.resources import count_macs
 from audioslots_hf.separation import make_folder
 from audioslots_hf.separator import DEFAULT_CHECKPOINT, find_checkpoint
@@ -294,6 +295,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = build_parser()
     options = parser.parse_args(arguments)
     check_options(parser, options)
+    keep_freed_memory()
     state = PartialState(cpu=options.device == "cpu")
     device = options.device or state.device
     listed = list_arguments(options)

@@ -25,6 +25,7 @@ from pathlib import Path
 # `accelerate launch` runs this file by its path: let it find the package it lies in
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from audioslots_hf.allocator import keep_freed_memory  # noqa: E402
 from training.arguments import SettingsError, load_arguments  # noqa: E402
 from training.loop import train  # noqa: E402
 
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("config", help="yaml file, for instance training/configs/audioslots-cpu.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace those of the file")
     options = parser.parse_args()
+    keep_freed_memory()
     try:
         arguments = load_arguments(options.config, options.overrides)
         folder = train(arguments)

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from . import __version__, separator
+from .allocator import keep_freed_memory
 from .audio import FFMPEG_SUFFIXES, SOUNDFILE_SUFFIXES
 from .layouts import LAYOUTS
 from .pipeline_audio_separation import AudioSeparationPipeline
@@ -178,6 +179,7 @@ def run_export(options: argparse.Namespace) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     options = build_parser().parse_args(arguments)
+    keep_freed_memory()
     try:
         return options.run(options)
     except (ValueError, OSError, ImportError) as error:

@@ -27,6 +27,7 @@ import torch
 from tqdm.auto import tqdm
 
 from audioslots_hf import GalrConfig, GalrForAudioSeparation, WaveformFeatureExtractor
+from audioslots_hf.allocator import keep_freed_memory
 from audioslots_hf.chunking import chunk_separator, default_batch_size, default_hop_length, separate_blocks
 
 from .memory import PeakMemory
@@ -46,6 +47,8 @@ def noise_blocks(num_samples: int, block_length: int) -> Iterator[torch.Tensor]:
 
 def measure(sampling_rate: int, duration_s: float) -> tuple[float, int]:
     """Separate noise of some length -> seconds, bytes of peak memory; meant for a process of its own."""
+    # as the command does
+    keep_freed_memory()
     config = GalrConfig(sampling_rate=sampling_rate, chunk_length=CHUNK_S * sampling_rate)
     model = GalrForAudioSeparation(config).eval()
     chunking = (config.chunk_length, sampling_rate)
