@@ -23,6 +23,7 @@ import torch
 from datasets import Audio, Dataset
 from scipy.signal import resample_poly
 
+from tests.audio_helpers import noise
 from tests.conftest import SAMPLES
 from training.arguments import MixtureArguments, SettingsError, SpeechArguments, load_arguments
 from training.data import FEATURES, MixtureList, SpeechMixer, TrainingExamples, Utterance, load_mixtures, load_speech
@@ -407,3 +408,19 @@ def test_tilt_raises_high_over_low_frequencies_by_its_amount(tilt_db):
     impulse[0] = 1.0
     response = 20 * np.log10(np.abs(np.fft.rfft(tilt(impulse, tilt_db))))
     assert response[-1] - response[0] == pytest.approx(tilt_db, abs=1e-3)
+
+
+@pytest.mark.parametrize("num_sources", [3, 5])
+def test_more_voices_go_the_same_way(tmp_path, num_sources):
+    for number in range(5):
+        folder = tmp_path / "speech" / f"voice{number}"
+        folder.mkdir(parents=True)
+        soundfile.write(folder / "a.wav", noise(48000 + 1000 * number, seed=number), 16000)
+    prepared = Prepared(tmp_path / "out", "test", num_sources, [8000], ["max"], ["mix_clean"])
+    [folder] = prepare(tmp_path / "speech", prepared, 1)
+    assert folder == tmp_path / "out" / f"Libri{num_sources}Mix" / "wav8k" / "max" / "test"
+    listed = MixtureArguments(metadata=str(prepared.metadata), root=str(tmp_path / "speech"), mode="max")
+    for arguments in (listed, MixtureArguments(tree=str(folder))):
+        mixture = load_mixtures(arguments, 8000, num_sources, show_progress=False)[0]
+        assert mixture.references.shape[0] == num_sources
+        torch.testing.assert_close(mixture.waveform, mixture.references.sum(dim=0), atol=5 * ROUNDING, rtol=0)

@@ -279,16 +279,16 @@ class Run:
         is_stale = patience is not None and self.state.num_stale_validations >= patience
         return self.time_is_up or is_stale or self.state.step >= self.arguments.max_steps
 
-    def parts(self, loader: DataLoader) -> Iterator[torch.Tensor]:
-        """The sources of part after part, until the run is over."""
+    def parts(self, loader: DataLoader) -> Iterator[dict[str, torch.Tensor]]:
+        """The examples of part after part, until the run is over."""
         if self.is_over:
             return
         processes = self.accelerator.num_processes
         first_part = self.state.step * self.arguments.gradient_accumulation_steps * processes
-        for number, sources in enumerate(loader):
+        for number, batch in enumerate(loader):
             part = first_part + number * processes + self.accelerator.process_index
-            seed_draws(self.arguments.seed, part * len(sources))
-            yield sources
+            seed_draws(self.arguments.seed, part * len(batch["mixture"]))
+            yield batch
             if self.is_over:
                 return
 
