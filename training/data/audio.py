@@ -30,7 +30,15 @@ AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")
 File = str | Path | BinaryIO
 
 
-def open_file(file: File) -> soundfile.SoundFile:
+class SpanFile(soundfile.SoundFile):
+    """A file of which one span is read."""
+
+    def seekable(self) -> bool:
+        """Else soundfile would seek before and after reading to where it stands, which in a FLAC file takes longer than reading."""
+        return False
+
+
+def open_file(file: File) -> SpanFile:
     """
     Open an audio file for reading.
 
@@ -38,7 +46,7 @@ def open_file(file: File) -> soundfile.SoundFile:
         `SettingsError`: it is missing or no audio.
     """
     try:
-        return soundfile.SoundFile(file)
+        return SpanFile(file)
     except (soundfile.SoundFileError, OSError) as error:
         raise SettingsError(f"{file} cannot be read as audio: {error}") from error
 
