@@ -320,6 +320,17 @@ def test_the_voices_of_a_mixture_are_different_speakers(mixer):
         assert mixture.sum(axis=0).max() == pytest.approx(0.9)
 
 
+def test_folders_are_drawn_by_their_weights(mixer):
+    folders = "speech=[{root: a}, {root: b, weight: 2.0}, {root: c}]"
+    weighted = SpeechMixer([[["one"]], [["one"]], [["one"]]], load_arguments(DEBUG, [folders]), 1, 4000, 16000)
+    drawn = []
+    weighted.draw_voice = lambda folder, speaker, rng: drawn.append(folder) or np.ones(1, dtype=np.float32)
+    for index in range(400):
+        weighted.draw(np.random.default_rng(index))
+    # three standard deviations of 400 draws
+    assert abs(drawn.count(1) / 400 - 0.5) < 0.075 and abs(drawn.count(0) / 400 - 0.25) < 0.065
+
+
 def test_files_can_stay_on_disk(tmp_path):
     loud = {
         "path": [path.relative_to(SPEECH).as_posix() for path in files_of(SPEECH)],

@@ -148,7 +148,9 @@ class SpeechMixer:
         self.speech = speech
         self.arguments = arguments
         weights = np.array([folder.weight for folder in arguments.speech], dtype=np.float64)
-        self.shares = weights / weights.sum()
+        # the draw of a folder is a number from 0 to 1
+        self.upper_bounds = (weights / weights.sum()).cumsum()[:-1]
+        self.speeds = [Fraction(speed).limit_denominator(100) for speed in arguments.speeds]
         self.num_voices = num_voices
         self.chunk_length = chunk_length
         self.sampling_rate = sampling_rate
@@ -157,7 +159,7 @@ class SpeechMixer:
         """The voices of a mixture, float32 (num_voices, chunk_length)"""
         speakers: set[tuple[int, int]] = set()
         while len(speakers) < self.num_voices:
-            folder = int(rng.choice(len(self.speech), p=self.shares))
+            folder = int(np.searchsorted(self.upper_bounds, rng.random(), side="right"))
             speakers.add((folder, int(rng.integers(len(self.speech[folder])))))
         # a set has no order that may be relied on
         voices = np.stack([self.draw_voice(folder, speaker, rng) for folder, speaker in sorted(speakers)])
@@ -168,7 +170,7 @@ class SpeechMixer:
         """A crop of one speaker at a random loudness, speed and tilt: float32 (chunk_length,)"""
         utterances = self.speech[folder][speaker]
         utterance = utterances[int(rng.integers(len(utterances)))]
-        speed = Fraction(float(rng.choice(self.arguments.speeds))).limit_denominator(100)
+        speed = self.speeds[int(rng.integers(len(self.speeds)))]
         voice = random_crop(utterance, int(np.ceil(self.chunk_length * speed)) + 1, self.sampling_rate, rng)
         if speed != 1:
             voice = resample_poly(voice, speed.denominator, speed.numerator)
