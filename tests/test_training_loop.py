@@ -155,7 +155,8 @@ def test_sources_come_apart_that_were_never_heard_alone():
         noises = band_noises(8, config.chunk_length, generator)
         noises = noises[:, torch.randperm(4, generator=generator)]
         recordings = torch.stack([noises[:, 0] + noises[:, 1], noises[:, 2] + noises[:, 3]], dim=1)
-        compute_loss(model, feature_extractor, recordings, "mixit").backward()
+        batch = {"mixture": recordings.sum(dim=1), "references": recordings}
+        compute_loss(model, feature_extractor, batch, "mixit").backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -188,14 +189,14 @@ def test_two_processes_draw_and_learn_what_one_does_in_parts(tmp_path):
     train(debug_arguments(tmp_path / "one", *settings, "gradient_accumulation_steps=2"))
     one = list(read_log(tmp_path / "one").values())
     two = launch(tmp_path / "two", 2, *settings)
-    # float32 sums in another order: measured 1.3e-6
-    np.testing.assert_allclose(two, one, rtol=1e-4)
+    # float32 sums in another order: measured 2e-7, also where a loss is near zero
+    np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
     # the weights of two processes are loaded by one
     AutoModel.from_pretrained(tmp_path / "two" / "checkpoint-12")
     (tmp_path / "three").mkdir()
     (tmp_path / "two" / "checkpoint-10").rename(tmp_path / "three" / "checkpoint-10")
     train(debug_arguments(tmp_path / "three", *settings, "gradient_accumulation_steps=2"))
-    np.testing.assert_allclose(list(read_log(tmp_path / "three").values()), one[-1:], rtol=1e-4)
+    np.testing.assert_allclose(list(read_log(tmp_path / "three").values()), one[-1:], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
