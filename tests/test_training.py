@@ -212,6 +212,10 @@ def test_bad_arguments_are_named(overrides, message):
         load_arguments(DEBUG, overrides)
 
 
+def test_no_precision_can_be_said_in_yaml():
+    assert load_arguments(DEBUG, ["mixed_precision=no"]).mixed_precision == "no"
+
+
 def test_numbers_that_yaml_reads_as_strings_are_numbers():
     arguments = load_arguments(DEBUG, ["learning_rate=1e-3", "max_minutes=2", "speech.0.weight=3"])
     assert (arguments.learning_rate, arguments.max_minutes, arguments.speech[0].weight) == (0.001, 2.0, 3.0)

@@ -47,6 +47,8 @@ TINY = {
     "audioslots": None,
 }
 FEW_STEPS = ["max_steps=2", "log_steps=1", "save_steps=1", "valid_steps=2", "num_workers=0", "num_valid_mixtures=1"]
+# the runs of this process share one precision
+FEW_STEPS += ["mixed_precision=no"]
 
 
 def commands_of(section: str) -> list[str]:

@@ -236,8 +236,10 @@ def _build(cls: type, values: Any, prefix: str = "") -> Any:
 
 
 def _check_type(key: str, value: Any, expected: Any) -> Any:
-    """The value as the type of its field; yaml reads 1e-3 as a string and 1 as an integer."""
+    """The value as the type of its field; yaml reads 1e-3 as a string, 1 as an integer and no as false."""
     types = get_args(expected) if isinstance(expected, UnionType) else (expected,)
+    if value is False and str in types:
+        return "no"
     if value is not None:
         for nested in filter(is_dataclass, types):
             return _build(nested, value, f"{key}.")
