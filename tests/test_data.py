@@ -141,6 +141,16 @@ def test_metadata_and_tree_give_what_the_official_scripts_would(prepared, noise_
     assert int(row["length"]) == soundfile.info(row["mixture_path"]).frames
 
 
+def test_a_span_behind_the_end_of_a_shorter_voice_is_silent_there(prepared):
+    listed = MixtureArguments(metadata=str(prepared.metadata), root=str(SPEECH), mode="max")
+    for sampling_rate in (8000, 16000):
+        mixtures = load_mixtures(listed, sampling_rate, 2, show_progress=False)
+        start = mixtures.rows[0]["num_samples"] - 1000
+        span, whole = mixtures.read(0, start, 1000), mixtures[0]
+        torch.testing.assert_close(span.references, whole.references[:, start:], atol=1e-6, rtol=0)
+        assert (span.references == 0).all(dim=1).sum() == 1
+
+
 def test_short_noise_is_repeated_without_a_gap(noise_folder):
     once = soundfile.read(noise_folder / "short.wav", dtype="float32")[0][:, 0]
     extended = extend_noise(str(noise_folder / "short.wav"), 50000, 16000)

@@ -85,6 +85,8 @@ def read_audio(
         up, down = ratio.numerator, ratio.denominator
         length = math.ceil(sound.frames * ratio)
         stop = length if num_samples is None else min(length, start + num_samples)
+        if 0 < length <= start:
+            return np.zeros(0, np.float32)
         first, last = span_before_resampling(start, stop, up, down)
         try:
             if first > 0:
