@@ -15,7 +15,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -24,19 +24,20 @@ Item = TypeVar("Item")
 
 
 class Stopwatch:
-    """Adds up wall-clock seconds by activity, in `seconds`."""
+    """Adds up seconds by activity, in `seconds`: those of the wall clock, or of another one."""
 
-    def __init__(self):
+    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+        self.clock = clock
         self.seconds: Counter[str] = Counter()
 
     @contextmanager
     def measure(self, activity: str) -> Iterator[None]:
         """Time a block, or every call of the function that this decorates."""
-        started = time.perf_counter()
+        started = self.clock()
         try:
             yield
         finally:
-            self.seconds[activity] += time.perf_counter() - started
+            self.seconds[activity] += self.clock() - started
 
     def waiting_for(self, items: Iterable[Item], activity: str) -> Iterator[Item]:
         """The same items; the time until each of them comes is measured."""

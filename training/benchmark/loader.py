@@ -22,7 +22,7 @@ gains, sums and tensors. The time is that of the processor. Last comes a line of
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -38,45 +38,23 @@ from training.data import audio as audio_module
 from training.data import speech as speech_module
 from training.data.audio import audio_length
 from training.data.mixtures import fill_row
+from training.stopwatch import Stopwatch
 
 
 SAMPLES = Path(__file__).parents[2] / "tests" / "samples" / "speech"
 SOURCES = ("list", "disk", "memory")
 
 
-class Stopwatch:
-    """Processor time spent in functions, by name; what one calls of the others counts for it alone."""
-
-    def __init__(self):
-        self.seconds = {"decode": 0.0, "resample": 0.0}
-        self.is_running = False
-
-    def watch(self, name: str, function: Callable) -> Callable:
-        """The function, timed."""
-
-        def timed(*args: object, **kwargs: object) -> object:
-            if self.is_running:
-                return function(*args, **kwargs)
-            self.is_running, started = True, time.process_time()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self.is_running = False
-                self.seconds[name] += time.process_time() - started
-
-        return timed
-
-
 @contextmanager
 def watch_reading() -> Iterator[Stopwatch]:
     """Time what soundfile and the resampling do in `training.data`."""
-    stopwatch = Stopwatch()
+    stopwatch = Stopwatch(time.process_time)
     with ExitStack() as stack:
         for name in ("__init__", "seek", "read", "close"):
-            timed = stopwatch.watch("decode", getattr(soundfile.SoundFile, name))
+            timed = stopwatch.measure("decode")(getattr(soundfile.SoundFile, name))
             stack.enter_context(mock.patch.object(soundfile.SoundFile, name, timed))
         for module in (audio_module, speech_module):
-            timed = stopwatch.watch("resample", module.resample_poly)
+            timed = stopwatch.measure("resample")(module.resample_poly)
             stack.enter_context(mock.patch.object(module, "resample_poly", timed))
         yield stopwatch
 
@@ -109,7 +87,7 @@ def measure(examples: TrainingExamples, duration_s: float) -> tuple[float, dict[
         while (elapsed_s := time.process_time() - started) < duration_s or index == 0:
             index += 1
             examples[index]
-    shares = {name: seconds / elapsed_s for name, seconds in stopwatch.seconds.items()}
+    shares = {name: stopwatch.seconds[name] / elapsed_s for name in ("decode", "resample")}
     return index / elapsed_s, shares | {"mix": 1 - sum(shares.values())}
 
 
