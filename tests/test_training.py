@@ -29,7 +29,7 @@ from transformers import AutoFeatureExtractor, AutoModel
 
 from tests.conftest import SAMPLES
 from training.arguments import SettingsError, load_arguments
-from training.loop import build_config, build_feature_extractor, build_schedule, check_objective, train
+from training.loop import build_config, build_feature_extractor, build_model, build_schedule, check_objective, train
 
 
 CONFIGS = Path(__file__).parents[1] / "training" / "configs"
@@ -73,6 +73,37 @@ def test_a_run_writes_a_model_checkpoints_log_and_curves(debug_run):
         AutoModel.from_pretrained(debug_run / name)
         assert AutoFeatureExtractor.from_pretrained(debug_run / name).chunk_length == 4000
     assert not list(debug_run.glob("*.tmp"))
+
+
+def test_a_run_begins_with_the_weights_of_a_checkpoint(debug_run, tmp_path):
+    arguments = debug_arguments(tmp_path, f"model={{pretrained: {debug_run / 'last'}, compression_exponent: 0.5}}")
+    config = build_config(arguments.model)
+    begun_as = AutoModel.from_pretrained(debug_run / "last").config
+    assert [config.hidden_size, config.chunk_length] == [begun_as.hidden_size, begun_as.chunk_length]
+    assert config.compression_exponent == 0.5
+    arguments.max_steps, arguments.learning_rate = 1, 1e-12
+    train(arguments)
+    begun, ended = (AutoModel.from_pretrained(folder / "last").state_dict() for folder in (debug_run, tmp_path))
+    assert begun.keys() == ended.keys()
+    for name, value in begun.items():
+        torch.testing.assert_close(ended[name], value, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"pretrained": "no/such/model"}, r"`model.pretrained` \(no/such/model\) is none of the shipped checkpoints"),
+        ({"pretrained": "galr-cpu", "model_type": "dprnn"}, "`model.model_type` differs from that .*, galr"),
+        ({"pretrained": "galr-cpu", "num_layers": 2}, "Unknown key `model.num_layers`"),
+        ({"pretrained": "galr-cpu", "lstm_hidden_size": 32}, "change no sizes under `model`"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_trained_on_is_an_error(values, message, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    arguments = debug_arguments(tmp_path)
+    arguments.model = values
+    with pytest.raises(SettingsError, match=message):
+        build_model(build_config(values), arguments)
 
 
 def test_a_resumed_run_gives_the_losses_of_an_unbroken_one(debug_run, tmp_path):

@@ -78,6 +78,8 @@ def shrink(config: str, overrides: list[str]) -> list[str]:
     arguments = load_arguments(ROOT / config, overrides)
     family = arguments.model.get("model_type", "audioslots")
     model = TINY[family] or load_arguments(ROOT / "training/configs/debug.yaml", []).model
+    if name := arguments.model.get("pretrained"):
+        model = {"pretrained": name, "chunk_length": DUAL_PATH["chunk_length"]}
     own = {key: value for key, value in arguments.model.items() if key in ("num_sources", "num_slots", "slot_module")}
     # training/metadata lists files that are not here
     here = arguments.valid is None or not arguments.valid.metadata.startswith("training/metadata")

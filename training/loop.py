@@ -30,6 +30,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import (
+    AutoConfig,
     AutoModel,
     FeatureExtractionMixin,
     PreTrainedConfig,
@@ -41,11 +42,16 @@ from audioslots_hf import FAMILIES
 from audioslots_hf.configuration_dual_path import DualPathConfig
 from audioslots_hf.losses import mixit_negative_snr
 from audioslots_hf.modeling_outputs import AudioSeparationOutput
+from audioslots_hf.separator import find_checkpoint, list_checkpoints
 
 from .arguments import SettingsError, TrainingArguments
 from .checkpoints import RunState, resume, save_checkpoint, save_model, save_plain_models
 from .data import Mixture, TrainingExamples, load_examples, load_mixtures
 from .evaluation import evaluate_mixtures, summarize
+
+
+# fields of a configuration that say how a checkpoint was written, not what the model is
+BOOKKEEPING = {"architectures", "dtype", "transformers_version"}
 
 
 def train(arguments: TrainingArguments) -> Path:
@@ -107,13 +113,16 @@ def train(arguments: TrainingArguments) -> Path:
 
 def build_config(values: dict[str, Any]) -> PreTrainedConfig:
     """
-    The configuration of the model to train, of the family that `model_type` names.
+    The configuration of the model to train: of the family that `model_type` names, or that of `pretrained` with changes.
 
     Raises:
-        `SettingsError`: an unknown family, or a misspelt field, which transformers would swallow.
+        `SettingsError`: an unknown family or checkpoint, or a misspelt field, which transformers would swallow.
     """
     values = dict(values)
-    model_type = values.pop("model_type", "audioslots")
+    inherited = load_pretrained_values(values.pop("pretrained", None))
+    model_type = inherited.pop("model_type", None) or values.get("model_type", "audioslots")
+    if values.pop("model_type", model_type) != model_type:
+        raise SettingsError(f"`model.model_type` differs from that of `model.pretrained`, {model_type}: leave it out.")
     if model_type not in FAMILIES:
         raise SettingsError(f"`model.model_type` ({model_type!r}) must be one of {', '.join(FAMILIES)}.")
     config_class = FAMILIES[model_type][0]
@@ -121,9 +130,24 @@ def build_config(values: dict[str, Any]) -> PreTrainedConfig:
     if unknown := sorted(set(values) - known):
         raise SettingsError(f"Unknown key `model.{unknown[0]}`: {config_class.__name__} has no such field.")
     try:
-        return config_class(**values)
+        return config_class(**(inherited | values))
     except StrictDataclassError as error:
         raise SettingsError(f"The model cannot be built: {error}") from error
+
+
+def load_pretrained_values(name: str | None) -> dict[str, Any]:
+    """The `model_type` and the fields of a checkpoint's configuration; none without a name."""
+    if name is None:
+        return {}
+    try:
+        config = AutoConfig.from_pretrained(find_checkpoint(name))
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"`model.pretrained` ({name}) is none of the shipped checkpoints ({', '.join(list_checkpoints())}), no folder "
+            f"with a model, and the Hub gave none: {str(error).strip().splitlines()[0]}"
+        ) from error
+    own = set(config.to_diff_dict()) & {item.name for item in dataclasses.fields(config)}
+    return {"model_type": config.model_type} | {name: getattr(config, name) for name in own - BOOKKEEPING}
 
 
 def check_objective(arguments: TrainingArguments, config: PreTrainedConfig) -> None:
@@ -159,8 +183,23 @@ def build_accelerator(arguments: TrainingArguments) -> Accelerator:
 
 
 def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTrainedModel:
-    """A fresh model, with gradient checkpointing if the settings ask for it."""
-    model = AutoModel.from_config(config)
+    """
+    A fresh model, or one with the weights of `pretrained`, with gradient checkpointing if the settings ask for it.
+
+    Raises:
+        `SettingsError`: the weights of `pretrained` are of other shapes than the configuration asks for.
+    """
+    name = arguments.model.get("pretrained")
+    if name is None:
+        model = AutoModel.from_config(config)
+    else:
+        try:
+            # training keeps float32 weights, also of a checkpoint in half precision
+            model = AutoModel.from_pretrained(find_checkpoint(name), config=config, dtype=torch.float32)
+        except RuntimeError as error:
+            raise SettingsError(
+                f"The weights of `model.pretrained` ({name}) do not fit: change no sizes under `model`. {error}"
+            ) from error
     if arguments.gradient_checkpointing:
         # transformers 5.17 knows only the old name
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
