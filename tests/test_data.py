@@ -21,18 +21,28 @@ import pytest
 import soundfile
 import torch
 from datasets import Audio, Dataset
-from scipy.signal import resample_poly
+from scipy.signal import lfilter, resample_poly
 
 from tests.audio_helpers import noise
 from tests.conftest import SAMPLES
 from training.arguments import MixtureArguments, SettingsError, SpeechArguments, load_arguments
-from training.data import FEATURES, MixtureList, SpeechMixer, TrainingExamples, Utterance, load_mixtures, load_speech
+from training.data import (
+    FEATURES,
+    MixtureList,
+    ResidentLoader,
+    ResidentSpeech,
+    SpeechMixer,
+    TrainingExamples,
+    Utterance,
+    load_mixtures,
+    load_speech,
+)
 from training.data.audio import audio_length, read_audio
 from training.data.examples import share_out, shuffled_order
 from training.data.libri2mix import extend_noise, speaker_of, speakers_of_mixture
 from training.data.loudness import gain_between, loudness_lufs
 from training.data.prepare import Prepared, Voice, draw_gains, prepare
-from training.data.speech import random_crop, tilt
+from training.data.speech import tilt_coefficient
 
 
 SPEECH = SAMPLES / "speech"
@@ -314,14 +324,15 @@ def test_drawn_voices_have_librimixs_loudness(mixer, monkeypatch):
     monkeypatch.setattr(mixer.arguments, "tilt_db", 0.0)
     whole = SpeechMixer(mixer.speech, mixer.arguments, 2, 76160, 16000)
     rng = np.random.default_rng(0)
-    voices = [whole.draw_voice(0, speaker, rng) for speaker in (0, 1) for _ in range(4)]
+    voices = [whole.render(whole.draw_voice(0, speaker, rng)) for speaker in (0, 1) for _ in range(4)]
     assert all(-33.3 < loudness_lufs(voice, 16000) < -24.7 for voice in voices)
 
 
 def test_the_voices_of_a_mixture_are_different_speakers(mixer):
     marked = SpeechMixer([[[speaker] for speaker in range(5)]], mixer.arguments, 2, 4000, 16000)
     drawn = []
-    marked.draw_voice = lambda folder, speaker, rng: drawn.append(speaker) or np.ones(1, dtype=np.float32)
+    marked.draw_voice = lambda folder, speaker, rng: drawn.append(speaker)
+    marked.render = lambda voice: np.ones(1, dtype=np.float32)
     for index in range(50):
         drawn.clear()
         mixture = marked.draw(np.random.default_rng(index))
@@ -334,9 +345,9 @@ def test_folders_are_drawn_by_their_weights(mixer):
     folders = "speech=[{root: a}, {root: b, weight: 2.0}, {root: c}]"
     weighted = SpeechMixer([[["one"]], [["one"]], [["one"]]], load_arguments(DEBUG, [folders]), 1, 4000, 16000)
     drawn = []
-    weighted.draw_voice = lambda folder, speaker, rng: drawn.append(folder) or np.ones(1, dtype=np.float32)
+    weighted.draw_voice = lambda folder, speaker, rng: drawn.append(folder)
     for index in range(400):
-        weighted.draw(np.random.default_rng(index))
+        weighted.draw_voices(np.random.default_rng(index))
     # three standard deviations of 400 draws
     assert abs(drawn.count(1) / 400 - 0.5) < 0.075 and abs(drawn.count(0) / 400 - 0.25) < 0.065
 
@@ -414,20 +425,79 @@ def test_a_short_mixture_is_put_at_a_random_place_among_zeros(prepared):
     assert not torch.equal(examples[3]["mixture"], example["mixture"])
 
 
-def test_crops_come_from_all_over_the_recording():
-    rng = np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def in_memory_speech() -> list:
+    return [load_speech(SpeechArguments(str(SPEECH)), 16000, show_progress=False)]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "chunk_length", "tolerance"),
+    [
+        (["speeds=[1.0]", "tilt_db=0.0"], 4000, 1e-6),
+        # longer than most of the speech
+        (["speeds=[1.0]", "tilt_db=3.0"], 80000, 1e-6),
+        # another filter of the resampling: torchaudio's is shorter than SciPy's
+        (["speeds=[0.8, 0.95, 1.2]", "tilt_db=3.0"], 4000, 0.03),
+    ],
+)
+def test_speech_on_the_device_sounds_like_that_in_memory(in_memory_speech, overrides, chunk_length, tolerance):
+    arguments = load_arguments(DEBUG, overrides)
+    mixer = SpeechMixer(in_memory_speech, arguments, 2, chunk_length, 16000)
+    references = ResidentSpeech(mixer, torch.device("cpu")).draw(7, range(3, 15))
+    examples = TrainingExamples(mixer, [], arguments, chunk_length)
+    examples.seed = 7
+    for index, row in zip(range(3, 15), references, strict=True):
+        expected = examples[index]["references"]
+        assert row.dtype == torch.float32
+        assert (row - expected).norm() <= tolerance * expected.norm()
+
+
+def test_the_noise_floor_on_the_device_depends_on_the_example_alone(in_memory_speech):
+    arguments = load_arguments(DEBUG, ["speech.0.noise_floor_db=[-10, -10]", "speeds=[1.0]", "tilt_db=0.0"])
+    mixer = SpeechMixer(in_memory_speech, arguments, 2, 4000, 16000)
+    speech = ResidentSpeech(mixer, torch.device("cpu"))
+    references = speech.draw(7, range(20))
+    assert torch.equal(speech.draw(7, range(5, 9)), references[5:9])
+    draws = mixer.draw_voices(np.random.default_rng((7, 5)))
+    with_noise = speech.render(draws)
+    levels = [gain_between(10.0, voice.loudness) for voice in draws]
+    for voice in draws:
+        voice.noise_floor_db = None
+    noises = (with_noise - speech.render(draws)).std(dim=1)
+    torch.testing.assert_close(noises, torch.tensor(levels), rtol=0.05, atol=0)
+
+
+def test_processes_take_turns_at_the_speech_on_the_device(in_memory_speech):
+    arguments = load_arguments(DEBUG, [])
+    speech = ResidentSpeech(SpeechMixer(in_memory_speech, arguments, 2, 4000, 16000), torch.device("cpu"))
+    one = [batch["mixture"] for batch in ResidentLoader(speech, 72, range(8, 24), 4)]
+    assert [len(part) for part in one] == [4] * 4
+    even, odd = (
+        [batch["mixture"] for batch in ResidentLoader(speech, 72, range(8, 24), 4, rank, 2)] for rank in (0, 1)
+    )
+    assert all(torch.equal(*pair) for pair in zip(one, [even[0], odd[0], even[1], odd[1]], strict=True))
+
+
+@pytest.mark.parametrize(("chunk_length", "starts"), [(89, range(11)), (99, range(1)), (119, range(-20, 1))])
+def test_crops_come_from_all_over_the_recording(chunk_length, starts):
     utterance = Utterance(Path("a.wav"), 100, -30.0, np.arange(1, 101, dtype=np.int16))
-    starts = {round(32768 * float(random_crop(utterance, 90, 16000, rng)[0])) for _ in range(300)}
-    assert starts == set(range(1, 12))
-    padded = random_crop(utterance, 150, 16000, rng) * 32768
-    assert len(padded) == 150 and np.array_equal(padded[padded > 0].astype(int), utterance.samples)
+    arguments = load_arguments(DEBUG, ["speeds=[1.0]", "tilt_db=0.0"])
+    cropper = SpeechMixer([[[utterance]]], arguments, 1, chunk_length, 16000)
+    rng = np.random.default_rng(0)
+    voices = [cropper.draw_voice(0, 0, rng) for _ in range(400)]
+    assert {voice.start for voice in voices} == set(starts)
+    for voice in voices[:20]:
+        expected = np.arange(voice.start + 1, voice.start + 1 + chunk_length)
+        expected[(expected < 1) | (expected > 100)] = 0
+        gain = 10 ** ((voice.loudness + 30) / 20) / 32768
+        np.testing.assert_allclose(cropper.render(voice), expected * gain, rtol=1e-5)
 
 
 @pytest.mark.parametrize("tilt_db", [-3.0, 3.0])
 def test_tilt_raises_high_over_low_frequencies_by_its_amount(tilt_db):
     impulse = np.zeros(1024)
     impulse[0] = 1.0
-    response = 20 * np.log10(np.abs(np.fft.rfft(tilt(impulse, tilt_db))))
+    response = 20 * np.log10(np.abs(np.fft.rfft(lfilter([1.0, tilt_coefficient(tilt_db)], [1.0], impulse))))
     assert response[-1] - response[0] == pytest.approx(tilt_db, abs=1e-3)
 
 

@@ -236,6 +236,9 @@ def test_every_config_names_its_paper_hardware_hours_and_score(path):
         (["seed=-1"], "seed.*-1"),
         (["num_workers=-1"], "num_workers.*-1"),
         (["num_valid_mixtures=0"], "num_valid_mixtures.*0"),
+        (["speech_on_device=true", "mixtures=[{tree: a}]"], "speech_on_device.*`mixtures` empty"),
+        (["speech_on_device=true", "speech.0.in_memory=false"], r"speech_on_device.*speech\.0\.in_memory"),
+        (["speech_on_device=true", "num_workers=2"], r"speech_on_device.*num_workers.*2"),
     ],
 )
 def test_bad_arguments_are_named(overrides, message):

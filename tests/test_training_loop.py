@@ -50,6 +50,17 @@ def test_a_batch_in_parts_gives_the_losses_of_a_whole_one(plain_losses, tmp_path
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-5"]
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_speech_on_the_device_gives_the_losses_of_speech_in_memory(tmp_path, parts):
+    # both sources have the same samples where there is neither resampling nor noise
+    settings = ("speeds=[1.0]", f"gradient_accumulation_steps={parts}")
+    expected = losses_of(tmp_path / "memory", *settings)
+    settings += ("speech_on_device=true",)
+    # and a run that goes on does so with the right examples
+    assert len(losses_of(tmp_path / "device", *settings, "max_minutes=0")) == 1
+    assert losses_of(tmp_path / "device", *settings) == pytest.approx(expected, rel=1e-4)
+
+
 @pytest.mark.parametrize("model", [(), TINY_GALR], ids=["audioslots", "galr"])
 def test_gradient_checkpointing_gives_equal_losses(tmp_path, model):
     plain = losses_of(tmp_path / "plain", *model)

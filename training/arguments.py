@@ -126,6 +126,8 @@ class TrainingArguments:
     compile: bool = False
     # speeds that a voice is resampled to, 1.0 for as it is
     speeds: list[float] = field(default_factory=lambda: [1.0])
+    # copy all speech to the memory of the device and draw the mixtures there: no worker, and the device does not wait
+    speech_on_device: bool = False
     # range of a random first-order tilt of the spectrum, +- dB between low and high frequencies
     tilt_db: float = 0.0
     num_workers: int = 0
@@ -171,6 +173,22 @@ class TrainingArguments:
         if not self.speeds or not all(isinstance(speed, int | float) and speed > 0 for speed in self.speeds):
             raise SettingsError(f"`speeds` ({self.speeds}) must hold at least one positive factor, for instance 1.0.")
         self._check_optimisation()
+
+        self._check_residence()
+
+    def _check_residence(self) -> None:
+        if not self.speech_on_device:
+            return
+        if self.mixtures:
+            raise SettingsError("`speech_on_device` draws from speech: leave `mixtures` empty, or set it to false.")
+        if on_disk := [index for index, folder in enumerate(self.speech) if not folder.in_memory]:
+            raise SettingsError(
+                f"`speech_on_device` needs `speech.{on_disk[0]}.in_memory` true: all of the speech goes to the device."
+            )
+        if self.num_workers > 0:
+            raise SettingsError(
+                f"`speech_on_device` leaves workers nothing to do: set `num_workers` ({self.num_workers}) to 0."
+            )
 
     def _check_optimisation(self) -> None:
         for name in ("gradient_accumulation_steps", "num_valid_mixtures", "patience"):

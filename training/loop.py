@@ -46,7 +46,7 @@ from audioslots_hf.separator import find_checkpoint, list_checkpoints
 
 from .arguments import SettingsError, TrainingArguments
 from .checkpoints import RunState, resume, save_checkpoint, save_model, save_plain_models
-from .data import Mixture, TrainingExamples, load_examples, load_mixtures
+from .data import Mixture, ResidentLoader, ResidentSpeech, TrainingExamples, load_examples, load_mixtures
 from .evaluation import evaluate_mixtures, summarize
 
 
@@ -73,7 +73,9 @@ def train(arguments: TrainingArguments) -> Path:
     model = build_model(config, arguments).to(accelerator.device)
     feature_extractor = build_feature_extractor(config)
     average = build_average(model, arguments)
-    optimizer = torch.optim.Adam(model.parameters(), lr=arguments.learning_rate)
+    # fused, a step of it is one kernel; on a CPU it would round otherwise
+    fused = accelerator.device.type == "cuda"
+    optimizer = torch.optim.Adam(model.parameters(), lr=arguments.learning_rate, fused=fused)
     # advanced by hand once per optimiser step, so it is not prepared: Accelerate would step it once per process
     scheduler = build_schedule(optimizer, arguments)
     valid_mixtures = load_valid_mixtures(arguments, config, accelerator.is_main_process)
@@ -83,7 +85,7 @@ def train(arguments: TrainingArguments) -> Path:
     save_plain_models(accelerator, feature_extractor)
 
     state = resume(accelerator, arguments)
-    loader = accelerator.prepare(build_loader(dataset, arguments, state.step, accelerator))
+    loader = build_loader(dataset, arguments, state.step, accelerator)
     # curves of steps that are taken again replace the old ones
     accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": state.step + 1}})
     trained = average.module if average else accelerator.unwrap_model(model)
@@ -169,7 +171,10 @@ def build_accelerator(arguments: TrainingArguments) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision=arguments.mixed_precision,
         # as a plugin it is not overridden by the environment that a launcher leaves
-        gradient_accumulation_plugin=GradientAccumulationPlugin(arguments.gradient_accumulation_steps),
+        # (the examples of a run are whole batches: the end of a loader says nothing)
+        gradient_accumulation_plugin=GradientAccumulationPlugin(
+            arguments.gradient_accumulation_steps, sync_with_dataloader=False
+        ),
         log_with="tensorboard",
         project_dir=arguments.output_dir,
     )
@@ -257,11 +262,16 @@ def load_valid_mixtures(
 
 def build_loader(
     dataset: TrainingExamples, arguments: TrainingArguments, start_step: int, accelerator: Accelerator
-) -> DataLoader:
+) -> DataLoader | ResidentLoader:
     """Parts of batches in the order of their index, from `start_step` on: a resumed run sees what an unbroken one would."""
-    part_size = arguments.batch_size // (accelerator.num_processes * arguments.gradient_accumulation_steps)
+    num_processes = accelerator.num_processes
+    part_size = arguments.batch_size // (num_processes * arguments.gradient_accumulation_steps)
     indices = range(start_step * arguments.batch_size, len(dataset))
-    return DataLoader(dataset, part_size, sampler=indices, num_workers=arguments.num_workers, drop_last=True)
+    if arguments.speech_on_device:
+        speech = ResidentSpeech(dataset.mixer, accelerator.device)
+        return ResidentLoader(speech, arguments.seed, indices, part_size, accelerator.process_index, num_processes)
+    loader = DataLoader(dataset, part_size, sampler=indices, num_workers=arguments.num_workers, drop_last=True)
+    return accelerator.prepare(loader)
 
 
 def compute_loss(
@@ -318,7 +328,7 @@ class Run:
         is_stale = patience is not None and self.state.num_stale_validations >= patience
         return self.time_is_up or is_stale or self.state.step >= self.arguments.max_steps
 
-    def parts(self, loader: DataLoader) -> Iterator[dict[str, torch.Tensor]]:
+    def parts(self, loader: DataLoader | ResidentLoader) -> Iterator[dict[str, torch.Tensor]]:
         """The examples of part after part, until the run is over."""
         if self.is_over:
             return

@@ -16,6 +16,7 @@
 from .examples import TrainingExamples, load_examples
 from .libri2mix import count_sources, read_metadata
 from .mixtures import FEATURES, Mixture, MixtureList, load_mixtures
+from .resident import ResidentLoader, ResidentSpeech
 from .speech import SpeechMixer, Utterance, list_speech, load_speech
 
 
@@ -23,6 +24,8 @@ __all__ = [
     "FEATURES",
     "Mixture",
     "MixtureList",
+    "ResidentLoader",
+    "ResidentSpeech",
     "SpeechMixer",
     "TrainingExamples",
     "Utterance",

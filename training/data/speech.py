@@ -14,6 +14,7 @@
 """Speech by speaker, and mixtures drawn from it on the fly."""
 
 import csv
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -41,6 +42,24 @@ class Utterance:
         if self.samples is None:
             return read_audio(self.path, sampling_rate, start, num_samples)
         return self.samples[start : start + num_samples].astype(np.float32) / 32768
+
+
+@dataclass
+class DrawnVoice:
+    """What a mixture has of one speaker: where it is cut, and what is done to it, as numbers."""
+
+    utterance: Utterance
+    # below zero, silence comes first
+    start: int
+    # before the change of speed
+    num_samples: int
+    speed: Fraction
+    # in LUFS
+    loudness: float
+    tilt_db: float = 0.0
+    # of white noise, below the speech
+    noise_floor_db: float | None = None
+    noise_seed: int = 0
 
 
 @dataclass
@@ -157,42 +176,52 @@ class SpeechMixer:
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """The voices of a mixture, float32 (num_voices, chunk_length)"""
+        voices = np.stack([self.render(voice) for voice in self.draw_voices(rng)])
+        peak = np.abs(voices.sum(axis=0)).max()
+        return voices * np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
+
+    def draw_voices(self, rng: np.random.Generator) -> list[DrawnVoice]:
+        """What sounds in a mixture, before any audio is read: voices of different speakers."""
         speakers: set[tuple[int, int]] = set()
         while len(speakers) < self.num_voices:
             folder = int(np.searchsorted(self.upper_bounds, rng.random(), side="right"))
             speakers.add((folder, int(rng.integers(len(self.speech[folder])))))
         # a set has no order that may be relied on
-        voices = np.stack([self.draw_voice(folder, speaker, rng) for folder, speaker in sorted(speakers)])
-        peak = np.abs(voices.sum(axis=0)).max()
-        return voices * np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
+        return [self.draw_voice(folder, speaker, rng) for folder, speaker in sorted(speakers)]
 
-    def draw_voice(self, folder: int, speaker: int, rng: np.random.Generator) -> np.ndarray:
-        """A crop of one speaker at a random loudness, speed and tilt: float32 (chunk_length,)"""
+    def draw_voice(self, folder: int, speaker: int, rng: np.random.Generator) -> DrawnVoice:
+        """A crop of one speaker at a random place, loudness, speed and tilt."""
         utterances = self.speech[folder][speaker]
         utterance = utterances[int(rng.integers(len(utterances)))]
         speed = self.speeds[int(rng.integers(len(self.speeds)))]
-        voice = random_crop(utterance, int(np.ceil(self.chunk_length * speed)) + 1, self.sampling_rate, rng)
-        if speed != 1:
-            voice = resample_poly(voice, speed.denominator, speed.numerator)
-        voice = voice[: self.chunk_length] * gain_between(utterance.loudness, 0.0)
+        num_samples = math.ceil(self.chunk_length * speed) + 1
+        spare = utterance.num_samples - num_samples
+        # shorter speech is put at a random place among zeros
+        start = int(rng.integers(abs(spare) + 1)) * (1 if spare >= 0 else -1)
+        voice = DrawnVoice(utterance, start, num_samples, speed, loudness=rng.uniform(*SPEECH_LUFS))
         if self.arguments.tilt_db > 0:
-            voice = tilt(voice, rng.uniform(-1, 1) * self.arguments.tilt_db)
+            voice.tilt_db = rng.uniform(-1, 1) * self.arguments.tilt_db
         if (noise_floor_db := self.arguments.speech[folder].noise_floor_db) is not None:
-            voice = voice + rng.standard_normal(len(voice)) * gain_between(0.0, rng.uniform(*noise_floor_db))
-        return (voice * gain_between(0.0, rng.uniform(*SPEECH_LUFS))).astype(np.float32)
+            voice.noise_floor_db, voice.noise_seed = rng.uniform(*noise_floor_db), int(rng.integers(2**63))
+        return voice
+
+    def render(self, voice: DrawnVoice) -> np.ndarray:
+        """The samples of a voice, float32 (chunk_length,)"""
+        samples = voice.utterance.read(max(voice.start, 0), voice.num_samples, self.sampling_rate)
+        leading = max(-voice.start, 0)
+        samples = np.pad(samples, (leading, max(voice.num_samples - leading - len(samples), 0)))
+        if voice.speed != 1:
+            samples = resample_poly(samples, voice.speed.denominator, voice.speed.numerator)
+        samples = samples[: self.chunk_length] * gain_between(voice.utterance.loudness, 0.0)
+        if voice.tilt_db != 0:
+            samples = lfilter([1.0, tilt_coefficient(voice.tilt_db)], [1.0], samples)
+        if voice.noise_floor_db is not None:
+            noise = np.random.default_rng(voice.noise_seed).standard_normal(len(samples))
+            samples = samples + noise * gain_between(0.0, voice.noise_floor_db)
+        return (samples * gain_between(0.0, voice.loudness)).astype(np.float32)
 
 
-def random_crop(utterance: Utterance, num_samples: int, sampling_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Cut `num_samples` at a random place; shorter speech is put at a random place among zeros."""
-    spare = utterance.num_samples - num_samples
-    if spare >= 0:
-        return utterance.read(int(rng.integers(spare + 1)), num_samples, sampling_rate)
-    start = int(rng.integers(-spare + 1))
-    return np.pad(utterance.read(0, num_samples, sampling_rate), (start, -spare - start))
-
-
-def tilt(voice: np.ndarray, tilt_db: float) -> np.ndarray:
-    """Brighten (or, if negative, darken) by a one-zero filter, `tilt_db` from the lowest to the highest frequency."""
+def tilt_coefficient(tilt_db: float) -> float:
+    """The zero of a filter that brightens (or, if negative, darkens) by `tilt_db` from the lowest to the highest frequency."""
     ratio = 10 ** (abs(tilt_db) / 20)
-    zero = (ratio - 1) / (ratio + 1) * (-1 if tilt_db > 0 else 1)
-    return lfilter([1.0, zero], [1.0], voice).astype(np.float32)
+    return (ratio - 1) / (ratio + 1) * (-1 if tilt_db > 0 else 1)
