@@ -18,23 +18,26 @@ Look at speech and mixtures, and make sets of them.
 read it. `python -m training.data prepare --speech DIR --out DIR` draws mixtures of one's own speech and writes them in the
 layout of Libri2Mix; `prepare --librispeech SUBSET --out DIR` downloads a part of LibriSpeech, checksums included.
 `python -m training.data list DIR --out FILE` writes the csv of a large folder of speech, so that a run does not measure the
-loudness of every file when it starts.
+loudness of every file when it starts. `python -m training.data compress DIR --out DIR` writes the same speech as 16 kHz Opus, 11 MB
+an hour, for a thin line.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from ..arguments import MIX_TYPES, SettingsError
 from ..files import write_csv
-from .audio import read_audio
+from .audio import opus_level, read_audio, write_opus
 from .check import check
 from .libri2mix import ORIGINAL_RATE
 from .loudness import loudness_lufs
 from .prepare import Prepared, prepare
-from .speech import list_speech
+from .speech import ListedFile, list_speech
 
 
 LIBRISPEECH_SUBSETS = (
@@ -64,6 +67,13 @@ def build_parser() -> argparse.ArgumentParser:
     listing.add_argument("--out", type=Path, required=True, help="csv to write")
     listing.set_defaults(run=run_list)
 
+    compressing = commands.add_parser("compress", help="write speech as 16 kHz Opus, with its csv")
+    compressing.add_argument("speech", type=Path, help="folder with a folder for each speaker")
+    compressing.add_argument("--utterances", type=Path, help="csv of the files to take (default: all)")
+    compressing.add_argument("--out", type=Path, required=True, help="folder to write into")
+    compressing.add_argument("--bit-rate", type=float, default=24, help="in kbit/s, from 6 to 256 (default: 24)")
+    compressing.set_defaults(run=run_compress)
+
     preparing = commands.add_parser("prepare", help="write a set of mixtures, or download LibriSpeech")
     source = preparing.add_mutually_exclusive_group(required=True)
     source.add_argument("--speech", type=Path, help="folder with a folder for each speaker")
@@ -92,23 +102,53 @@ def run_check(options: argparse.Namespace) -> int:
 
 def run_list(options: argparse.Namespace) -> int:
     """Write path, speaker and loudness of every file."""
-    files = list_speech(options.speech)
-    if not files:
-        raise SettingsError(f"{options.speech} holds no audio.")
-    rows = []
-    for file in tqdm(files, desc=f"Listening to {options.speech}", unit="file"):
-        audio = read_audio(file.path, ORIGINAL_RATE)
-        rows.append(
-            {
-                "path": file.path.relative_to(options.speech).as_posix(),
-                "speaker": file.speaker,
-                "num_samples": len(audio),
-                "loudness": round(loudness_lufs(audio, ORIGINAL_RATE), 3),
-            }
-        )
+    rows = [describe(file, options.speech, read_audio(file.path, ORIGINAL_RATE)) for file in listen(options.speech)]
     write_csv(options.out, rows)
     print(f"{len(rows)} files in {options.out}")
     return 0
+
+
+def run_compress(options: argparse.Namespace) -> int:
+    """Write every file as Opus, and the csv of a folder that is complete."""
+    level = opus_level(options.bit_rate)
+    if options.out.resolve() == options.speech.resolve():
+        raise SettingsError(f"--out is {options.out}, the speech itself: name another folder.")
+    rows, num_bytes = [], 0
+    for file in listen(options.speech, options.utterances):
+        audio = read_audio(file.path, ORIGINAL_RATE)
+        row = describe(file, options.speech, audio)
+        row["path"] = Path(row["path"]).with_suffix(".opus").as_posix()
+        path = options.out / row["path"]
+        if row["path"] in {other["path"] for other in rows}:
+            raise SettingsError(f"{file.path} and another file would both become {path}: rename one of them.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_opus(path, audio, level)
+        rows.append(row)
+        num_bytes += path.stat().st_size
+    write_csv(options.out / "utterances.csv", rows)
+    minutes = sum(row["num_samples"] for row in rows) / ORIGINAL_RATE / 60
+    print(
+        f"{len(rows)} files, {minutes:.1f} min, {num_bytes / 2**20:.1f} MiB, listed in {options.out / 'utterances.csv'}"
+    )
+    return 0
+
+
+def listen(speech: Path, utterances: Path | None = None) -> Iterator[ListedFile]:
+    """The files of a folder of speech, behind a progress bar."""
+    files = list_speech(speech, utterances)
+    if not files:
+        raise SettingsError(f"{utterances or speech} holds no audio.")
+    yield from tqdm(files, desc=f"Listening to {speech}", unit="file")
+
+
+def describe(file: ListedFile, root: Path, audio: np.ndarray) -> dict[str, str | int | float]:
+    """The line of a file in the csv of a folder of speech."""
+    return {
+        "path": file.path.relative_to(root).as_posix(),
+        "speaker": file.speaker,
+        "num_samples": len(audio),
+        "loudness": round(loudness_lufs(audio, ORIGINAL_RATE), 3),
+    }
 
 
 def run_prepare(options: argparse.Namespace) -> int:

@@ -105,6 +105,25 @@ def read_audio(
     return resample_poly(audio, up, down)[offset : offset + stop - start]
 
 
+def opus_level(bit_rate: float) -> float:
+    """
+    What libsndfile calls the compression level of a bit rate in kbit/s.
+
+    Raises:
+        `SettingsError`: Opus has no such bit rate.
+    """
+    if not 6 <= bit_rate <= 256:
+        raise SettingsError(f"The bit rate is {bit_rate:g} kbit/s: Opus needs 6 to 256.")
+    return 1 - (bit_rate - 6) / 250
+
+
+def write_opus(path: Path, audio: np.ndarray, level: float) -> None:
+    """Write mono audio at 16 kHz under a temporary name, then give it its own."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    soundfile.write(temporary, audio, 16000, format="OGG", subtype="OPUS", compression_level=level)
+    temporary.replace(path)
+
+
 def span_before_resampling(start: int, stop: int, up: int, down: int) -> tuple[int, int]:
     """The samples of a file that `resample_poly` makes `start` to `stop` from; the first falls on a sample of its result."""
     if up == down:
