@@ -20,17 +20,23 @@ import pytest
 import soundfile
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModel
 
-from audioslots_hf import DprnnForAudioSeparation, GalrConfig, GalrForAudioSeparation
-from audioslots_hf.resources import skip_lstms
+from audioslots_hf import DprnnConfig, DprnnForAudioSeparation, GalrConfig, GalrForAudioSeparation
+from audioslots_hf.resources import count_macs_by_kind, skip_lstms
 from tests.conftest import TINY_DUAL_PATH
 from training.arguments import SettingsError
-from training.benchmark import galr_vs_dprnn, loader, long_audio, track_continuity
+from training.benchmark import __main__ as benchmark
+from training.benchmark import galr_vs_dprnn, gpu_step, loader, long_audio, track_continuity
 from training.benchmark.galr_vs_dprnn import Case, count, fits, plan, savings
 from training.benchmark.memory import PeakMemory, available_bytes
 from training.benchmark.processes import run_in_process
 from training.benchmark.track_continuity import build_voice, count_correct_joins
 from training.data import Utterance
+from training.loop import build_feature_extractor
+
+
+DEBUG = Path(__file__).parents[1] / "training" / "configs" / "debug.yaml"
 
 
 def parse(module, *words):
@@ -183,3 +189,36 @@ def test_the_loader_is_measured_in_all_its_ways(capsys):
     # nothing is decoded from memory, and nothing resampled at the rate of the files
     assert shares["memory8000"][:2] == [" 0 % ", " 0 % "] and shares["list16000"][1] == " 0 % "
     assert shares["list8000"][1] != " 0 % " != shares["list8000"][0]
+
+
+def test_a_training_step_is_measured(capsys):
+    overrides = ["speech_on_device=true", "batch_size=2", "gradient_accumulation_steps=2"]
+    results = gpu_step.run(parse(gpu_step, str(DEBUG), *overrides, "--steps", "2", "--warmup-steps", "1"))
+    assert results["audio_s_per_s"] == pytest.approx(results["steps_per_s"] * 2 * 4000 / 16000)
+    for name in ("share_of_ceiling", "products_share_of_ceiling", "idle_share"):
+        assert 0 < results[name] < 1
+    assert results["tflop_per_s"] == pytest.approx(results["share_of_ceiling"] * results["ceiling_tflop_per_s"])
+    # the kernels of convolutions and products do most of the work in a part of the time
+    assert results["products_share_of_ceiling"] > results["share_of_ceiling"]
+    assert "batches of 2, CPU" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "config",
+    [GalrConfig(**TINY_DUAL_PATH, num_attention_heads=2), DprnnConfig(**TINY_DUAL_PATH)],
+    ids=["galr", "dprnn"],
+)
+def test_the_operations_of_a_step_are_up_to_three_times_those_of_a_forward_pass(config):
+    model = AutoModel.from_config(config)
+    products, lstms = count_macs_by_kind(model, build_feature_extractor(config))
+    counted_products, counted = gpu_step.count_operations(config, 5, torch.device("cpu"))
+    assert counted - counted_products == 5 * 6 * lstms > 0
+    # the first layer needs no gradient of its input
+    assert 5 * 5 * products < counted_products <= 5 * 6 * products
+
+
+def test_a_benchmark_names_what_is_wrong(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["benchmark", "gpu-step", str(DEBUG), "batch_size=0"])
+    with pytest.raises(SystemExit):
+        benchmark.main()
+    assert "`batch_size` (0) must be at least 1" in capsys.readouterr().err

@@ -27,8 +27,13 @@ from .pipeline_audio_separation import AudioSeparationPipeline
 
 
 def count_macs(model: PreTrainedModel, feature_extractor: FeatureExtractionMixin) -> float:
+    """Multiply-accumulate operations of one forward pass over one chunk: of convolutions, matrix products and LSTMs."""
+    return sum(count_macs_by_kind(model, feature_extractor))
+
+
+def count_macs_by_kind(model: PreTrainedModel, feature_extractor: FeatureExtractionMixin) -> tuple[float, float]:
     """
-    Multiply-accumulate operations of one forward pass over one chunk: of convolutions, matrix products and LSTMs.
+    The operations of [`count_macs`], those of convolutions and matrix products apart from those of LSTMs.
 
     Counted on the meta device, where nothing is computed.
     """
@@ -40,7 +45,7 @@ def count_macs(model: PreTrainedModel, feature_extractor: FeatureExtractionMixin
     counter = FlopCounterMode(display=False)
     with counter:
         twin(**features.to("meta"))
-    return counter.get_total_flops() / 2 + sum(lstm_macs)
+    return counter.get_total_flops() / 2, sum(lstm_macs)
 
 
 def skip_lstms(model: nn.Module) -> list[int]:

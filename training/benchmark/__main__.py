@@ -16,12 +16,15 @@
 import argparse
 import json
 
-from . import broadcast_decoder, galr_vs_dprnn, loader, long_audio, peers, track_continuity
+from training.arguments import SettingsError
+
+from . import broadcast_decoder, galr_vs_dprnn, gpu_step, loader, long_audio, peers, track_continuity
 
 
 BENCHMARKS = {
     "broadcast-decoder": broadcast_decoder,
     "galr-vs-dprnn": galr_vs_dprnn,
+    "gpu-step": gpu_step,
     "loader": loader,
     "long-audio": long_audio,
     "peers": peers,
@@ -38,7 +41,11 @@ def main() -> None:
             benchmarks.add_parser(name, help=module.__doc__.splitlines()[0], description=module.__doc__)
         )
     options = parser.parse_args()
-    print(json.dumps(BENCHMARKS[options.benchmark].run(options)))
+    try:
+        results = BENCHMARKS[options.benchmark].run(options)
+    except (SettingsError, FileNotFoundError) as error:
+        parser.error(str(error))
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

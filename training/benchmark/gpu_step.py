@@ -1,0 +1,229 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+How well a training run fills its device: `python -m training.benchmark gpu-step CONFIG key=value ...`, with the run's own settings.
+
+The ceiling is what a large matrix product of random numbers reaches in the precision of the run. The operations are those of
+the forward and the backward pass, the latter of an LSTM counted as twice the former, and not what gradient checkpointing does
+again. "Convolutions and products" are the operations in these kernels over the time of these kernels. The
+device is idle in what is left of a step when the time of all kernels is taken away; on a CPU, that is the time outside of
+torch's operators.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+from accelerate import Accelerator
+from torch.autograd import DeviceType
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm.auto import tqdm
+from transformers import AutoModel, PreTrainedConfig
+
+from audioslots_hf.allocator import keep_freed_memory
+from audioslots_hf.resources import count_macs_by_kind
+from training.arguments import SettingsError, TrainingArguments, load_arguments
+from training.data import load_examples
+from training.loop import (
+    build_accelerator,
+    build_config,
+    build_feature_extractor,
+    build_forward,
+    build_loader,
+    build_model,
+    check_objective,
+    compute_loss,
+)
+
+
+NUM_PROFILED_STEPS = 3
+# of the square matrices that the ceiling is measured with
+CEILING_SIZES = {"cuda": 8192, "cpu": 1024}
+PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "_scaled_dot_product", "_flash_attention", "_efficient_attention")
+PRODUCTS += ("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "_slow_conv", "slow_conv")
+
+
+@dataclass
+class Kernels:
+    """Seconds that a step's kernels take: all of them, and convolutions and matrix products alone."""
+
+    total_s: float
+    products_s: float
+
+
+def measure_ceiling(device: torch.device, dtype: torch.dtype, num_runs: int = 10) -> float:
+    """Operations per second of a large matrix product of random numbers."""
+    size = CEILING_SIZES[device.type]
+    one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    times_s = []
+    for _ in range(num_runs):
+        synchronize(device)
+        started = time.perf_counter()
+        torch.mm(one, other)
+        synchronize(device)
+        times_s.append(time.perf_counter() - started)
+    return 2 * size**3 / min(times_s)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def count_operations(config: PreTrainedConfig, batch_size: int, device: torch.device) -> tuple[float, float]:
+    """Floating-point operations of a training step: of convolutions and products, and of all."""
+    model = AutoModel.from_config(config).to(device)
+    feature_extractor = build_feature_extractor(config)
+    references = torch.randn(1, config.num_sources, config.chunk_length)
+    features = feature_extractor(references.sum(dim=1), labels=references).to(device)
+    # the counter does not know the attention kernels of a CPU
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        model(**features).loss.backward()
+    products = batch_size * counter.get_total_flops()
+    # torch does not count those of LSTMs
+    _, lstm_macs = count_macs_by_kind(model, feature_extractor)
+    return products, products + batch_size * 2 * 3 * lstm_macs
+
+
+def build_step(config: PreTrainedConfig, arguments: TrainingArguments, accelerator: Accelerator) -> Callable[[], None]:
+    """A function that takes the next step of a run."""
+    feature_extractor = build_feature_extractor(config)
+    dataset = load_examples(arguments, config, show_progress=True)
+    model = build_model(config, arguments).to(accelerator.device).train()
+    fused = accelerator.device.type == "cuda"
+    optimizer = torch.optim.Adam(model.parameters(), lr=arguments.learning_rate, fused=fused)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    forward = build_forward(model, arguments, accelerator)
+    parts: Iterator[dict[str, torch.Tensor]] = iter(build_loader(dataset, arguments, 0, accelerator))
+
+    def take_step() -> None:
+        for _ in range(arguments.gradient_accumulation_steps):
+            with accelerator.accumulate(model):
+                accelerator.backward(compute_loss(forward, feature_extractor, next(parts), arguments.objective))
+        accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return take_step
+
+
+def time_kernels(take_step: Callable[[], None], device: torch.device) -> Kernels:
+    """Profile a few steps -> the time of the kernels of one."""
+    on_device = device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_device else [])]
+    with profile(activities=activities) as profiler:
+        for _ in range(NUM_PROFILED_STEPS):
+            take_step()
+        synchronize(device)
+    events = profiler.key_averages()
+    operators = [event for event in events if event.device_type == DeviceType.CPU and event.key.startswith("aten::")]
+    own_us = {
+        event.key: event.self_device_time_total if on_device else event.self_cpu_time_total for event in operators
+    }
+    products_us = sum(us for name, us in own_us.items() if name.removeprefix("aten::").startswith(PRODUCTS))
+    # an operator of another library, or one that torch.compile has made, is no aten operator but has kernels
+    kernels = [event for event in events if event.device_type == DeviceType.CUDA and not event.is_user_annotation]
+    total_us = sum(event.self_device_time_total for event in kernels) if on_device else sum(own_us.values())
+    return Kernels(total_us * 1e-6 / NUM_PROFILED_STEPS, products_us * 1e-6 / NUM_PROFILED_STEPS)
+
+
+def time_steps(take_step: Callable[[], None], num_steps: int, device: torch.device) -> float:
+    """Seconds that a step takes, waiting for data included."""
+    synchronize(device)
+    started = time.perf_counter()
+    for _ in tqdm(range(num_steps), desc="Training", unit="step", file=sys.stderr):
+        take_step()
+    synchronize(device)
+    return (time.perf_counter() - started) / num_steps
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this benchmark."""
+    parser.add_argument("config", help="yaml file of a run")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace those of the file")
+    parser.add_argument("--warmup-steps", type=int, default=5, help="steps before the measured ones (default: 5)")
+    parser.add_argument("--steps", type=int, default=20, help="measured steps (default: 20)")
+
+
+def run(options: argparse.Namespace) -> dict[str, str | float]:
+    """Print a table; the same as numbers."""
+    if options.steps < 1 or options.warmup_steps < 0:
+        raise SettingsError(f"--steps is {options.steps} and --warmup-steps {options.warmup_steps}: at least 1 and 0.")
+    # as a run does
+    keep_freed_memory()
+    arguments = load_arguments(options.config, options.overrides)
+    arguments.max_steps = options.warmup_steps + options.steps + NUM_PROFILED_STEPS
+    arguments.check_paths()
+    config = build_config(arguments.model)
+    check_objective(arguments, config)
+    accelerator = build_accelerator(arguments)
+    device = accelerator.device
+    products, operations = count_operations(config, arguments.batch_size, device)
+    ceiling = measure_ceiling(device, torch.bfloat16 if arguments.mixed_precision == "bf16" else torch.float32)
+    take_step = build_step(config, arguments, accelerator)
+    for _ in range(options.warmup_steps):
+        take_step()
+    step_s = time_steps(take_step, options.steps, device)
+    kernels = time_kernels(take_step, device)
+    audio_s = arguments.batch_size * config.chunk_length / config.sampling_rate
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    results = Results(
+        device=name,
+        steps_per_s=1 / step_s,
+        audio_s_per_s=audio_s / step_s,
+        tflop_per_s=operations / step_s * 1e-12,
+        ceiling_tflop_per_s=ceiling * 1e-12,
+        share_of_ceiling=operations / step_s / ceiling,
+        products_share_of_ceiling=products / kernels.products_s / ceiling,
+        idle_share=max(0.0, 1 - kernels.total_s / step_s),
+    )
+    print(results.table(options.config, arguments))
+    return asdict(results)
+
+
+@dataclass
+class Results:
+    """What is printed, in seconds of audio or of the clock, and 10 ** 12 floating-point operations."""
+
+    device: str
+    steps_per_s: float
+    audio_s_per_s: float
+    tflop_per_s: float
+    ceiling_tflop_per_s: float
+    share_of_ceiling: float
+    products_share_of_ceiling: float
+    idle_share: float
+
+    def table(self, config: str, arguments: TrainingArguments) -> str:
+        """A line for each number, under what was measured."""
+        precision = "float32" if arguments.mixed_precision == "no" else arguments.mixed_precision
+        rows = [
+            ("steps per second", f"{self.steps_per_s:.2f}"),
+            ("seconds of audio per second", f"{self.audio_s_per_s:.1f}"),
+            ("achieved, TFLOP/s", f"{self.tflop_per_s:.3g}"),
+            ("ceiling of a matrix product, TFLOP/s", f"{self.ceiling_tflop_per_s:.3g}"),
+            ("share of the ceiling, whole step", f"{100 * self.share_of_ceiling:.1f} %"),
+            ("share of the ceiling, convolutions and products", f"{100 * self.products_share_of_ceiling:.1f} %"),
+            ("idle", f"{100 * self.idle_share:.1f} %"),
+        ]
+        title = f"{config}, {precision}, batches of {arguments.batch_size}, {self.device}, torch {torch.__version__}"
+        return "\n".join(
+            [title, "", "| measured | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
+        )
