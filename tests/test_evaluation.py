@@ -280,6 +280,26 @@ def test_bad_options_are_named_before_any_work(checkpoint, tmp_path, capsys, mon
     assert not (tmp_path / "out").exists()
 
 
+def test_an_oracle_of_one_source_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run_evaluation.main(
+            ["--oracle", "0.5", "--tree", "t", "--mix-type", "mix_single", "--output", str(tmp_path / "out")]
+        )
+    assert "--oracle has nothing to mask in --mix-type mix_single" in capsys.readouterr().err
+
+
+def test_a_model_of_a_run_has_the_name_of_the_run(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "galr" / "best").mkdir(parents=True)
+    (tmp_path / "plain").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run_evaluation.name_run("runs/galr/best") == run_evaluation.name_run("runs/galr/best/") == "galr"
+    assert [run_evaluation.name_run(name) for name in ("plain", "galr-cpu", "someone/best")] == [
+        "plain",
+        "galr-cpu",
+        "best",
+    ]
+
+
 @pytest.mark.parametrize(
     ("seconds", "message"), [("0", "--oracle is 0"), ("nan", "--oracle is nan"), ("0.3", "`chunk_length` .4800.")]
 )

@@ -20,9 +20,18 @@ from tests.conftest import SAMPLES
 from training import report
 from training.figures import by_input_si_snr, by_pitch_distance, by_sex, plot_groups, plot_histogram
 from training.files import write_csv
-from training.tables import format_dual_path, format_results, format_table_1, load_evaluations, read_results
+from training.tables import (
+    conditions_of,
+    format_dual_path,
+    format_results,
+    format_table_1,
+    load_evaluations,
+    read_results,
+)
 
 
+# the conditions of the results here, as they name the figures
+SLUG = "8_mixtures_of_list_csv_16000_Hz_min_clean"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -120,7 +129,7 @@ def test_galr_stands_beside_the_dprnn_that_is_missing(evaluations):
 
 def test_results_stand_in_one_table_from_the_best_down(evaluations):
     assert format_results(evaluations) == (
-        "8 mixtures of `list.csv`, 16000 Hz, min, clean; SI-SNRi in dB, mean over both sources.\n"
+        "8 mixtures of `list.csv`, 16000 Hz, min, clean; SI-SNRi in dB, mean over all sources.\n"
         "\n"
         "| | parameters | no reference | disjoint chunks, ordered by the references |\n"
         "| --- | --- | --- | --- |\n"
@@ -140,15 +149,32 @@ def test_results_of_other_lists_have_a_table_of_their_own(evaluations):
     assert len(tables) == 2 and tables[1].startswith("`other.csv`") and "`local`" not in tables[0].split("sha256")[0]
 
 
+def test_lists_of_the_same_name_are_not_the_same(evaluations):
+    other = evaluations[0] | {"metadata_sha256": "0123456789"}
+    assert len(format_results([*evaluations[1:], other]).split("8 mixtures of `list.csv`")) == 3
+    first, second = (conditions_of(results).slug for results in (evaluations[1], other))
+    assert (first, second) == (f"{SLUG}", f"{SLUG}_01234567")
+
+
+def test_models_of_the_same_name_are_not_the_same(evaluations, tmp_path):
+    slots = next(results for results in evaluations if results["model"] == "slots")
+    other = slots | {"weights": slots["weights"] | {"sha256": "0123456789"}}
+    table = format_table_1([slots, other])
+    assert "| AudioSlots | `slots slotsslo` |" in table and "| AudioSlots | `slots 01234567` |" in table
+    assert set(report.load_series([slots, other])) == {"slots slotsslo", "slots 01234567"}
+    # the same weights on two lists have one name
+    assert set(report.load_series([slots, dict(slots)])) == {"slots"}
+
+
 def test_the_report_has_all_tables_and_figures(evaluations, tmp_path):
     report.main(["--results", str(tmp_path / "results"), "--output", str(tmp_path / "out")])
     text = (tmp_path / "out" / "report.md").read_text()
     assert format_table_1(evaluations) in text and format_dual_path(evaluations) in text and "12 and 13 dB" in text
     pictures = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
-    assert pictures == [f"list_16000hz_8_{kind}.png" for kind in ("histogram", "input_si_snr", "pitch_distance")]
+    assert pictures == [f"{SLUG}_{kind}.png" for kind in ("histogram", "input_si_snr", "pitch_distance")]
     for picture in pictures:
         assert f"({picture})" in text and (tmp_path / "out" / picture).read_bytes().startswith(PNG)
-    assert "By sex of the two voices: the csv files of `local`, " in text
+    assert "By sex of the voices: the csv files of `local`, " in text
 
 
 def test_results_from_before_there_were_voices_are_read(tmp_path):
@@ -162,12 +188,13 @@ def test_results_from_before_there_were_voices_are_read(tmp_path):
     path.write_text(json.dumps(old | {"mask": "binary"}))
     assert "| AudioSlots | `old` | 4.10 | 4.00 | not run | not run |" in format_table_1([read_results(path)])
     report.main(["--results", str(tmp_path / "results"), "--output", str(tmp_path)])
-    assert [path.name for path in tmp_path.glob("*.png")] == ["list_16000hz_8_histogram.png"]
+    assert [path.name for path in tmp_path.glob("*.png")] == [f"{SLUG}_histogram.png"]
 
 
 def test_scores_are_grouped_by_what_their_voices_are_like():
     same, fifth, octave = (score(0), score(5, source_1_sex="M", source_2_sex="F"), score(10, source_2_f0_hz=""))
     assert by_input_si_snr([same, fifth]) == {"-5 to -2.5": [12.0, 12.0], "2.5 to 5": [6.0, 6.0]}
+    assert by_pitch_distance([{"si_snri": "9", "source_1_si_snri": "9", "source_1_f0_hz": "100"}]) == {}
     # 150 over 100 Hz is 7.02 semitones; what has no pitch is left out
     assert by_pitch_distance([same, fifth, octave]) == {"below 2": [9.0], "7 to 12": [9.0]}
     assert by_sex([same, fifth]) == {"F and M": [9.0]}
@@ -187,6 +214,30 @@ def test_figures_name_their_units_and_counts(tmp_path, monkeypatch):
     assert len(groups.containers) == 2
     assert histogram.get_ylabel() == "mixtures per dB, of 2" and "dB" in histogram.get_xlabel()
     assert sum(patch.get_xy()[:, 1].max() for patch in histogram.patches) == 2
+
+
+def test_groups_stand_over_their_labels_where_models_have_different_ones(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("training.figures.save_figure", lambda figure, path: figures.append(figure))
+    series = {
+        "a": {"below 2": [1.0], "2 to 4": [2.0], "7 to 12": [3.0]},
+        "b": {"12 and more": [5.0], "7 to 12": [4.0]},
+    }
+    plot_groups(tmp_path / "x.png", series, "distance", "mixtures")
+    axes = figures[0].axes[0]
+    labels = [label.get_text().split("\n")[0] for label in axes.get_xticklabels()]
+    assert labels == ["below 2", "2 to 4", "7 to 12", "12 and more"]
+    drawn = {container.get_label(): container.lines[0].get_xydata() for container in axes.containers}
+    for name, groups in series.items():
+        found = {labels[round(place)]: value for place, value in drawn[name]}
+        assert found == {label: values[0] for label, values in groups.items()}
+
+
+def test_the_sexes_of_the_voices_are_drawn(tmp_path):
+    lines = [score(0, source_1_sex="F", source_2_sex="M"), score(1, source_1_sex="F", source_2_sex="F")]
+    parts = report.draw_figures(tmp_path, "list", {"a": lines})
+    assert "![SI-SNRi by sex of the voices](list_sex.png)\n" in parts
+    assert (tmp_path / "list_sex.png").read_bytes().startswith(PNG)
 
 
 def test_figure_2_shows_mixture_references_and_estimates(evaluations, tmp_path, monkeypatch):

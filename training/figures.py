@@ -13,6 +13,7 @@
 # limitations under the License.
 """Figures of the scores of evaluations."""
 
+from collections.abc import Iterable
 from itertools import cycle
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def by_pitch_distance(scores: Scores) -> Groups:
     pairs = []
     for score in scores:
         f0s_hz = sorted(float(score.get(f"source_{n}_f0_hz") or "nan") for n in range(1, 1 + count_voices(score)))
-        if f0s_hz and not np.isnan(f0s_hz).any():
+        if len(f0s_hz) > 1 and not np.isnan(f0s_hz).any():
             distance = min(distance_in_semitones(*pair) for pair in zip(f0s_hz, f0s_hz[1:], strict=False))
             pairs.append((distance, float(score["si_snri"])))
     return group_by_bins(pairs, PITCH_EDGES)
@@ -102,6 +103,13 @@ def save_figure(figure: Figure, path: Path) -> None:
     temporary.replace(path)
 
 
+def order_labels(series: Iterable[Groups]) -> list[str]:
+    """The labels of all groups: bins in their order, other labels by the alphabet."""
+    bins = [*label_bins(INPUT_EDGES_DB), *label_bins(PITCH_EDGES)]
+    labels = {label for groups in series for label in groups}
+    return sorted(labels, key=lambda label: (bins.index(label) if label in bins else len(bins), label))
+
+
 def plot_groups(path: Path, series: dict[str, Groups], xlabel: str, unit: str) -> None:
     """
     Draw the median of each group and the range of its middle half, side by side for several models.
@@ -110,20 +118,21 @@ def plot_groups(path: Path, series: dict[str, Groups], xlabel: str, unit: str) -
         path (`Path`):
             Picture to write.
         series (`dict`):
-            The groups of each model, all of the same mixtures.
+            The groups of each model; a model may lack some that others have.
         xlabel (`str`):
             What the groups differ in, with its unit.
         unit (`str`):
             What is counted in a group: voices or mixtures.
     """
     figure, axes = start_figure()
-    first = next(iter(series.values()))
+    places = {label: place for place, label in enumerate(order_labels(series.values()))}
     for index, (name, groups) in enumerate(series.items()):
-        positions = np.arange(len(groups)) + 0.12 * (index - (len(series) - 1) / 2)
+        positions = np.array([places[label] for label in groups]) + 0.12 * (index - (len(series) - 1) / 2)
         low, middle, high = np.array([np.percentile(values, (25, 50, 75)) for values in groups.values()]).T
         axes.errorbar(positions, middle, (middle - low, high - middle), fmt="o", capsize=4, label=name)
-    axes.set_xticks(range(len(first)), [f"{label}\nn = {len(values)}" for label, values in first.items()])
-    axes.set_xlim(-0.5, len(first) - 0.5)
+    counts = {label: max(len(groups.get(label, ())) for groups in series.values()) for label in places}
+    axes.set_xticks(range(len(places)), [f"{label}\nn = {count}" for label, count in counts.items()])
+    axes.set_xlim(-0.5, len(places) - 0.5)
     axes.set_xlabel(f"{xlabel}; n {unit}")
     axes.set_ylabel("SI-SNRi, dB: median and middle half")
     figure.legend(loc="outside upper left", ncols=2, frameon=False)

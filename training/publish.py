@@ -107,9 +107,9 @@ def main(arguments: list[str] | None = None) -> None:
 def write_cards(evaluations: list[dict]) -> None:
     """Write all results into the README, and each checkpoint's into its card."""
     insert_results(ROOT / "README.md", evaluations)
-    for results in evaluations:
-        if results["model"] in list_checkpoints():
-            insert_results(CHECKPOINTS_DIR / results["model"] / "README.md", [results])
+    for name in list_checkpoints():
+        own = [results for results in evaluations if results["model"] == name]
+        insert_results(CHECKPOINTS_DIR / name / "README.md", own)
     shutil.copy(CHECKPOINTS_DIR / DEFAULT_CHECKPOINT / "README.md", ROOT / "model_card.md")
 
 

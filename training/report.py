@@ -48,6 +48,7 @@ from .tables import (
     group_by_conditions,
     kind_of,
     load_evaluations,
+    name_model,
     name_oracle,
     read_scores,
 )
@@ -82,7 +83,10 @@ def load_series(evaluations: list[dict]) -> dict[str, list[dict[str, str]]]:
     """The scores without references of every model, and of every oracle once."""
     series = {}
     for results in evaluations:
-        names = {"oracle_practical": f"oracle, {name_oracle(results)}", "model_practical": results["model"]}
+        names = {
+            "oracle_practical": f"oracle, {name_oracle(results)}",
+            "model_practical": name_model(results, evaluations),
+        }
         for row, name in names.items():
             if row in results["rows"] and name not in series:
                 series[name] = read_scores(results, row)
@@ -101,10 +105,10 @@ def draw_figures(folder: Path, prefix: str, series: dict[str, list[dict[str, str
         "input_si_snr": (by_input_si_snr, "SI-SNR of a voice in the mixture, dB", "voices"),
         "pitch_distance": (
             by_pitch_distance,
-            "distance of the median pitches of the two voices, semitones",
+            "distance of the median pitches of the nearest two voices, semitones",
             "mixtures",
         ),
-        "sex": (by_sex, "sex of the two voices", "mixtures"),
+        "sex": (by_sex, "sex of the voices", "mixtures"),
     }
     for kind, (group, xlabel, unit) in kinds.items():
         groups = {model: group(scores) for model, scores in series.items()}
@@ -127,10 +131,9 @@ def format_section(folder: Path, conditions: Conditions, evaluations: list[dict]
         parts += [title, format_table_1(evaluations), ORACLE_NOTE]
     if kinds & {"galr", "dprnn"}:
         parts += ["### GALR against DPRNN\n", format_dual_path(evaluations)]
-    prefix = f"{Path(conditions.metadata).stem}_{conditions.sampling_rate}hz_{conditions.num_mixtures}"
     parts += [
         "### Figures: no reference orders the sources\n",
-        *draw_figures(folder, prefix, load_series(evaluations)),
+        *draw_figures(folder, conditions.slug, load_series(evaluations)),
     ]
     return "\n".join(parts)
 

@@ -25,6 +25,7 @@ Under `accelerate launch` or `python -m torch.distributed.run` each process take
 import argparse
 import hashlib
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -212,7 +213,7 @@ def describe_model(
         return {"model": "oracle", "model_type": "oracle", "weights": None, "macs_per_s": None}
     weights = Path(cached_file(find_checkpoint(options.model), "model.safetensors"))
     return {
-        "model": Path(options.model).name,
+        "model": name_run(options.model),
         "model_type": model.config.model_type,
         "num_sources": model.config.num_sources,
         "weights": {
@@ -221,6 +222,14 @@ def describe_model(
         },
         "macs_per_s": count_macs(model, extractor) * extractor.sampling_rate / extractor.chunk_length,
     }
+
+
+def name_run(model: str) -> str:
+    """What a model is called in results: its own name, or that of the run whose best, last or checkpointed weights it has."""
+    path = Path(model)
+    if path.is_dir() and re.fullmatch(r"best|last|checkpoint-\d+", path.name):
+        return path.resolve().parent.name
+    return path.name
 
 
 def load_subject(
@@ -252,6 +261,10 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         )
     if options.tree is None and options.root is None:
         parser.error(f"--root is missing: the folder that the paths in {options.metadata} start from. Or give --tree.")
+    if options.oracle is not None and options.mix_type == "mix_single":
+        parser.error(
+            "--oracle has nothing to mask in --mix-type mix_single, where there is one source: take another type."
+        )
     if options.oracle is not None and not 0 < options.oracle <= 60:
         parser.error(f"--oracle is {options.oracle:g}: it must be the length of a chunk in seconds, at most 60.")
 
@@ -274,8 +287,8 @@ def describe_list(listed: MixtureArguments) -> dict[str, str]:
     kind = "clean" if listed.mix_type == "mix_clean" else listed.mix_type
     if listed.tree is not None:
         split = Path(listed.tree).resolve()
-        # wav16k/min/test
-        return {"metadata": "/".join(split.parts[-3:]), "mode": f"{split.parent.name}, {kind}"}
+        # Libri2Mix/wav16k/min/test
+        return {"metadata": "/".join(split.parts[-4:]), "mode": f"{split.parent.name}, {kind}"}
     digest = hashlib.sha256(Path(listed.metadata).read_bytes()).hexdigest()
     return {"metadata": Path(listed.metadata).name, "metadata_sha256": digest, "mode": f"{listed.mode}, {kind}"}
 

@@ -15,6 +15,7 @@
 
 import csv
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +42,17 @@ class Conditions:
     """What two results must share to be compared."""
 
     metadata: str
+    # of the csv, for other lists may have its name; empty for a generated tree
+    metadata_sha256: str
     num_mixtures: int
     sampling_rate: int
     mode: str
+
+    @property
+    def slug(self) -> str:
+        """A name for files, as unlike another one's as the conditions are."""
+        words = re.findall(r"\w+", str(self))
+        return "_".join([*words, self.metadata_sha256[:8]]).rstrip("_")
 
     def __str__(self) -> str:
         return f"{self.num_mixtures} mixtures of `{self.metadata}`, {self.sampling_rate} Hz, {self.mode}"
@@ -52,7 +61,8 @@ class Conditions:
 def conditions_of(results: dict) -> Conditions:
     """The conditions of a results file."""
     num_mixtures = next(iter(results["rows"].values()))["num_mixtures"]
-    return Conditions(results["metadata"], num_mixtures, results["sampling_rate"], results["mode"])
+    digest = results.get("metadata_sha256", "")
+    return Conditions(results["metadata"], digest, num_mixtures, results["sampling_rate"], results["mode"])
 
 
 def group_by_conditions(evaluations: list[dict]) -> dict[Conditions, list[dict]]:
@@ -134,13 +144,13 @@ def format_group(conditions: Conditions, evaluations: list[dict]) -> str:
                 oracles.add(oracle)
                 rows.append([oracle, "", *format_scores(results, "oracle")])
         if "model_practical" in results["rows"]:
-            name = f"`{results['model']}` ({results['model_type']})"
+            name = f"`{name_model(results, evaluations)}` ({results['model_type']})"
             rows.append([name, f"{results['weights']['num_parameters']:,}", *format_scores(results, "model")])
     table = format_table(["", "parameters", *PROTOCOLS.values()], rows)
     weights = [
         f"`{results['model']}` {results['weights']['sha256'][:16]}" for results in evaluations if results["weights"]
     ]
-    text = f"{conditions}; SI-SNRi in dB, mean over both sources.\n\n{table}"
+    text = f"{conditions}; SI-SNRi in dB, mean over all sources.\n\n{table}"
     return f"{text}\nsha256 of the weights: {', '.join(weights)}.\n" if weights else text
 
 
@@ -159,6 +169,14 @@ def name_oracle(results: dict) -> str:
     name = f"{chunk_s(results):g} s chunks"
     # results from before it was written do not tell the STFT
     return f"{name}, STFT {results['stft']['n_fft']}/{results['stft']['hop_length']}" if "stft" in results else name
+
+
+def name_model(results: dict, evaluations: list[dict]) -> str:
+    """The name of a model; with a part of the checksum of its weights where other weights have the same name."""
+    digests = {
+        other["weights"]["sha256"] for other in evaluations if other["weights"] and other["model"] == results["model"]
+    }
+    return results["model"] if len(digests) < 2 else f"{results['model']} {results['weights']['sha256'][:8]}"
 
 
 def kind_of(results: dict) -> str:
@@ -181,7 +199,7 @@ def format_table_1(evaluations: list[dict]) -> str:
         for results in evaluations:
             if chunk_s(results) == duration_s and kind in ("oracle", kind_of(results)):
                 subject = "oracle" if kind == "oracle" else "model"
-                name = name_oracle(results) if kind == "oracle" else f"`{results['model']}`"
+                name = name_oracle(results) if kind == "oracle" else f"`{name_model(results, evaluations)}`"
                 if scores := find_scores(results, subject):
                     subjects.setdefault(name, {}).update(scores)
         lines += [[title, name, *format_masks(scores)] for name, scores in (subjects or {"": {}}).items()]
@@ -212,7 +230,9 @@ def format_dual_path(evaluations: list[dict]) -> str:
         for results in found:
             macs = results.get("macs_per_s")
             cost = [f"{results['weights']['num_parameters']:,}", f"{macs / 1e9:.2f}" if macs else "not counted"]
-            lines.append([family.upper(), f"`{results['model']}`", *cost, *format_scores(results, "model")])
+            lines.append(
+                [family.upper(), f"`{name_model(results, evaluations)}`", *cost, *format_scores(results, "model")]
+            )
         if not found:
             lines.append([family.upper(), "", *[NOT_RUN] * 4])
     scores = [f"SI-SNRi, {protocol}" for protocol in PROTOCOLS.values()]
