@@ -23,6 +23,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from accelerate.commands.config.config_args import load_config_from_file
 
 from tests.conftest import SAMPLES
 from training.arguments import load_arguments
@@ -67,7 +68,7 @@ def workplace(tmp_path, monkeypatch) -> Path:
         shutil.copytree(SAMPLES / "speech", tmp_path / name)
     metadata = tmp_path / "data" / "LibriMix" / "metadata" / "Libri2Mix"
     metadata.mkdir(parents=True)
-    for split in ("train-clean-360", "test-clean"):
+    for split in ("train-clean-360", "dev-clean", "test-clean"):
         shutil.copy(SAMPLES / "valid.csv", metadata / f"libri2mix_{split}.csv")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -81,10 +82,17 @@ def shrink(config: str, overrides: list[str]) -> list[str]:
     if name := arguments.model.get("pretrained"):
         model = {"pretrained": name, "chunk_length": DUAL_PATH["chunk_length"]}
     own = {key: value for key, value in arguments.model.items() if key in ("num_sources", "num_slots", "slot_module")}
-    # training/metadata lists files that are not here
-    here = arguments.valid is None or not arguments.valid.metadata.startswith("training/metadata")
-    valid = [] if here else [f"valid={{metadata: tests/samples/valid.csv, root: {SAMPLES / 'speech'}}}"]
-    return [*FEW_STEPS, *valid, f"model={model | own}"]
+    return [*FEW_STEPS, f"model={model | own}"]
+
+
+def check_processes(command: str) -> None:
+    """Fail if the batch cannot be shared out among the processes that a command starts."""
+    number = re.search(r"--num_processes (\d+)", command)
+    num_processes = int(number[1]) if number else 1
+    if file := re.search(r"--config_file (\S+)", command):
+        num_processes = load_config_from_file(file[1]).num_processes
+    words = shlex.split(re.search(r"training/run_training\.py [^']*", command)[0])
+    assert load_arguments(ROOT / words[1], words[2:]).batch_size % num_processes == 0, command
 
 
 def run(command: str, monkeypatch) -> None:
@@ -92,6 +100,7 @@ def run(command: str, monkeypatch) -> None:
     words = shlex.split(command)
     # under Slurm it stands in what a shell is given
     if training := re.search(r"training/run_training\.py [^']*", command):
+        check_processes(command)
         words = shlex.split(training[0])
         words += shrink(words[1], words[2:])
         monkeypatch.setattr(sys, "argv", words)
