@@ -13,11 +13,12 @@
 # limitations under the License.
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from tests.conftest import SAMPLES
-from training import report
+from training import publish, report
 from training.figures import by_input_si_snr, by_pitch_distance, by_sex, plot_groups, plot_histogram
 from training.files import write_csv
 from training.tables import (
@@ -289,3 +290,24 @@ def test_a_file_that_is_no_results_file_is_named(tmp_path):
         (tmp_path / "results.json").write_text(text)
         with pytest.raises(ValueError, match="results.json is no results.json"):
             read_results(tmp_path / "results.json")
+
+
+def test_the_learning_curve_of_a_run_shows_loss_and_validation(tmp_path, monkeypatch):
+    lines = [{"step": step, "loss": -float(step)} for step in range(1, 101)]
+    lines += [
+        {"step": 50, "valid_si_snri": 1.5},
+        {"step": 75, "valid_si_snri": float("nan")},
+        {"step": 100, "valid_si_snri": 2.5},
+    ]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    figures = []
+    monkeypatch.setattr("training.figures.save_figure", lambda figure, path: figures.append((figure, path)))
+    assert publish.draw_learning_curves(tmp_path) == [tmp_path / "run" / "learning_curve.png"]
+    [(figure, path)] = figures
+    loss, validation = figure.axes
+    assert path.name == "learning_curve.png" and "dB" in validation.get_ylabel()
+    np.testing.assert_array_equal(loss.lines[1].get_ydata(), -np.arange(1, 101))
+    # a mean over five steps, fewer at the ends, of a straight line
+    np.testing.assert_allclose(loss.lines[2].get_ydata()[2:-2], -np.arange(3, 99))
+    assert validation.lines[0].get_xydata().tolist() == [[50, 1.5], [100, 2.5]]

@@ -153,3 +153,39 @@ def plot_histogram(path: Path, series: dict[str, Scores]) -> None:
     axes.set_ylabel(f"mixtures per dB, of {max(map(len, values.values()))}")
     figure.legend(loc="outside upper left", ncols=2, frameon=False)
     save_figure(figure, path)
+
+
+def plot_learning_curve(path: Path, log: list[dict[str, float]]) -> None:
+    """
+    Draw the loss of a run and, where it was validated, its SI-SNRi by step.
+
+    Args:
+        path (`Path`):
+            Picture to write.
+        log (`list`):
+            The lines of a `log.jsonl`.
+    """
+    figure, axes = start_figure()
+    losses = [(line["step"], line["loss"]) for line in log if "loss" in line]
+    axes.plot(*zip(*losses, strict=True), color="0.65", linewidth=0.8, label="loss of training, as logged")
+    steps, smooth = zip(*smooth_losses(losses), strict=True)
+    axes.plot(steps, smooth, color="C0", label="the same, smoothed")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss of training")
+    scores = [(line["step"], line["valid_si_snri"]) for line in log if not np.isnan(line.get("valid_si_snri", np.nan))]
+    if scores:
+        other = axes.twinx()
+        other.plot(*zip(*scores, strict=True), "o--", color="C1", label="SI-SNRi of validation, without references")
+        other.set_ylabel("SI-SNRi, dB")
+    figure.legend(loc="outside upper left", ncols=3, frameon=False)
+    save_figure(figure, path)
+
+
+def smooth_losses(losses: list[tuple[int, float]], share: float = 0.05) -> list[tuple[int, float]]:
+    """The mean of the losses of a twentieth of the run, or another `share`, around each step; less at both ends."""
+    reach = int(len(losses) * share / 2)
+    values = [loss for _, loss in losses]
+    return [
+        (step, float(np.mean(values[max(index - reach, 0) : index + reach + 1])))
+        for index, (step, _) in enumerate(losses)
+    ]

@@ -16,7 +16,8 @@ Turn a trained model into a checkpoint that ships, and results into its card.
 
 `python -m training.publish export RUN/best --name NAME` writes half-precision weights into the package;
 `python -m training.publish card` writes the numbers of all evaluations in training/results into the README and, those of a
-checkpoint that ships, into its card; the card of the default checkpoint is also the project's model_card.md.
+checkpoint that ships, into its card, and draws a learning curve beside every log; the card of the default checkpoint is also
+the project's model_card.md.
 """
 
 import argparse
@@ -28,10 +29,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from audioslots_hf.plots import require_matplotlib
 from audioslots_hf.separator import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
 
 from .files import write_atomically
-from .tables import ROOT, format_results, load_evaluations
+from .tables import RESULTS_DIR, ROOT, format_results, load_evaluations
 
 
 RESULTS_MARKS = "<!-- results:start -->\n<!-- results:end -->\n"
@@ -101,7 +103,9 @@ def main(arguments: list[str] | None = None) -> None:
     if options.command == "export":
         print(export(options.source, options.name, options.mask_exponent, options.chunk_length))
     else:
+        require_matplotlib()
         write_cards(load_evaluations())
+        print("\n".join(map(str, draw_learning_curves(RESULTS_DIR))))
 
 
 def write_cards(evaluations: list[dict]) -> None:
@@ -111,6 +115,18 @@ def write_cards(evaluations: list[dict]) -> None:
         own = [results for results in evaluations if results["model"] == name]
         insert_results(CHECKPOINTS_DIR / name / "README.md", own)
     shutil.copy(CHECKPOINTS_DIR / DEFAULT_CHECKPOINT / "README.md", ROOT / "model_card.md")
+
+
+def draw_learning_curves(folder: Path) -> list[Path]:
+    """Draw `learning_curve.png` beside every `log.jsonl` in the folders of a folder."""
+    from .figures import plot_learning_curve
+
+    pictures = []
+    for path in sorted(folder.glob("*/log.jsonl")):
+        log = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        pictures.append(path.with_name("learning_curve.png"))
+        plot_learning_curve(pictures[-1], log)
+    return pictures
 
 
 if __name__ == "__main__":
