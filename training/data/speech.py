@@ -170,15 +170,21 @@ class SpeechMixer:
         # the draw of a folder is a number from 0 to 1
         self.upper_bounds = (weights / weights.sum()).cumsum()[:-1]
         self.speeds = [Fraction(speed).limit_denominator(100) for speed in arguments.speeds]
+        # the resampler needs one more sample than it makes
+        self.crop_lengths = {speed: math.ceil(chunk_length * speed) + 1 for speed in self.speeds}
         self.num_voices = num_voices
         self.chunk_length = chunk_length
         self.sampling_rate = sampling_rate
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """The voices of a mixture, float32 (num_voices, chunk_length)"""
-        voices = np.stack([self.render(voice) for voice in self.draw_voices(rng)])
+        voices = np.empty((self.num_voices, self.chunk_length), dtype=np.float32)
+        for row, voice in enumerate(self.draw_voices(rng)):
+            voices[row] = self.render(voice)
         peak = np.abs(voices.sum(axis=0)).max()
-        return voices * np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
+        if peak > MAX_PEAK:
+            voices *= MAX_PEAK / peak
+        return voices
 
     def draw_voices(self, rng: np.random.Generator) -> list[DrawnVoice]:
         """What sounds in a mixture, before any audio is read: voices of different speakers."""
@@ -194,7 +200,7 @@ class SpeechMixer:
         utterances = self.speech[folder][speaker]
         utterance = utterances[int(rng.integers(len(utterances)))]
         speed = self.speeds[int(rng.integers(len(self.speeds)))]
-        num_samples = math.ceil(self.chunk_length * speed) + 1
+        num_samples = self.crop_lengths[speed]
         spare = utterance.num_samples - num_samples
         # shorter speech is put at a random place among zeros
         start = int(rng.integers(abs(spare) + 1)) * (1 if spare >= 0 else -1)
@@ -208,8 +214,9 @@ class SpeechMixer:
     def render(self, voice: DrawnVoice) -> np.ndarray:
         """The samples of a voice, float32 (chunk_length,)"""
         samples = voice.utterance.read(max(voice.start, 0), voice.num_samples, self.sampling_rate)
-        leading = max(-voice.start, 0)
-        samples = np.pad(samples, (leading, max(voice.num_samples - leading - len(samples), 0)))
+        if len(samples) < voice.num_samples:
+            leading = max(-voice.start, 0)
+            samples = np.pad(samples, (leading, voice.num_samples - leading - len(samples)))
         if voice.speed != 1:
             samples = resample_poly(samples, voice.speed.denominator, voice.speed.numerator)
         samples = samples[: self.chunk_length] * gain_between(voice.utterance.loudness, 0.0)
@@ -218,7 +225,7 @@ class SpeechMixer:
         if voice.noise_floor_db is not None:
             noise = np.random.default_rng(voice.noise_seed).standard_normal(len(samples))
             samples = samples + noise * gain_between(0.0, voice.noise_floor_db)
-        return (samples * gain_between(0.0, voice.loudness)).astype(np.float32)
+        return (samples * gain_between(0.0, voice.loudness)).astype(np.float32, copy=False)
 
 
 def tilt_coefficient(tilt_db: float) -> float:
