@@ -12,6 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 import csv
+import json
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -39,9 +40,9 @@ from training.data import (
 )
 from training.data.audio import audio_length, read_audio
 from training.data.examples import share_out, shuffled_order
-from training.data.libri2mix import extend_noise, speaker_of, speakers_of_mixture
+from training.data.libri2mix import extend_noise, read_metadata, speaker_of, speakers_of_mixture
 from training.data.loudness import gain_between, loudness_lufs
-from training.data.prepare import Prepared, Voice, draw_gains, prepare
+from training.data.prepare import Prepared, Voice, draw_gains, prepare, write_mixture
 from training.data.speech import tilt_coefficient
 
 
@@ -103,11 +104,33 @@ def test_a_sine_has_the_loudness_of_the_standard():
     assert loudness_lufs(np.zeros(100), 16000) == -np.inf
 
 
+def official_noise(path: Path, length: int) -> np.ndarray:
+    """
+    What the official scripts do with noise: whole copies of it, one after the other.
+
+    Over the 8001 samples where two copies meet, the first falls as a squared cosine while the second rises as a squared sine.
+    """
+    once = soundfile.read(path, dtype="float32", stop=length)[0][:, 0].astype(np.float64)
+    starts = [0]
+    while starts[-1] + len(once) < length:
+        starts.append(starts[-1] + len(once) - 8001)
+    phase = np.pi / 2 * np.arange(8001) / 8000
+    noise = np.zeros(starts[-1] + len(once))
+    for start in starts:
+        copy = once.copy()
+        if start != starts[0]:
+            copy[:8001] *= np.sin(phase) ** 2
+        if start != starts[-1]:
+            copy[-8001:] *= np.cos(phase) ** 2
+        noise[start : start + len(once)] += copy
+    return noise[:length]
+
+
 def official_mixture(row: dict, noise_root: Path, sampling_rate: int, mode: str, mix_type: str):
     """What the official scripts do, file by file and without spans: gain, resampling, length, sum."""
     names = [row["source_1_path"], row["source_2_path"]]
     sources = [soundfile.read(SPEECH / name, dtype="float32")[0] for name in names]
-    noise = extend_noise(str(noise_root / row["noise_path"]), max(map(len, sources)), 16000)
+    noise = official_noise(noise_root / row["noise_path"], max(map(len, sources)))
     gains = [row["source_1_gain"], row["source_2_gain"], row["noise_gain"]]
     tracks = [
         resample_poly(float(gain) * track, sampling_rate, 16000)
@@ -134,6 +157,7 @@ def test_metadata_and_tree_give_what_the_official_scripts_would(prepared, noise_
     with open(prepared.metadata, newline="") as file:
         rows = {row["mixture_ID"]: row for row in csv.DictReader(file)}
     assert len(on_the_fly) == len(generated) == len(rows) == 3
+    assert "short.wav" in {row["noise_path"] for row in rows.values()}
     stored = {generated[index].mixture_id: generated[index] for index in range(3)}
     for index in range(3):
         mixture = on_the_fly[index]
@@ -209,6 +233,34 @@ def test_a_dataset_is_read_like_the_tree_it_was_made_of(prepared, dataset_rows, 
         torch.testing.assert_close(found[index].references, expected[index].references)
 
 
+def test_a_folder_of_json_is_a_dataset_too(dataset_rows, tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    rows = [{"s1": one, "s2": other} for one, other in zip(dataset_rows["s1"], dataset_rows["s2"], strict=True)]
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.json").write_text(json.dumps(rows))
+    listed = MixtureArguments(dataset=str(tmp_path / "set"), source_columns=["s1", "s2"])
+    assert len(load_mixtures(listed, 16000, 2, show_progress=False)) == 3
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ([[0.1, 0.2], [0.3]], "The column 's2'.*must hold paths"),
+        ([0.1, 0.2], "The column 's2'.*must hold paths"),
+        ([str(SAMPLES / "valid.csv"), ""], "Row 0 .*column 's2'.*valid.csv cannot be read as audio"),
+        ([{"bytes": None, "path": None}] * 2, "Row 0 .*no file in the column 's2'"),
+        ([{"bytes": b"text", "path": "a.wav"}] * 2, "Row 0 .*column 's2'.*cannot be read as audio"),
+        ([None, ""], "Row 0 .*no file in the column 's2'"),
+    ],
+)
+def test_columns_and_rows_of_a_dataset_without_audio_are_named(tmp_path, column, message):
+    table = Dataset.from_dict({"s1": [str(files_of(SPEECH)[0])] * 2, "s2": column})
+    table.save_to_disk(tmp_path / "set")
+    listed = MixtureArguments(dataset=str(tmp_path / "set"), source_columns=["s1", "s2"])
+    with pytest.raises(SettingsError, match=message):
+        load_mixtures(listed, 16000, 2, show_progress=False)
+
+
 def test_all_lists_have_one_form(prepared, dataset_rows, tmp_path):
     Dataset.from_dict(dataset_rows).save_to_disk(tmp_path / "set")
     lists = [
@@ -260,6 +312,61 @@ def test_a_mixture_that_would_clip_is_turned_down():
     assert np.abs(2 * gains[0] * (impulses + 1e-3)).max() == pytest.approx(0.9)
 
 
+def write_voices(folder: Path, sampling_rate: int, num_voices: int = 2) -> Path:
+    """A folder of speech with a file for each speaker, 3 s long and more."""
+    for number in range(num_voices):
+        (folder / f"voice{number}").mkdir(parents=True)
+        samples = noise(3 * sampling_rate + 500 * number, seed=number)
+        soundfile.write(folder / f"voice{number}" / "a.wav", samples, sampling_rate)
+    return folder
+
+
+def test_silence_is_named_before_a_set_is_written(tmp_path):
+    speech = write_voices(tmp_path / "speech", 16000)
+    soundfile.write(speech / "voice1" / "a.wav", np.zeros(64000), 16000)
+    prepared = Prepared(tmp_path / "out", "test", 2, [16000], ["min"], ["mix_clean"])
+    with pytest.raises(SettingsError, match=r"voice1.a\.wav is silent: leave it out"):
+        prepare(speech, prepared, 1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("sampling_rate", [8000, 11025])
+def test_speech_of_another_rate_has_noise_to_its_end(tmp_path, noise_folder, sampling_rate):
+    speech = write_voices(tmp_path / "speech", sampling_rate)
+    prepared = Prepared(tmp_path / "out", "test", 2, [16000], ["max"], ["mix_both"])
+    [folder] = prepare(speech, prepared, 1, noise_folder)
+    listed = MixtureArguments(
+        metadata=str(prepared.metadata),
+        root=str(speech),
+        noise_root=str(noise_folder),
+        mode="max",
+        mix_type="mix_both",
+    )
+    on_the_fly = load_mixtures(listed, 16000, 2, show_progress=False)[0]
+    tree = load_mixtures(MixtureArguments(tree=str(folder), mix_type="mix_both"), 16000, 2, show_progress=False)[0]
+    assert (
+        on_the_fly.waveform.shape == tree.waveform.shape == (-(-16000 * (3 * sampling_rate + 500) // sampling_rate),)
+    )
+    assert on_the_fly.rest[-2000:].std() > 0
+    torch.testing.assert_close(tree.waveform, on_the_fly.waveform, atol=ROUNDING, rtol=0)
+
+
+def test_a_set_that_fails_leaves_nothing_and_can_be_prepared_again(tmp_path, monkeypatch):
+    prepared = Prepared(tmp_path, "test", 2, [8000, 16000], ["min"], ["mix_clean"])
+
+    def fail(mixtures, index, *arguments):
+        if mixtures.sampling_rate == 16000 and index == 1:
+            raise OSError("No space left on device")
+        return write_mixture(mixtures, index, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr("training.data.prepare.write_mixture", fail)
+        prepare(SPEECH, prepared, 2)
+    assert not list(tmp_path.iterdir())
+    prepare(SPEECH, prepared, 2)
+    assert prepared.metadata.is_file() and not list(tmp_path.glob("*.tmp"))
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -295,6 +402,39 @@ def test_lists_that_cannot_be_read_are_named(values, message, monkeypatch):
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     with pytest.raises(SettingsError, match=message):
         load_mixtures(MixtureArguments(**values), 16000, 2, show_progress=False)
+
+
+HEADER = b"mixture_ID,source_1_path,source_1_gain,source_2_path,source_2_gain"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([HEADER, b"m,a,nan,b,1"], r"row 2: `source_1_gain` \('nan'\)"),
+        ([HEADER, b"m,a,1,b,1", b"n,a,1,b,-inf"], r"row 3: `source_2_gain` \('-inf'\)"),
+        ([HEADER, b"m,a,1,b,"], r"row 2: `source_2_gain` \(''\)"),
+        ([HEADER, b"m,a,loud,b,1"], r"row 2: `source_1_gain` \('loud'\)"),
+        ([HEADER + b",noise_path,noise_gain", b"m,a,1,b,1,n,x"], r"row 2: `noise_gain` \('x'\)"),
+        ([HEADER + b",noise_path", b"m,a,1,b,1,n"], r"row 2: `noise_gain` \(''\)"),
+        ([HEADER, b"m,,1,b,1"], "row 2: `source_1_path` is empty"),
+        ([HEADER, b"m,a,1,b"], "row 2 has not as many cells"),
+        ([HEADER, b"m,a,1,b,1,2"], "row 2 has not as many cells"),
+        ([HEADER, b"m,a,1,b,1", b"m,b,1,a,1"], r"row 3: `mixture_ID` \('m'\) is there twice"),
+        ([HEADER, b"m,\xe4,1,b,1"], "UTF-8"),
+        ([HEADER.removesuffix(b",source_2_gain"), b"m,a,1,b"], "not the columns source_2_gain"),
+        ([HEADER], "no row"),
+    ],
+)
+def test_odd_rows_of_metadata_are_named(tmp_path, lines, message):
+    (tmp_path / "odd.csv").write_bytes(b"\n".join(lines))
+    with pytest.raises(SettingsError, match=f"odd.csv.*{message}"):
+        read_metadata(tmp_path / "odd.csv", tmp_path, 2, must_exist=False)
+
+
+def test_metadata_that_excel_saved_is_read(tmp_path):
+    plain = SAMPLES / "valid.csv"
+    (tmp_path / "excel.csv").write_bytes(b"\xef\xbb\xbf" + plain.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_metadata(tmp_path / "excel.csv", SPEECH, 2) == read_metadata(plain, SPEECH, 2)
 
 
 def test_a_list_of_another_number_of_sources_or_a_lost_file_is_refused(prepared, tmp_path):
@@ -372,6 +512,9 @@ def test_files_can_stay_on_disk(tmp_path):
 
 
 def test_a_csv_without_its_columns_and_silence_are_named(tmp_path):
+    (tmp_path / "list.csv").write_text("path,speaker,loudness\na.wav,anna,-20\nb.wav,anna,nan\n")
+    with pytest.raises(SettingsError, match=r"list.csv, row 3: `loudness` \('nan'\)"):
+        load_speech(SpeechArguments(str(SPEECH), str(tmp_path / "list.csv")), 16000, show_progress=False)
     (tmp_path / "list.csv").write_text("path,voice\na.wav,anna\n")
     with pytest.raises(SettingsError, match="list.csv has no column `speaker`"):
         load_speech(SpeechArguments(str(SPEECH), str(tmp_path / "list.csv")), 16000, show_progress=False)
@@ -503,10 +646,7 @@ def test_tilt_raises_high_over_low_frequencies_by_its_amount(tilt_db):
 
 @pytest.mark.parametrize("num_sources", [3, 5])
 def test_more_voices_go_the_same_way(tmp_path, num_sources):
-    for number in range(5):
-        folder = tmp_path / "speech" / f"voice{number}"
-        folder.mkdir(parents=True)
-        soundfile.write(folder / "a.wav", noise(48000 + 1000 * number, seed=number), 16000)
+    write_voices(tmp_path / "speech", 16000, 5)
     prepared = Prepared(tmp_path / "out", "test", num_sources, [8000], ["max"], ["mix_clean"])
     [folder] = prepare(tmp_path / "speech", prepared, 1)
     assert folder == tmp_path / "out" / f"Libri{num_sources}Mix" / "wav8k" / "max" / "test"

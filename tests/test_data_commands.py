@@ -99,6 +99,27 @@ def test_broken_and_useless_files_are_named(capsys, tmp_path):
     assert "broken.wav" in output and "short.wav: only 0.20 s" in output and "2, with 3 to 3 files" in output
 
 
+def test_speech_that_only_decoding_shows_to_be_useless_is_named(capsys, tmp_path):
+    shutil.copytree(SPEECH, tmp_path / "speech")
+    folder = tmp_path / "speech" / "msu_ru_nsh"
+    soundfile.write(folder / "silent.wav", np.zeros(32000), 16000)
+    soundfile.write(folder / "nan.wav", np.full(32000, np.nan), 16000, subtype="FLOAT")
+    whole = sorted(folder.glob("*.flac"))[0].read_bytes()
+    (folder / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    status, output = run(capsys, "check", tmp_path / "speech")
+    assert status == 1
+    assert "silent.wav is silent" in output and "nan.wav is empty or holds NaN" in output
+    assert "cut.flac cannot be read" in output and "2, with 3 to 3 files" in output
+    # what writes names the first, and what names all
+    for name in ("list", "compress"):
+        status, output = run(capsys, name, tmp_path / "speech", "--out", tmp_path / name)
+        assert status == 1 and "cut.flac cannot be read" in output and "training.data check` names all" in output
+    for name in ("cut.flac", "nan.wav"):
+        (folder / name).unlink()
+    status, output = run(capsys, "list", tmp_path / "speech", "--out", tmp_path / "list")
+    assert status == 1 and "silent.wav is silent" in output and not (tmp_path / "list").exists()
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -144,15 +165,59 @@ def test_a_hole_in_a_generated_tree_is_named(capsys, tmp_path, generated):
     assert status == 1 and f"{lost} does not exist" in output
 
 
+def test_broken_and_odd_sources_of_a_generated_tree_are_named(capsys, tmp_path, generated):
+    split = tmp_path / "dev"
+    shutil.copytree(generated / "Libri2Mix" / "wav16k" / "min" / "dev", split)
+    assert run(capsys, "check", split)[0] == 0
+    text, odd = sorted((split / "s2").iterdir())
+    text.write_text("no audio")
+    num_samples = soundfile.info(odd).frames
+    soundfile.write(odd, noise(num_samples), 8000)
+    status, output = run(capsys, "check", split)
+    assert status == 1 and "headers only" in output
+    assert f"{text} cannot be read as audio" in output
+    assert f"{odd} has {num_samples} samples at 8000 Hz, but {split / 'mix_clean' / odd.name}" in output
+
+
 def test_metadata_finds_its_speech_or_asks_for_it(capsys, tmp_path, generated):
     status, output = run(capsys, "check", SAMPLES / "valid.csv")
     assert status == 0
+    assert "2, with " in output and "16000 Hz (" in output and "hours " in output and "headers only" in output
     arguments = arguments_of(output, tmp_path)
     assert len(load_mixtures(arguments.mixtures[0], 16000, 2, show_progress=False)) == 2
     status, output = run(capsys, "check", generated / "metadata" / "Libri2Mix" / "libri2mix_dev.csv")
+    assert status == 1
     assert "missing     the folder that holds" in output and "root: FOLDER" in output
     status, output = run(capsys, "check", DEBUG)
     assert status == 1 and "no LibriMix metadata csv" in output
+
+
+def test_every_source_and_the_noise_of_metadata_are_looked_for(capsys, tmp_path):
+    for name in ("speech/anna/a.wav", "speech/berta/b.wav", "noise/n.wav"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        soundfile.write(tmp_path / name, noise(16000), 16000)
+    row = {"mixture_ID": "m", "source_1_path": "anna/a.wav", "source_1_gain": "1", "source_2_path": "berta/b.wav"}
+    row |= {"source_2_gain": "1", "noise_path": "n.wav", "noise_gain": "1"}
+    lost = {"mixture_ID": "n", "source_2_path": "berta/lost.wav", "noise_path": "gone.wav"}
+
+    def check(*rows: dict) -> tuple[int, str]:
+        with open(tmp_path / "list.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            writer.writeheader()
+            writer.writerows(rows)
+        return run(capsys, "check", tmp_path / "list.csv")
+
+    status, output = check(row)
+    assert status == 0
+    assert f"root: {tmp_path / 'speech'}" in output and f"noise_root: {tmp_path / 'noise'}" in output
+    status, output = check(row, row | lost)
+    assert status == 1
+    assert f"{tmp_path / 'speech' / 'berta' / 'lost.wav'} does not exist" in output
+    assert f"{tmp_path / 'noise' / 'gone.wav'} does not exist" in output
+    status, output = check(row | {"noise_path": "elsewhere.wav"})
+    assert status == 1 and "missing     the folder that holds elsewhere.wav: give it as `noise_root`" in output
+    status, output = check(row | {"source_1_gain": "nan"})
+    assert status == 1 and "list.csv, row 2: `source_1_gain` ('nan')" in output and "read it with" not in output
 
 
 def test_a_saved_dataset_is_described(capsys, tmp_path):
@@ -161,8 +226,15 @@ def test_a_saved_dataset_is_described(capsys, tmp_path):
     DatasetDict({"train": table}).save_to_disk(tmp_path / "set")
     status, output = run(capsys, "check", tmp_path / "set")
     assert status == 0 and "train (3 rows)" in output and "source_1, source_2, text" in output
+    assert "16000 Hz (6 files)" in output and "headers only" in output
     arguments = arguments_of(output, tmp_path)
     assert len(load_mixtures(arguments.mixtures[0], 16000, 2, show_progress=False)) == 3
+    Dataset.from_dict({"source_1": names[:2], "source_2": [names[3], "lost.wav"]}).save_to_disk(tmp_path / "holed")
+    status, output = run(capsys, "check", tmp_path / "holed")
+    assert status == 1 and "Row 1 of" in output and "lost.wav cannot be read" in output
+    Dataset.from_dict({"voice": names[:2]}).save_to_disk(tmp_path / "unnamed")
+    status, output = run(capsys, "check", tmp_path / "unnamed")
+    assert status == 1 and "name them as `source_columns`" in output
 
 
 def test_a_list_holds_what_walking_the_folder_finds(capsys, tmp_path):

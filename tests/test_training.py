@@ -28,6 +28,7 @@ from accelerate.state import AcceleratorState
 from transformers import AutoFeatureExtractor, AutoModel
 
 from tests.conftest import SAMPLES
+from training import run_training
 from training.arguments import SettingsError, load_arguments
 from training.loop import build_config, build_feature_extractor, build_model, build_schedule, check_objective, train
 
@@ -239,11 +240,40 @@ def test_every_config_names_its_paper_hardware_hours_and_score(path):
         (["speech_on_device=true", "mixtures=[{tree: a}]"], "speech_on_device.*`mixtures` empty"),
         (["speech_on_device=true", "speech.0.in_memory=false"], r"speech_on_device.*speech\.0\.in_memory"),
         (["speech_on_device=true", "num_workers=2"], r"speech_on_device.*num_workers.*2"),
+        (["learning_rate=.nan"], "learning_rate.*nan.*finite"),
+        (["max_minutes=1e999"], "max_minutes.*inf.*finite"),
+        (["speech.0.weight=.nan"], r"speech\.0\.weight.*nan.*finite"),
+        (["speech.0.weight=.inf"], r"speech\.0\.weight.*inf.*finite"),
+        (["mixtures=[{tree: a, weight: .nan}]"], r"mixtures\.0\.weight.*nan.*finite"),
+        (["model.compression_exponent=.nan"], r"model\.compression_exponent.*nan.*finite"),
+        (["speech.0.noise_floor_db=[a, b]"], r"noise_floor_db\.0.*'a'.*float"),
+        (["speech.0.noise_floor_db=[-35, -50]"], r"noise_floor_db.*-35.*lowest, highest"),
+        (["speeds=1"], "speeds.*1.*list"),
+        (["speeds=[0.001]"], r"speeds.*0\.001.*from 0\.5 to 2\.0"),
+        (["speeds=[1.0, 3.0]"], r"speeds.*3\.0.*from 0\.5 to 2\.0"),
+        (["tilt_db=-1.0"], "tilt_db.*-1.0"),
+        (["max_steps.a.b=1"], r"max_steps\.a\.b`: `max_steps` holds no keys"),
+        (["max_steps.a=1"], r"max_steps\.a`: `max_steps` holds no keys"),
+        (["speech=[{root: a, weight: 1, weight: 2}]"], "the key weight is there twice"),
     ],
 )
 def test_bad_arguments_are_named(overrides, message):
     with pytest.raises(ValueError, match=message):
         load_arguments(DEBUG, overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"batch_size: 4\nseed: 1\nbatch_size: 8\n", "the key batch_size is there twice"),
+        (b"", "holds no keys"),
+        (b"output_dir: \xff\n", "not valid yaml"),
+    ],
+)
+def test_a_bad_file_of_arguments_is_named(tmp_path, text, message):
+    (tmp_path / "bad.yaml").write_bytes(text)
+    with pytest.raises(SettingsError, match=f"bad.yaml.*{message}"):
+        load_arguments(tmp_path / "bad.yaml", ["seed=1"])
 
 
 def test_no_precision_can_be_said_in_yaml():
@@ -266,6 +296,18 @@ def test_the_command_prints_the_fault_without_a_traceback(tmp_path):
     process = subprocess.run(command, capture_output=True, text=True, cwd=CONFIGS.parents[1], check=False)
     assert process.returncode == 2
     assert "nonsense" in process.stderr and "Traceback" not in process.stderr
+
+
+def test_a_loss_that_is_not_finite_and_a_folder_for_a_file_end_without_a_traceback(capsys, monkeypatch):
+    def diverge(arguments):
+        raise FloatingPointError("The loss is nan by step 3")
+
+    monkeypatch.setattr(run_training, "train", diverge)
+    for path, message in ((DEBUG, "The loss is nan by step 3"), (CONFIGS, str(CONFIGS))):
+        with pytest.raises(SystemExit) as caught:
+            run_training.main([str(path)])
+        assert caught.value.code == 2
+        assert message in capsys.readouterr().err
 
 
 def test_an_autoencoder_trains_on_single_voices_and_is_validated(tmp_path):

@@ -13,6 +13,9 @@
 # limitations under the License.
 """Arguments of a training run: a yaml file, then key=value overrides."""
 
+import contextlib
+import math
+from collections import Counter
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -23,6 +26,8 @@ import yaml
 
 # of two or more voices, the same with noise, one voice with noise
 MIX_TYPES = ("mix_clean", "mix_both", "mix_single")
+# an octave down and up: beyond, a voice is none
+SPEEDS = (0.5, 2.0)
 
 
 class SettingsError(ValueError):
@@ -148,10 +153,9 @@ class TrainingArguments:
         for index, folder in enumerate(self.speech):
             if folder.weight <= 0:
                 raise SettingsError(f"`speech.{index}.weight` ({folder.weight}) must be positive.")
-            if folder.noise_floor_db is not None and len(folder.noise_floor_db) != 2:
-                raise SettingsError(
-                    f"`speech.{index}.noise_floor_db` ({folder.noise_floor_db}) must be [lowest, highest]."
-                )
+            noise_floor_db = folder.noise_floor_db
+            if noise_floor_db is not None and (len(noise_floor_db) != 2 or noise_floor_db != sorted(noise_floor_db)):
+                raise SettingsError(f"`speech.{index}.noise_floor_db` ({noise_floor_db}) must be [lowest, highest].")
         for name in ("learning_rate", "max_grad_norm"):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"`{name}` ({getattr(self, name)}) must be positive.")
@@ -170,8 +174,10 @@ class TrainingArguments:
             raise SettingsError(f"`decay_rate` ({self.decay_rate}) must be between 0 and 1, or null for a cosine.")
         if self.mixed_precision not in ("no", "bf16"):
             raise SettingsError(f"`mixed_precision` ({self.mixed_precision!r}) must be 'no' or 'bf16'.")
-        if not self.speeds or not all(isinstance(speed, int | float) and speed > 0 for speed in self.speeds):
-            raise SettingsError(f"`speeds` ({self.speeds}) must hold at least one positive factor, for instance 1.0.")
+        if not self.speeds or not all(SPEEDS[0] <= speed <= SPEEDS[1] for speed in self.speeds):
+            raise SettingsError(
+                f"`speeds` ({self.speeds}) must hold at least one factor, each from {SPEEDS[0]} to {SPEEDS[1]}."
+            )
         self._check_optimisation()
 
         self._check_residence()
@@ -194,7 +200,7 @@ class TrainingArguments:
         for name in ("gradient_accumulation_steps", "num_valid_mixtures", "patience"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise SettingsError(f"`{name}` ({getattr(self, name)}) must be at least 1.")
-        for name in ("warmup_steps", "num_workers", "max_minutes"):
+        for name in ("warmup_steps", "num_workers", "max_minutes", "tilt_db"):
             if getattr(self, name) is not None and getattr(self, name) < 0:
                 raise SettingsError(f"`{name}` ({getattr(self, name)}) must not be negative.")
         if not 0 <= self.seed < 2**32:
@@ -238,7 +244,7 @@ def _build(cls: type, values: Any, prefix: str = "") -> Any:
     if not isinstance(values, dict):
         raise SettingsError(f"`{prefix.rstrip('.')}` ({values!r}) must hold keys, such as {fields(cls)[0].name}.")
     known = {item.name for item in fields(cls)}
-    if unknown := sorted(set(values) - known):
+    if unknown := sorted(map(str, set(values) - known)):
         raise SettingsError(f"Unknown key `{prefix}{unknown[0]}`: the keys are {', '.join(sorted(known))}.")
     checked = {
         item.name: _check_type(prefix + item.name, values[item.name], item.type)
@@ -261,19 +267,22 @@ def _check_type(key: str, value: Any, expected: Any) -> Any:
     if value is not None:
         for nested in filter(is_dataclass, types):
             return _build(nested, value, f"{key}.")
-    if isinstance(value, list) and is_dataclass(item := next(iter(get_args(expected)), None)):
-        return [_build(item, entry, f"{key}.{index}.") for index, entry in enumerate(value)]
-    if float in (*types, *get_args(expected)) and isinstance(value, int | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    # list[float] is checked as a list
+    for option in types:
+        if isinstance(value, list) and get_origin(option) is list:
+            [item] = get_args(option)
+            return [_check_type(f"{key}.{index}", entry, item) for index, entry in enumerate(value)]
+        if isinstance(value, dict) and get_origin(option) is dict:
+            return {name: _check_type(f"{key}.{name}", entry, type(entry)) for name, entry in value.items()}
+    if float in types and isinstance(value, int | str) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError, OverflowError):
+            value = float(value)
     accepted = tuple(get_origin(option) or option for option in types)
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in types):
         raise SettingsError(
             f"`{key}` ({value!r}) has the wrong type: it must be {getattr(expected, '__name__', expected)}."
         )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SettingsError(f"`{key}` ({value}) must be a finite number.")
     return value
 
 
@@ -287,20 +296,33 @@ def _override(values: Any, key: str, value: Any) -> None:
                     f"Unknown key `{key}`: `{'.'.join(parents[:position])}` has {len(values)} entries."
                 )
             values = values[int(name)]
-        else:
+        elif isinstance(values, dict):
             # what is null can be given keys
             if values.get(name) is None:
                 values[name] = {}
             values = values[name]
+        else:
+            parents = parents[:position]
+            break
     if not isinstance(values, dict):
         raise SettingsError(f"Unknown key `{key}`: `{'.'.join(parents)}` holds no keys.")
     values[last] = value
 
 
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Reads yaml, but not a key that is there twice, of which PyYAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        names = Counter(str(key.value) for key, _ in node.value)
+        if names and (twice := names.most_common(1)[0])[1] > 1:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def _parse_yaml(text: Any, name: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return yaml.load(text, _UniqueKeyLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{name} is not valid yaml: {error}") from error
 
 
@@ -313,6 +335,8 @@ def load_arguments(path: str | Path, overrides: list[str]) -> TrainingArguments:
     """
     with open(path, encoding="utf-8") as file:
         values = _parse_yaml(file, str(path))
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path} holds no keys, such as output_dir.")
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator:

@@ -30,17 +30,16 @@ from training.arguments import SettingsError, load_arguments  # noqa: E402
 from training.loop import train  # noqa: E402
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="yaml file, for instance training/configs/audioslots-cpu.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace those of the file")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     keep_freed_memory()
     try:
-        arguments = load_arguments(options.config, options.overrides)
-        folder = train(arguments)
-    except (SettingsError, FileNotFoundError) as error:
+        folder = train(load_arguments(options.config, options.overrides))
+    except (SettingsError, OSError, FloatingPointError) as error:
         parser.error(str(error))
     print(f"The best model is in {folder}")
 

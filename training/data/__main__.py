@@ -32,10 +32,10 @@ from tqdm.auto import tqdm
 
 from ..arguments import MIX_TYPES, SettingsError
 from ..files import write_csv
-from .audio import opus_level, read_audio, write_opus
+from .audio import AudioError, opus_level, read_audio, write_opus
 from .check import check
 from .libri2mix import ORIGINAL_RATE
-from .loudness import loudness_lufs
+from .loudness import audible_lufs
 from .prepare import Prepared, prepare
 from .speech import ListedFile, list_speech
 
@@ -97,7 +97,7 @@ def run_check(options: argparse.Namespace) -> int:
     """Print what was found; the status tells whether all of it can be used."""
     findings = check(options.path)
     print("\n\n".join(map(str, findings)))
-    return 0 if all(finding.yaml and not finding.faults for finding in findings) else 1
+    return 0 if all(finding.is_good for finding in findings) else 1
 
 
 def run_list(options: argparse.Namespace) -> int:
@@ -147,7 +147,7 @@ def describe(file: ListedFile, root: Path, audio: np.ndarray) -> dict[str, str |
         "path": file.path.relative_to(root).as_posix(),
         "speaker": file.speaker,
         "num_samples": len(audio),
-        "loudness": round(loudness_lufs(audio, ORIGINAL_RATE), 3),
+        "loudness": round(audible_lufs(file.path, audio, ORIGINAL_RATE), 3),
     }
 
 
@@ -188,7 +188,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.run(options)
     except (SettingsError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        # what writes stops at the first fault
+        hint = " `python -m training.data check` names all such files." if isinstance(error, AudioError) else ""
+        # on a line of its own, also where a bar was not done
+        tqdm.write(f"error: {error}{hint}", file=sys.stderr)
         return 1
 
 

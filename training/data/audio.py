@@ -16,7 +16,7 @@
 import math
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -28,6 +28,29 @@ from ..arguments import SettingsError
 AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")
 
 File = str | Path | BinaryIO
+
+
+class AudioError(SettingsError):
+    """A file that cannot be used as audio, with the reason."""
+
+
+class Header(NamedTuple):
+    """What is known of a file before any of it is decoded."""
+
+    num_samples: int
+    sampling_rate: int
+
+    def __str__(self) -> str:
+        return f"{self.num_samples} samples at {self.sampling_rate} Hz"
+
+    @property
+    def duration_s(self) -> float:
+        """In seconds."""
+        return self.num_samples / self.sampling_rate
+
+    def length(self, sampling_rate: int) -> int:
+        """Number of samples that the file has at another rate."""
+        return math.ceil(self.num_samples * Fraction(sampling_rate, self.sampling_rate))
 
 
 class SpanFile(soundfile.SoundFile):
@@ -43,18 +66,28 @@ def open_file(file: File) -> SpanFile:
     Open an audio file for reading.
 
     Raises:
-        `SettingsError`: it is missing or no audio.
+        `AudioError`: it is missing or no audio.
     """
     try:
         return SpanFile(file)
     except (soundfile.SoundFileError, OSError) as error:
-        raise SettingsError(f"{file} cannot be read as audio: {error}") from error
+        raise AudioError(f"{file} cannot be read as audio: {error}") from error
+
+
+def read_header(file: File) -> Header:
+    """
+    Open a file for its header alone.
+
+    Raises:
+        `AudioError`: it is missing or no audio.
+    """
+    with open_file(file) as sound:
+        return Header(sound.frames, sound.samplerate)
 
 
 def audio_length(file: File, sampling_rate: int) -> int:
     """Number of samples that a file has at `sampling_rate`, from its header."""
-    with open_file(file) as sound:
-        return math.ceil(sound.frames * Fraction(sampling_rate, sound.samplerate))
+    return read_header(file).length(sampling_rate)
 
 
 def read_audio(
@@ -78,7 +111,7 @@ def read_audio(
             The channel to take of several; their mean by default.
 
     Raises:
-        `SettingsError`: it is missing, no audio, empty, or holds NaN or infinite samples.
+        `AudioError`: it is missing, no audio, empty, or holds NaN or infinite samples.
     """
     with open_file(file) as sound:
         ratio = Fraction(sampling_rate, sound.samplerate)
@@ -94,11 +127,11 @@ def read_audio(
                 sound.seek(min(first, sound.frames))
             audio = sound.read(max(0, min(last, sound.frames) - first), dtype="float32")
         except soundfile.SoundFileError as error:
-            raise SettingsError(f"{file} cannot be read as audio: {error}") from error
+            raise AudioError(f"{file} cannot be read as audio: {error}") from error
     if audio.ndim > 1:
         audio = audio.mean(axis=1) if channel is None else audio[:, channel]
     if len(audio) == 0 or not np.isfinite(audio).all():
-        raise SettingsError(f"{file} is empty or holds NaN or infinite samples: leave it out.")
+        raise AudioError(f"{file} is empty or holds NaN or infinite samples: leave it out.")
     if ratio == 1:
         return audio
     offset = start - first * up // down

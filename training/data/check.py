@@ -19,15 +19,18 @@ metadata csv, and a folder that `save_to_disk` of the datasets library wrote.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import soundfile
+from datasets import DatasetDict, load_from_disk
 from tqdm.auto import tqdm
 
-from ..arguments import MIX_TYPES, SettingsError
-from .audio import AUDIO_SUFFIXES
-from .libri2mix import count_sources, list_tree, read_metadata, tree_sources
+from ..arguments import MIX_TYPES, MixtureArguments, SettingsError
+from .audio import AUDIO_SUFFIXES, AudioError, Header, read_audio, read_header
+from .libri2mix import list_tree, read_metadata, source_numbers, source_paths, source_speaker, tree_sources
+from .loudness import audible_lufs
+from .mixtures import holds_files, is_saved_dataset, open_dataset, row_headers
 from .speech import list_speech
 
 
@@ -35,6 +38,8 @@ from .speech import list_speech
 MAX_SHOWN = 5
 # shorter speech is of little use: LibriMix leaves out what is below 3 s
 SHORT_S = 1.0
+# sets of mixtures were written by a program, and may be of hundreds of GB
+HEADERS_ONLY = "headers only, the audio was not decoded"
 
 
 @dataclass
@@ -46,8 +51,13 @@ class Finding:
     faults: list[str] = field(default_factory=list)
     # lines of a yaml that read it; none if it cannot be used as it is
     yaml: str = ""
-    # what is missing to use it
+    # what is missing to use all of it
     missing: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all of it can be used."""
+        return bool(self.yaml) and not self.faults and not self.missing
 
     def __str__(self) -> str:
         lines = [self.kind, *(f"  {name:<12}{value}" for name, value in self.facts.items())]
@@ -72,7 +82,7 @@ def check(path: Path) -> list[Finding]:
         raise SettingsError(f"{path} does not exist.")
     if path.is_file():
         return [check_metadata(path)]
-    if any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")):
+    if is_saved_dataset(path):
         return [check_dataset(path)]
     if splits := find_splits(path):
         return [check_tree(split) for split in splits]
@@ -107,25 +117,17 @@ def check_speech(folder: Path) -> Finding:
     if not files:
         finding.missing = f"audio: there is no file that ends in {', '.join(AUDIO_SUFFIXES)}"
         return finding
-    speakers, rates, seconds = Counter(), Counter(), 0.0
-    for file in tqdm(files, desc=f"Checking {folder}", unit="file"):
+    speakers, headers = Counter(), []
+    for file in tqdm(files, desc=f"Listening to {folder}", unit="file"):
         try:
-            info = soundfile.info(file.path)
-        except soundfile.SoundFileError as error:
-            finding.faults.append(f"{file.path}: {error}")
-            continue
-        if info.duration < SHORT_S:
-            finding.faults.append(f"{file.path}: only {info.duration:.2f} s long")
-            continue
-        speakers[file.speaker] += 1
-        rates[info.samplerate] += 1
-        seconds += info.duration
+            headers.append(listen(file.path))
+            speakers[file.speaker] += 1
+        except AudioError as error:
+            finding.faults.append(str(error))
     finding.facts = {
-        "speakers": f"{len(speakers)}, with {min(speakers.values(), default=0)} to {max(speakers.values(), default=0)} "
-        "files each",
-        "files": str(sum(speakers.values())),
-        "hours": f"{seconds / 3600:.2f}",
-        "rates": describe_rates(rates),
+        "speakers": describe_speakers(speakers),
+        "files": str(len(headers)),
+        **describe_audio(headers, headers),
     }
     if len(speakers) < 2:
         finding.missing = "a second speaker: one folder below this one holds one speaker"
@@ -134,89 +136,162 @@ def check_speech(folder: Path) -> Finding:
     return finding
 
 
-def describe_rates(rates: Counter) -> str:
-    """Sampling rates and how many files have each."""
-    return ", ".join(f"{rate} Hz ({count} files)" for rate, count in rates.most_common())
+def listen(path: Path) -> Header:
+    """
+    Decode a file of speech, as a run does when it starts.
+
+    Raises:
+        `AudioError`: a run would not take it, or it is too short.
+    """
+    header = read_header(path)
+    if header.duration_s < SHORT_S:
+        raise AudioError(f"{path}: only {header.duration_s:.2f} s long")
+    audible_lufs(path, read_audio(path, header.sampling_rate), header.sampling_rate)
+    return header
+
+
+def describe_speakers(speakers: Counter) -> str:
+    """Number of speakers, and of files of each."""
+    counts = speakers.values()
+    return f"{len(speakers)}, with {min(counts, default=0)} to {max(counts, default=0)} files each"
+
+
+def describe_audio(recordings: Iterable[Header], files: Iterable[Header]) -> dict[str, str]:
+    """Hours of what is heard at once, and how many files have each sampling rate."""
+    rates = Counter(file.sampling_rate for file in files)
+    return {
+        "hours": f"{sum(recording.duration_s for recording in recordings) / 3600:.2f}",
+        "rates": ", ".join(f"{rate} Hz ({count} files)" for rate, count in rates.most_common()),
+    }
+
+
+def shortest(headers: Iterable[Header]) -> Header:
+    """The one that a mixture ends with."""
+    return min(headers, key=lambda header: header.duration_s)
+
+
+def read_headers(files: Iterable[Path], finding: Finding) -> dict[Path, Header]:
+    """The header of every file; what is missing, broken or empty is a fault."""
+    headers = {}
+    for file in tqdm(dict.fromkeys(files), desc=f"Checking {finding.kind}", unit="file"):
+        try:
+            header = read_header(file)
+        except AudioError as error:
+            finding.faults.append(str(error) if file.exists() else f"{file} does not exist")
+            continue
+        if header.num_samples == 0:
+            finding.faults.append(f"{file} is empty")
+        headers[file] = header
+    return headers
 
 
 def check_tree(split: Path) -> Finding:
     """One split of a generated Libri2Mix."""
     finding = Finding(f"generated mixtures: {split}")
-    found = [name for name in MIX_TYPES if (split / name).is_dir()]
-    names = {name: {path.name for path in list_tree(split, name)} for name in found}
-    seconds, rates = 0.0, Counter()
-    for name in found:
+    mixtures = {name: list_tree(split, name) for name in MIX_TYPES if (split / name).is_dir()}
+    pairs = []
+    for name, paths in mixtures.items():
         try:
-            sources = tree_sources(split, name)
+            pairs += [(path, source / path.name) for source in tree_sources(split, name) for path in paths]
         except SettingsError as error:
             finding.missing = str(error)
-            continue
-        for source in sources:
-            finding.faults += [
-                f"{source / file} does not exist, but {split / name / file} does"
-                for file in sorted(names[name])
-                if not (source / file).is_file()
-            ]
-    for path in tqdm(list_tree(split, found[0]), desc=f"Checking {split}", unit="file"):
-        try:
-            info = soundfile.info(path)
-        except soundfile.SoundFileError as error:
-            finding.faults.append(f"{path}: {error}")
-            continue
-        seconds, rates[info.samplerate] = seconds + info.duration, rates[info.samplerate] + 1
-    sources = sum((split / f"s{number}").is_dir() for number in range(1, 6))
+    headers = read_headers((file for pair in pairs for file in pair), finding)
+    for mixture, source in pairs:
+        if mixture in headers and source in headers and headers[mixture] != headers[source]:
+            finding.faults.append(f"{source} has {headers[source]}, but {mixture} {headers[mixture]}")
+    first = [headers[path] for path in next(iter(mixtures.values())) if path in headers]
     finding.facts = {
-        "types": ", ".join(f"{name} ({len(names[name])})" for name in found),
-        "sources": str(sources),
-        "hours": f"{seconds / 3600:.2f}",
-        "rates": describe_rates(rates),
+        "types": ", ".join(f"{name} ({len(paths)})" for name, paths in mixtures.items()),
+        "sources": str(sum((split / f"s{number}").is_dir() for number in range(1, 6))),
+        **describe_audio(first, first),
+        "read": HEADERS_ONLY,
     }
+    if not pairs and not finding.missing:
+        finding.missing = "mixtures: the folders are empty"
     if not finding.missing:
         finding.yaml = f"mixtures:\n  - tree: {split}" + (
-            "" if "mix_clean" in found else f"\n    mix_type: {found[0]}"
+            "" if "mix_clean" in mixtures else f"\n    mix_type: {next(iter(mixtures))}"
         )
     return finding
 
 
 def check_metadata(path: Path) -> Finding:
-    """A LibriMix metadata csv; the speech that it names is looked for in the folders around it."""
+    """A LibriMix metadata csv; the speech and the noise that it names are looked for in the folders around it."""
     finding = Finding(f"metadata: {path}")
     try:
         rows = read_metadata(path, path.parent, 1, must_exist=False)
-    except (SettingsError, UnicodeDecodeError) as error:
+    except SettingsError as error:
         finding.missing = str(error)
         return finding
-    first = rows[0]["source_1_path"]
-    finding.facts = {"mixtures": str(len(rows)), "sources": str(count_sources(rows[0])), "first": first}
-    roots = [folder for parent in list(path.resolve().parents)[:3] for folder in (parent, *sorted(parent.glob("*/")))]
-    root = next((folder for folder in roots if (folder / first).is_file()), None)
-    if root is None:
-        finding.missing = f"the folder that holds {first}: give it as `root`"
-        root = Path("FOLDER")
-    else:
-        lost = [row for row in rows if not (root / row["source_1_path"]).is_file()]
-        finding.faults = [f"{root / row['source_1_path']} does not exist" for row in lost]
-    finding.yaml = f"mixtures:\n  - metadata: {path}\n    root: {root}"
+    numbers = source_numbers(rows[0], "mix_clean")
+    speakers = {row[f"source_{number}_path"]: source_speaker(row, number) for row in rows for number in numbers}
+    firsts = {"root": rows[0]["source_1_path"]}
+    if noises := [row["noise_path"] for row in rows if row.get("noise_path")]:
+        firsts["noise_root"] = noises[0]
+    roots = {key: find_root(path, file) for key, file in firsts.items()}
+    finding.facts = {
+        "mixtures": str(len(rows)),
+        "sources": str(len(numbers)),
+        "speakers": describe_speakers(Counter(speakers.values())),
+        "first": firsts["root"],
+    }
+    if (root := roots["root"]) is not None:
+        headers = read_headers((file for row in rows for file in source_paths(row, root)), finding)
+        voices = [[headers[file] for file in source_paths(row, root) if file in headers] for row in rows]
+        finding.facts |= describe_audio(map(shortest, filter(None, voices)), headers.values()) | {"read": HEADERS_ONLY}
+    if (noise_root := roots.get("noise_root")) is not None:
+        read_headers((noise_root / noise for noise in noises), finding)
+    lost = [key for key, folder in roots.items() if folder is None]
+    finding.missing = "; ".join(f"the folder that holds {firsts[key]}: give it as `{key}`" for key in lost)
+    # clean mixtures need no noise
+    lines = [f"{key}: {folder or 'FOLDER'}" for key, folder in roots.items() if folder or key == "root"]
+    finding.yaml = "\n    ".join([f"mixtures:\n  - metadata: {path}", *lines])
     return finding
+
+
+def find_root(path: Path, file: str) -> Path | None:
+    """The folder that the paths of a csv start from: one around it that holds this file."""
+    parents = list(path.resolve().parents)[:3]
+    folders = [folder for parent in parents for folder in (parent, *sorted(parent.glob("*/")))]
+    return next((folder for folder in folders if (folder / file).is_file()), None)
 
 
 def check_dataset(path: Path) -> Finding:
     """A folder that `save_to_disk` wrote."""
-    from datasets import DatasetDict, load_from_disk
-
     finding = Finding(f"dataset: {path}")
-    loaded = load_from_disk(path)
+    try:
+        loaded = load_from_disk(path)
+    except (OSError, ValueError, KeyError) as error:
+        finding.missing = f"a set that can be loaded: {error}"
+        return finding
     splits = loaded if isinstance(loaded, DatasetDict) else {"": loaded}
-    columns = next(iter(splits.values())).column_names
+    features = next(iter(splits.values())).features
     finding.facts = {
         "splits": ", ".join(f"{name or 'one'} ({len(rows)} rows)" for name, rows in splits.items()),
-        "columns": ", ".join(columns),
+        "columns": ", ".join(features),
     }
-    sources = [name for name in columns if name.startswith("source") or name in ("s1", "s2", "s3", "s4", "s5")]
+    named = [name for name in features if name.startswith("source") or name in ("s1", "s2", "s3", "s4", "s5")]
+    sources = [name for name in named if holds_files(features[name])]
     if len(sources) < 2:
         finding.missing = "columns of sources: name them as `source_columns`"
         sources = ["COLUMN", "COLUMN"]
+    else:
+        rows = [row for split in splits for row in read_rows_of_dataset(path, split, sources, finding)]
+        files = [header for row in rows for header in row]
+        finding.facts |= describe_audio(map(shortest, rows), files) | {"read": HEADERS_ONLY}
     split = next(iter(splits))
     finding.yaml = f"mixtures:\n  - dataset: {path}\n" + (f"    split: {split}\n" if split else "")
     finding.yaml += f"    source_columns: [{', '.join(sources)}]"
     return finding
+
+
+def read_rows_of_dataset(path: Path, split: str, sources: list[str], finding: Finding) -> list[list[Header]]:
+    """The headers of every row of a split; what cannot be read is a fault."""
+    audio = open_dataset(MixtureArguments(dataset=str(path), split=split, source_columns=sources))
+    rows = []
+    for index, row in enumerate(tqdm(audio, desc=f"Checking {path} {split}", unit="row")):
+        try:
+            rows.append(row_headers(row, index, f"{path} {split}".strip()))
+        except SettingsError as error:
+            finding.faults.append(str(error))
+    return rows

@@ -18,7 +18,6 @@ A metadata row names two to five utterances, a gain for each, and a file of nois
 folder for each source (s1, s2, ...), one for each type of mixture, and the noise.
 """
 
-import csv
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -27,7 +26,8 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from ..arguments import SettingsError
-from .audio import open_file, read_audio
+from .audio import read_audio
+from .rows import parse_number, place_rows, read_rows
 
 
 # the rate of LibriSpeech and of the noise, which the length of the cross-fade goes by
@@ -41,7 +41,7 @@ def count_sources(row: Iterable[str]) -> int:
     return sum(key.startswith("source_") and key.endswith("_path") for key in row)
 
 
-def source_numbers(row: dict[str, str], mix_type: str) -> range:
+def source_numbers(row: Iterable[str], mix_type: str) -> range:
     """Which sources of a metadata row are in a type of mixture: all, or the first with noise alone."""
     return range(1, 2 if mix_type == "mix_single" else 1 + count_sources(row))
 
@@ -65,9 +65,9 @@ def speakers_of_mixture(mixture_id: str) -> list[str]:
 
 def read_metadata(
     path: str | Path, root: str | Path, num_sources: int, must_exist: bool = True
-) -> list[dict[str, str]]:
+) -> list[dict[str, str | float]]:
     """
-    Rows of a LibriMix metadata csv, checked.
+    Rows of a LibriMix metadata csv, checked, with their gains as numbers.
 
     Args:
         path (`str` or `Path`):
@@ -80,24 +80,53 @@ def read_metadata(
             Whether the files that it names must be there.
 
     Raises:
-        `SettingsError`: it is no such csv, has another number of sources, or names a file that is missing.
+        `SettingsError`: it is no such csv, has another number of sources, holds a row that cannot be used, or names a file
+            that is missing.
     """
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"mixture_ID", "source_1_path", "source_1_gain"} <= set(rows[0]):
+    rows = read_rows(path)
+    columns = [name for name in rows[0] if name is not None] if rows else []
+    needed = [
+        f"source_{number}_{name}"
+        for number in source_numbers(columns, "mix_clean") or (1,)
+        for name in ("path", "gain")
+    ]
+    if missing := [name for name in ("mixture_ID", *needed) if name not in columns]:
         raise SettingsError(
-            f"{path} is no LibriMix metadata csv: it has no row, or not the columns mixture_ID, source_1_path, source_1_gain."
+            f"{path} is no LibriMix metadata csv: it has no row, or not the columns {', '.join(missing)}."
         )
-    if num_sources not in (1, count_sources(rows[0])):
-        raise SettingsError(
-            f"{path} lists mixtures of {count_sources(rows[0])} sources, but the model has {num_sources}."
-        )
-    for row in rows if must_exist else ():
-        for number in source_numbers(row, "mix_clean"):
-            file = Path(root) / row[f"source_{number}_path"]
+    if num_sources not in (1, found := count_sources(columns)):
+        raise SettingsError(f"{path} lists mixtures of {found} sources, but the model has {num_sources}.")
+    seen = set()
+    for place, row in place_rows(path, rows):
+        if row["mixture_ID"] in seen:
+            raise SettingsError(f"{place}: `mixture_ID` ({row['mixture_ID']!r}) is there twice: leave one out.")
+        seen.add(row["mixture_ID"])
+        parse_row(row, place)
+        for file in source_paths(row, root) if must_exist else ():
             if not file.is_file():
                 raise SettingsError(f"{file} does not exist: {path} lists it, relative to {root}.")
     return rows
+
+
+def parse_row(row: dict[str, str | float], place: str) -> None:
+    """Make numbers of the gains of a metadata row, or raise a `SettingsError` that names the cell."""
+    names = [f"source_{number}" for number in source_numbers(row, "mix_clean")]
+    if row.get("noise_path"):
+        names.append("noise")
+    for name in names:
+        if not row[f"{name}_path"]:
+            raise SettingsError(f"{place}: `{name}_path` is empty.")
+        row[f"{name}_gain"] = parse_number(row, f"{name}_gain", place)
+
+
+def source_paths(row: dict[str, str | float], root: str | Path) -> list[Path]:
+    """The files of all sources of a metadata row."""
+    return [Path(root) / row[f"source_{number}_path"] for number in source_numbers(row, "mix_clean")]
+
+
+def source_speaker(row: dict[str, str | float], number: int) -> str:
+    """The speaker of a source of a metadata row: what its column says, or else its path."""
+    return row.get(f"source_{number}_speaker") or speaker_of(row[f"source_{number}_path"])
 
 
 def tree_sources(folder: Path, mix_type: str) -> list[Path]:
@@ -126,18 +155,9 @@ def list_tree(folder: Path, mix_type: str) -> list[Path]:
     return sorted((folder / mix_type).glob("*.wav"))
 
 
-def noise_length(sources: list[Path]) -> int:
-    """How many samples of noise the official scripts make ready: those of the longest source, before any resampling."""
-    lengths = []
-    for path in sources:
-        with open_file(path) as sound:
-            lengths.append(sound.frames)
-    return max(lengths)
-
-
 def extend_noise(path: str, length: int, sampling_rate: int) -> np.ndarray:
     """
-    The first channel of a noise file, `length` samples of it before resampling; what is too short is repeated.
+    The first channel of a noise file, `length` samples of it at 16 kHz, then resampled; what is too short is repeated.
 
     Where a repetition begins the end and the beginning cross-fade under a Hann window, half a second long.
     """

@@ -15,8 +15,11 @@
 
 import functools
 import warnings
+from pathlib import Path
 
 import numpy as np
+
+from .audio import AudioError
 
 
 # the range that LibriMix draws the loudness of a voice from, and of noise, in LUFS
@@ -43,6 +46,19 @@ def loudness_lufs(audio: np.ndarray, sampling_rate: int) -> float:
         # the logarithm of silence
         warnings.simplefilter("ignore")
         return float(meter(sampling_rate).integrated_loudness(np.pad(audio, (0, padding))))
+
+
+def audible_lufs(path: Path, audio: np.ndarray, sampling_rate: int) -> float:
+    """
+    The loudness of what was read from a file.
+
+    Raises:
+        `AudioError`: no gain makes it heard.
+    """
+    loudness = loudness_lufs(audio, sampling_rate)
+    if loudness == -np.inf:
+        raise AudioError(f"{path} is silent: leave it out.")
+    return loudness
 
 
 def gain_between(from_lufs: float, to_lufs: float) -> float:

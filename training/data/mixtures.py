@@ -28,24 +28,26 @@ import numpy as np
 import torch
 from datasets import Audio, Dataset, DatasetDict, Features, Value, load_dataset, load_from_disk
 from datasets import List as ListOf
+from datasets.exceptions import DatasetsError
 from tqdm.auto import tqdm
 
 from ..arguments import MixtureArguments, SettingsError
-from .audio import File, audio_length, read_audio
+from .audio import File, Header, audio_length, read_audio, read_header
 from .libri2mix import (
+    ORIGINAL_RATE,
     extend_noise,
     list_tree,
-    noise_length,
     read_metadata,
     source_numbers,
-    speaker_of,
+    source_paths,
+    source_speaker,
     speakers_of_mixture,
     tree_sources,
 )
 
 
 # `num_samples` counts at the rate of the table; without a `mixture_path` the mixture is the sum of what is listed beside it,
-# and `noise_length` counts at the rate of the noise file
+# and `noise_length` counts at 16 kHz
 FEATURES = Features(
     {
         "mixture_id": Value("string"),
@@ -138,11 +140,11 @@ class MixtureList(torch.utils.data.Dataset):
         return path if self.audio is None else encoded_file(self.audio[index][path])
 
 
-def encoded_file(value: str | dict) -> File:
+def encoded_file(value: str | dict | None) -> File | None:
     """What a column of paths or of `Audio(decode=False)` holds."""
-    if isinstance(value, str):
-        return value
-    return value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])
+    if isinstance(value, dict):
+        return value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])
+    return value
 
 
 def load_mixtures(
@@ -229,22 +231,23 @@ def metadata_rows(arguments: MixtureArguments, sampling_rate: int, num_sources: 
     fit = {"min": min, "max": max}[arguments.mode]
     for row in rows:
         numbers = source_numbers(row, arguments.mix_type)
-        named = [row[f"source_{number}_path"] for number in source_numbers(row, "mix_clean")]
-        paths = [Path(arguments.root) / path for path in named]
-        lengths = [audio_length(path, sampling_rate) for path in paths]
+        paths = source_paths(row, arguments.root)
+        headers = [read_header(path) for path in paths]
+        # the official scripts make as much noise ready as the longest source needs, before any resampling
+        noise_length = max(header.length(ORIGINAL_RATE) for header in headers)
         yield fill_row(
             row["mixture_ID"],
-            fit(lengths),
+            fit(header.length(sampling_rate) for header in headers),
             [str(paths[number - 1]) for number in numbers],
-            source_gains=[float(row[f"source_{number}_gain"]) for number in numbers],
-            speakers=[row.get(f"source_{number}_speaker") or speaker_of(named[number - 1]) for number in numbers],
+            source_gains=[row[f"source_{number}_gain"] for number in numbers],
+            speakers=[source_speaker(row, number) for number in numbers],
             sexes=[row.get(f"source_{number}_sex") for number in numbers],
-            **(noise_values(row, arguments, paths) if arguments.mix_type != "mix_clean" else {}),
+            **(noise_values(row, arguments, noise_length) if arguments.mix_type != "mix_clean" else {}),
         )
 
 
-def noise_values(row: dict[str, str], arguments: MixtureArguments, sources: list[Path]) -> dict[str, object]:
-    """The noise of a row of metadata, which is there for all of the longest source."""
+def noise_values(row: dict[str, str | float], arguments: MixtureArguments, noise_length: int) -> dict[str, object]:
+    """The noise of a row of metadata."""
     if arguments.noise_root is None or not row.get("noise_path"):
         raise SettingsError(
             f"`mix_type` {arguments.mix_type} needs noise: give `noise_root`, the folder that noise_path in "
@@ -255,8 +258,19 @@ def noise_values(row: dict[str, str], arguments: MixtureArguments, sources: list
         raise SettingsError(
             f"{path} does not exist: {arguments.metadata} lists it, relative to {arguments.noise_root}."
         )
-    length = noise_length(sources)
-    return {"noise_path": str(path), "noise_gain": float(row["noise_gain"]), "noise_length": length}
+    return {"noise_path": str(path), "noise_gain": row["noise_gain"], "noise_length": noise_length}
+
+
+def is_saved_dataset(folder: Path) -> bool:
+    """Whether `save_to_disk` of the datasets library wrote a folder."""
+    return any((folder / f"{name}.json").is_file() for name in ("dataset_dict", "dataset_info", "state"))
+
+
+def holds_files(feature: object) -> bool:
+    """Whether a column of that type holds paths or encoded audio."""
+    if isinstance(feature, dict):
+        return {"bytes", "path"} <= feature.keys()
+    return isinstance(feature, Audio) or feature in (Value("string"), Value("large_string"))
 
 
 def open_dataset(arguments: MixtureArguments) -> Dataset:
@@ -264,21 +278,26 @@ def open_dataset(arguments: MixtureArguments) -> Dataset:
     A set of the Hub, or a folder that `save_to_disk` wrote, with its audio left encoded.
 
     Raises:
-        `SettingsError`: it cannot be loaded, or lacks a column.
+        `SettingsError`: it cannot be loaded, lacks a column, or holds no audio in it.
     """
     try:
-        if Path(arguments.dataset).is_dir() and any(Path(arguments.dataset).glob("*.json")):
+        if is_saved_dataset(Path(arguments.dataset)):
             found = load_from_disk(arguments.dataset)
             found = found[arguments.split] if isinstance(found, DatasetDict) else found
         else:
             found = load_dataset(arguments.dataset, split=arguments.split)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, DatasetsError) as error:
         raise SettingsError(f"The dataset {arguments.dataset!r} cannot be loaded: {error}") from error
     columns = [*arguments.source_columns, *([arguments.mixture_column] if arguments.mixture_column else [])]
     for column in columns:
         if column not in found.column_names:
             raise SettingsError(
                 f"The dataset {arguments.dataset!r} has no column {column!r}: it has {', '.join(found.column_names)}."
+            )
+        if not holds_files(found.features[column]):
+            raise SettingsError(
+                f"The column {column!r} of the dataset {arguments.dataset!r} holds {found.features[column]}: "
+                "it must hold paths of audio files, or `Audio`."
             )
         if isinstance(found.features[column], Audio):
             # decoding by the library would need torchcodec, and all of a file
@@ -289,5 +308,25 @@ def open_dataset(arguments: MixtureArguments) -> Dataset:
 def dataset_rows(audio: Dataset, arguments: MixtureArguments, sampling_rate: int) -> Iterable[dict]:
     """The mixtures of a dataset, one a row, as long as the shortest of their files."""
     for index, files in enumerate(audio):
-        num_samples = min(audio_length(encoded_file(files[column]), sampling_rate) for column in audio.column_names)
+        headers = row_headers(files, index, arguments.dataset)
+        num_samples = min(header.length(sampling_rate) for header in headers)
         yield fill_row(str(index), num_samples, arguments.source_columns, mixture_path=arguments.mixture_column)
+
+
+def row_headers(files: dict[str, str | dict | None], index: int, name: str) -> list[Header]:
+    """
+    The headers of the files in a row of a dataset.
+
+    Raises:
+        `SettingsError`: names the row and the column without a file that can be read.
+    """
+    headers = []
+    for column, value in files.items():
+        file = encoded_file(value)
+        if not file:
+            raise SettingsError(f"Row {index} of {name} has no file in the column {column!r}: leave the row out.")
+        try:
+            headers.append(read_header(file))
+        except SettingsError as error:
+            raise SettingsError(f"Row {index} of {name}, column {column!r}: {error}") from error
+    return headers

@@ -13,8 +13,9 @@
 # limitations under the License.
 """Sets of one's own speech, drawn by the recipe of Libri2Mix and written in its layout (arXiv 2005.11262 and its scripts)."""
 
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from ..arguments import MixtureArguments, SettingsError
 from ..files import write_csv
 from .audio import AUDIO_SUFFIXES, audio_length, read_audio
 from .libri2mix import ORIGINAL_RATE, extend_noise, utterance_id
-from .loudness import MAX_PEAK, NOISE_LUFS, SPEECH_LUFS, gain_between, loudness_lufs
+from .loudness import MAX_PEAK, NOISE_LUFS, SPEECH_LUFS, audible_lufs, gain_between
 from .mixtures import MixtureList, load_mixtures
 from .speech import ListedFile, list_speech
 
@@ -49,12 +50,15 @@ def draw_gains(voices: list[Voice]) -> list[float]:
     The gain of every voice: to its loudness, but never above the peak, alone or in the mixture.
 
     The loudness is that of the voice filled with zeros to the length of the longest.
+
+    Raises:
+        `AudioError`: one of them is silent.
     """
     num_samples = max(len(voice.samples) for voice in voices)
     padded = [np.pad(voice.samples, (0, num_samples - len(voice.samples))) for voice in voices]
     gains = []
     for voice, samples in zip(voices, padded, strict=True):
-        gain = gain_between(loudness_lufs(samples, ORIGINAL_RATE), voice.target_lufs)
+        gain = gain_between(audible_lufs(voice.path, samples, ORIGINAL_RATE), voice.target_lufs)
         peak = np.abs(samples).max()
         gains.append(gain if gain * peak < 1 else MAX_PEAK / peak)
     mixture = sum(gain * samples for gain, samples in zip(gains, padded, strict=True))
@@ -195,7 +199,7 @@ def prepare(
     """
     Draw a set of mixtures and write it as the scripts of LibriMix would: a metadata csv and a tree for each rate and mode.
 
-    The same arguments write the same files. Nothing that exists is overwritten.
+    The same arguments write the same files. Nothing that exists is overwritten, and what fails leaves nothing.
 
     Returns:
         The folders of the trees.
@@ -213,27 +217,42 @@ def prepare(
             raise SettingsError(f"{path} exists: choose another --out or --split, or remove it.")
     rows = draw_metadata(speech, num_mixtures, prepared.num_sources, noise, seed)
     rows = list(tqdm(rows, total=num_mixtures, desc="Drawing", unit="mixture"))
-    prepared.metadata.parent.mkdir(parents=True, exist_ok=True)
-    write_csv(prepared.metadata, rows)
-    for (rate, mode), folder in folders.items():
-        write_tree(folder, prepared, speech, noise, rate, mode)
+    staged = replace(prepared, out=prepared.out / f"{prepared.split}.tmp")
+    shutil.rmtree(staged.out, ignore_errors=True)
+    try:
+        staged.metadata.parent.mkdir(parents=True)
+        write_csv(staged.metadata, rows)
+        for (rate, mode), folder in folders.items():
+            write_tree(staged, folder, speech, noise, rate, mode)
+        publish(staged, prepared)
+    finally:
+        shutil.rmtree(staged.out, ignore_errors=True)
     return list(folders.values())
 
 
-def write_tree(folder: Path, prepared: Prepared, speech: Path, noise: Path | None, rate: int, mode: str) -> None:
-    """Write one generated split under a temporary name, then give it its own; beside it the csv that lists each type."""
-    temporary = folder.with_name(f"{folder.name}.tmp")
-    arguments = {"metadata": str(prepared.metadata), "root": str(speech), "mode": mode}
-    metadata = folder.parent / "metadata"
+def publish(staged: Prepared, prepared: Prepared) -> None:
+    """Give a complete set its name: first the trees and the csv files beside them, then what all is made from."""
+    trees = {staged.folder(rate, mode) for rate in staged.sampling_rates for mode in staged.modes}
+    lists = [path for tree in trees for path in (tree.parent / "metadata").iterdir()]
+    for path in (*trees, *lists, staged.metadata):
+        target = prepared.out / path.relative_to(staged.out)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+
+
+def write_tree(staged: Prepared, folder: Path, speech: Path, noise: Path | None, rate: int, mode: str) -> None:
+    """Write one generated split that will become `folder`, and beside it the csv that lists each type."""
+    temporary = staged.folder(rate, mode)
+    arguments = {"metadata": str(staged.metadata), "root": str(speech), "mode": mode}
+    metadata = temporary.parent / "metadata"
     metadata.mkdir(parents=True, exist_ok=True)
-    for mix_type in prepared.mix_types:
+    for mix_type in staged.mix_types:
         noise_root = str(noise) if mix_type != "mix_clean" else None
         listed = MixtureArguments(**arguments, mix_type=mix_type, noise_root=noise_root)
         mixtures = load_mixtures(listed, rate, 1, show_progress=False)
         files = tqdm(range(len(mixtures)), desc=f"{folder.name} {rate} Hz {mode} {mix_type}", unit="mixture")
         rows = [write_mixture(mixtures, index, temporary, folder, mix_type) for index in files]
-        write_csv(metadata / f"mixture_{prepared.split}_{mix_type}.csv", rows)
-    temporary.rename(folder)
+        write_csv(metadata / f"mixture_{staged.split}_{mix_type}.csv", rows)
 
 
 def write_mixture(

@@ -13,7 +13,6 @@
 # limitations under the License.
 """Speech by speaker, and mixtures drawn from it on the fly."""
 
-import csv
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,6 +25,7 @@ from tqdm.auto import tqdm
 from ..arguments import SettingsError, SpeechArguments, TrainingArguments
 from .audio import AUDIO_SUFFIXES, audio_length, read_audio
 from .loudness import MAX_PEAK, SPEECH_LUFS, gain_between, loudness_lufs
+from .rows import parse_number, place_rows, read_rows
 
 
 @dataclass
@@ -78,7 +78,7 @@ def list_speech(root: str | Path, utterances: str | Path | None = None) -> list[
     The order does not depend on which.
 
     Raises:
-        `SettingsError`: there is no such folder, the csv lacks a column, or a file lies in no speaker's folder.
+        `SettingsError`: there is no such folder, the csv lacks a column or a number, or a file lies in no speaker's folder.
     """
     root = Path(root)
     if not root.is_dir():
@@ -91,13 +91,16 @@ def list_speech(root: str | Path, utterances: str | Path | None = None) -> list[
             )
         files = [ListedFile(path, path.relative_to(root).parts[0]) for path in paths]
     else:
-        with open(utterances, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_rows(utterances)
         if rows and (missing := {"path", "speaker"} - set(rows[0])):
             raise SettingsError(f"{utterances} has no column `{min(missing)}`: it needs path and speaker.")
         files = [
-            ListedFile(root / row["path"], row["speaker"], float(row["loudness"]) if row.get("loudness") else None)
-            for row in rows
+            ListedFile(
+                root / row["path"],
+                row["speaker"],
+                parse_number(row, "loudness", place) if row.get("loudness") else None,
+            )
+            for place, row in place_rows(utterances, rows)
         ]
     return sorted(files, key=lambda file: (file.speaker, file.path.as_posix()))
 
