@@ -195,8 +195,10 @@ def test_a_training_step_is_measured(capsys):
     overrides = ["speech_on_device=true", "batch_size=2", "gradient_accumulation_steps=2"]
     results = gpu_step.run(parse(gpu_step, str(DEBUG), *overrides, "--steps", "2", "--warmup-steps", "1"))
     assert results["audio_s_per_s"] == pytest.approx(results["steps_per_s"] * 2 * 4000 / 16000)
-    for name in ("share_of_ceiling", "products_share_of_ceiling", "idle_share"):
+    for name in ("share_of_ceiling", "products_share_of_ceiling"):
         assert 0 < results[name] < 1
+    # profiled steps may be slower than those that the clock saw
+    assert 0 <= results["idle_share"] < 1
     assert results["tflop_per_s"] == pytest.approx(results["share_of_ceiling"] * results["ceiling_tflop_per_s"])
     # the kernels of convolutions and products do most of the work in a part of the time
     assert results["products_share_of_ceiling"] > results["share_of_ceiling"]

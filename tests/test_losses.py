@@ -119,6 +119,23 @@ def test_negative_si_snr_of_silence_is_finite_and_wants_silence(generator):
     assert losses[0] > losses[1] > losses[2]
 
 
+@pytest.mark.parametrize("loss", [matched_negative_si_snr, mixit_negative_snr])
+def test_losses_of_waveforms_are_not_rounded_by_autocast(loss, generator):
+    references = torch.randn(3, 2, 8000, generator=generator)
+    # 25 dB: in bfloat16 the error would be the difference of two rounded numbers a thousand times as large
+    estimates = references + 10 ** (-25 / 20) * torch.randn(3, 2, 8000, generator=generator)
+    estimates.requires_grad_()
+    expected = loss(estimates, references)
+    (gradient,) = torch.autograd.grad(expected, estimates)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(estimates, references)
+    (rounded,) = torch.autograd.grad(value, estimates)
+    # of mixtures a little less, for its threshold
+    assert float(expected.detach()) == pytest.approx(-25, abs=1.5)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(rounded, gradient)
+
+
 def test_negative_si_snr_refuses_another_number_of_references():
     with pytest.raises(ValueError, match="one reference per source"):
         matched_negative_si_snr(torch.zeros(1, 2, 10), torch.zeros(1, 3, 10))

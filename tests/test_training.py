@@ -97,6 +97,8 @@ def test_a_run_begins_with_the_weights_of_a_checkpoint(debug_run, tmp_path):
         ({"pretrained": "galr-cpu", "model_type": "dprnn"}, "`model.model_type` differs from that .*, galr"),
         ({"pretrained": "galr-cpu", "num_layers": 2}, "Unknown key `model.num_layers`"),
         ({"pretrained": "galr-cpu", "lstm_hidden_size": 32}, "change no sizes under `model`"),
+        ({"pretrained": "galr-cpu", "num_hidden_layers": 6}, "change no sizes under `model`"),
+        ({"pretrained": "galr-cpu", "num_hidden_layers": 2}, "change no sizes under `model`"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_trained_on_is_an_error(values, message, tmp_path, monkeypatch):

@@ -119,7 +119,7 @@ def run(command: str, monkeypatch) -> None:
         except SystemExit as stop:
             assert not stop.code, command
     elif words[0] == "tar":
-        subprocess.run(command, shell=True, check=True)
+        subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True)
     else:
         assert words[0] in ("pip", "git") or words[0] == "export", command
 
@@ -133,6 +133,18 @@ def test_the_commands_of_a_section_run_one_after_the_other(section, workplace, m
     for command in commands:
         run(command, monkeypatch)
     assert any(workplace.joinpath(name).exists() for name in ("runs", "report")), section
+
+
+@pytest.mark.slow
+def test_what_travels_in_parcels_arrives_whole(workplace):
+    (workplace / "parcel" / "speech").mkdir(parents=True)
+    (workplace / "parcel" / "speech" / "a.opus").write_bytes(bytes(range(256)))
+    [pack] = [line for line in commands_of("A GPU for half an hour") if "speech.tar." in line]
+    [unpack] = re.findall(r"# there: (.*)", SECTIONS["A GPU for half an hour"])
+    subprocess.run(["bash", "-o", "pipefail", "-c", pack], check=True)
+    shutil.rmtree(workplace / "parcel" / "speech")
+    subprocess.run(["bash", "-o", "pipefail", "-c", unpack], check=True)
+    assert (workplace / "parcel" / "speech" / "a.opus").read_bytes() == bytes(range(256))
 
 
 @pytest.mark.slow

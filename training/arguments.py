@@ -131,7 +131,7 @@ class TrainingArguments:
     compile: bool = False
     # speeds that a voice is resampled to, 1.0 for as it is
     speeds: list[float] = field(default_factory=lambda: [1.0])
-    # copy all speech to the memory of the device and draw the mixtures there: no worker, and the device does not wait
+    # copy all speech to the memory of the device and draw the mixtures there: no worker, no reading, no copying
     speech_on_device: bool = False
     # range of a random first-order tilt of the spectrum, +- dB between low and high frequencies
     tilt_db: float = 0.0
@@ -156,30 +156,11 @@ class TrainingArguments:
             noise_floor_db = folder.noise_floor_db
             if noise_floor_db is not None and (len(noise_floor_db) != 2 or noise_floor_db != sorted(noise_floor_db)):
                 raise SettingsError(f"`speech.{index}.noise_floor_db` ({noise_floor_db}) must be [lowest, highest].")
-        for name in ("learning_rate", "max_grad_norm"):
-            if getattr(self, name) <= 0:
-                raise SettingsError(f"`{name}` ({getattr(self, name)}) must be positive.")
-        for name in (
-            "max_steps",
-            "batch_size",
-            "log_steps",
-            "valid_steps",
-            "save_steps",
-            "num_kept_checkpoints",
-            "decay_steps",
-        ):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"`{name}` ({getattr(self, name)}) must be at least 1.")
-        if self.decay_rate is not None and not 0 < self.decay_rate < 1:
-            raise SettingsError(f"`decay_rate` ({self.decay_rate}) must be between 0 and 1, or null for a cosine.")
-        if self.mixed_precision not in ("no", "bf16"):
-            raise SettingsError(f"`mixed_precision` ({self.mixed_precision!r}) must be 'no' or 'bf16'.")
         if not self.speeds or not all(SPEEDS[0] <= speed <= SPEEDS[1] for speed in self.speeds):
             raise SettingsError(
                 f"`speeds` ({self.speeds}) must hold at least one factor, each from {SPEEDS[0]} to {SPEEDS[1]}."
             )
         self._check_optimisation()
-
         self._check_residence()
 
     def _check_residence(self) -> None:
@@ -197,6 +178,7 @@ class TrainingArguments:
             )
 
     def _check_optimisation(self) -> None:
+        self._check_schedule()
         for name in ("gradient_accumulation_steps", "num_valid_mixtures", "patience"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise SettingsError(f"`{name}` ({getattr(self, name)}) must be at least 1.")
@@ -220,6 +202,26 @@ class TrainingArguments:
             raise SettingsError(f"`ema_decay` ({self.ema_decay}) must be between 0 and 1, or null for no average.")
         if self.patience is not None and self.valid is None:
             raise SettingsError(f"`patience` ({self.patience}) counts validations: give `valid` too, or null.")
+
+    def _check_schedule(self) -> None:
+        for name in ("learning_rate", "max_grad_norm"):
+            if getattr(self, name) <= 0:
+                raise SettingsError(f"`{name}` ({getattr(self, name)}) must be positive.")
+        for name in (
+            "max_steps",
+            "batch_size",
+            "log_steps",
+            "valid_steps",
+            "save_steps",
+            "num_kept_checkpoints",
+            "decay_steps",
+        ):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"`{name}` ({getattr(self, name)}) must be at least 1.")
+        if self.decay_rate is not None and not 0 < self.decay_rate < 1:
+            raise SettingsError(f"`decay_rate` ({self.decay_rate}) must be between 0 and 1, or null for a cosine.")
+        if self.mixed_precision not in ("no", "bf16"):
+            raise SettingsError(f"`mixed_precision` ({self.mixed_precision!r}) must be 'no' or 'bf16'.")
 
     def check_paths(self) -> None:
         """Raise a `SettingsError` that names the first missing path and its key."""

@@ -65,6 +65,7 @@ def train(arguments: TrainingArguments) -> Path:
     Returns:
         The folder of the best model.
     """
+    started = time.monotonic()
     arguments.check_paths()
     config = build_config(arguments.model)
     check_objective(arguments, config)
@@ -73,9 +74,7 @@ def train(arguments: TrainingArguments) -> Path:
     model = build_model(config, arguments).to(accelerator.device)
     feature_extractor = build_feature_extractor(config)
     average = build_average(model, arguments)
-    # fused, a step of it is one kernel; on a CPU it would round otherwise
-    fused = accelerator.device.type == "cuda"
-    optimizer = torch.optim.Adam(model.parameters(), lr=arguments.learning_rate, fused=fused)
+    optimizer = build_optimizer(model, arguments)
     # advanced by hand once per optimiser step, so it is not prepared: Accelerate would step it once per process
     scheduler = build_schedule(optimizer, arguments)
     valid_mixtures = load_valid_mixtures(arguments, config, accelerator.is_main_process)
@@ -89,7 +88,7 @@ def train(arguments: TrainingArguments) -> Path:
     # curves of steps that are taken again replace the old ones
     accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": state.step + 1}})
     trained = average.module if average else accelerator.unwrap_model(model)
-    run = Run(accelerator, arguments, trained, feature_extractor, valid_mixtures, state)
+    run = Run(accelerator, arguments, trained, feature_extractor, valid_mixtures, state, started)
 
     # the model itself stays as it is, under its own names: it is what is validated and saved
     forward = build_forward(model, arguments, accelerator)
@@ -102,11 +101,7 @@ def train(arguments: TrainingArguments) -> Path:
         if not accelerator.sync_gradients:
             continue
         gradient_norm = accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
-        optimizer.step()
-        scheduler.step()
-        optimizer.zero_grad()
-        if average:
-            average.update_parameters(accelerator.unwrap_model(model))
+        update_weights(accelerator.unwrap_model(model), optimizer, scheduler, average)
         run.after_step(gradient_norm, scheduler.get_last_lr()[0])
     run.finish()
     accelerator.end_training()
@@ -200,11 +195,17 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
     else:
         try:
             # training keeps float32 weights, also of a checkpoint in half precision
-            model = AutoModel.from_pretrained(find_checkpoint(name), config=config, dtype=torch.float32)
+            model, found = AutoModel.from_pretrained(
+                find_checkpoint(name), config=config, dtype=torch.float32, output_loading_info=True
+            )
         except RuntimeError as error:
             raise SettingsError(
                 f"The weights of `model.pretrained` ({name}) do not fit: change no sizes under `model`. {error}"
             ) from error
+        if unlike := sorted({*found["missing_keys"], *found["unexpected_keys"]}):
+            raise SettingsError(
+                f"The weights of `model.pretrained` ({name}) do not fit, {unlike[0]} for one: change no sizes under `model`."
+            )
     if arguments.gradient_checkpointing:
         # transformers 5.17 knows only the old name
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
@@ -217,6 +218,12 @@ def build_average(model: PreTrainedModel, arguments: TrainingArguments) -> Avera
     if arguments.ema_decay is None:
         return None
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(arguments.ema_decay))
+
+
+def build_optimizer(model: PreTrainedModel, arguments: TrainingArguments) -> torch.optim.Optimizer:
+    """Adam, of a model that is on its device already."""
+    # fused, a step of it is one kernel; on a CPU it would round otherwise
+    return torch.optim.Adam(model.parameters(), lr=arguments.learning_rate, fused=model.device.type == "cuda")
 
 
 def build_forward(
@@ -290,6 +297,20 @@ def compute_loss(
     return model(**features).loss
 
 
+def update_weights(
+    model: PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LambdaLR,
+    average: AveragedModel | None,
+) -> None:
+    """What an optimiser step does once its gradients are there."""
+    optimizer.step()
+    scheduler.step()
+    optimizer.zero_grad()
+    if average:
+        average.update_parameters(model)
+
+
 class Run:
     """What happens around the steps of a run: logs, validation, checkpoints, the clock."""
 
@@ -301,6 +322,7 @@ class Run:
         feature_extractor: FeatureExtractionMixin,
         valid_mixtures: list[Mixture],
         state: RunState,
+        started: float,
     ):
         self.accelerator = accelerator
         self.arguments = arguments
@@ -310,7 +332,8 @@ class Run:
         self.output_dir = Path(arguments.output_dir)
         self.state = state
         self.losses = list(torch.tensor(state.losses, device=accelerator.device).unbind())
-        self.started = self.logged = time.monotonic()
+        # reading the speech counts as time of the run
+        self.started, self.logged = started, time.monotonic()
         self.logged_step = state.step
         self.time_is_up = False
         self.bar = tqdm(

@@ -13,6 +13,8 @@
 # limitations under the License.
 """Losses that know no order: every cost, an optimal assignment, the cost of what was assigned."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 
@@ -103,9 +105,18 @@ def matched_negative_si_snr(estimates: torch.Tensor, references: torch.Tensor) -
     `(batch_size, num_sources, num_samples)` twice -> scalar, in float32.
     """
     check_same_shape(estimates, references)
-    costs = pairwise_negative_si_snr(estimates.float(), references.float())
+    # half precision cannot tell a small error from none: products would be rounded, and their difference is the noise
+    with without_autocast(estimates.device):
+        costs = pairwise_negative_si_snr(estimates.float(), references.float())
     permutation = find_permutation(costs)
     return costs.gather(-1, permutation.unsqueeze(-1)).mean()
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager:
+    """What is computed within is not rounded to half precision."""
+    # the meta device, for one, has no autocast that could be turned off
+    available = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if available else nullcontext()
 
 
 def check_same_shape(estimates: torch.Tensor, references: torch.Tensor) -> None:
@@ -152,9 +163,10 @@ def mixit_negative_snr(estimates: torch.Tensor, recordings: torch.Tensor) -> tor
     """
     check_mixit_shapes(estimates, recordings)
     estimates, recordings = estimates.float(), recordings.float()
-    assignment = find_mixit_assignment(estimates.detach(), recordings)
-    errors = recordings - assignment @ estimates
-    return negative_snr(errors.square().sum(dim=-1), recordings).mean()
+    with without_autocast(estimates.device):
+        assignment = find_mixit_assignment(estimates.detach(), recordings)
+        errors = recordings - assignment @ estimates
+        return negative_snr(errors.square().sum(dim=-1), recordings).mean()
 
 
 def check_mixit_shapes(estimates: torch.Tensor, recordings: torch.Tensor) -> None:

@@ -14,7 +14,8 @@
 """
 How well a training run fills its device: `python -m training.benchmark gpu-step CONFIG key=value ...`, with the run's own settings.
 
-The ceiling is what a large matrix product of random numbers reaches in the precision of the run. The operations are those of
+The ceiling is what a large matrix product of random numbers reaches in the precision of the run (float32 without TF32, which cuDNN's
+convolutions and LSTMs do use). The operations are those of
 the forward and the backward pass, the latter of an LSTM counted as twice the former, and not what gradient checkpointing does
 again. "Convolutions and products" are the operations in these kernels over the time of these kernels. The
 device is idle in what is left of a step when the time of all kernels is taken away; on a CPU, that is the time outside of
@@ -42,20 +43,33 @@ from training.arguments import SettingsError, TrainingArguments, load_arguments
 from training.data import load_examples
 from training.loop import (
     build_accelerator,
+    build_average,
     build_config,
     build_feature_extractor,
     build_forward,
     build_loader,
     build_model,
+    build_optimizer,
+    build_schedule,
     check_objective,
     compute_loss,
+    update_weights,
 )
 
 
 NUM_PROFILED_STEPS = 3
 # of the square matrices that the ceiling is measured with
 CEILING_SIZES = {"cuda": 8192, "cpu": 1024}
-PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "_scaled_dot_product", "_flash_attention", "_efficient_attention")
+PRODUCTS = (
+    "mm",
+    "addmm",
+    "bmm",
+    "baddbmm",
+    "_scaled_dot_product",
+    "_flash_attention",
+    "_efficient_attention",
+    "_cudnn_attention",
+)
 PRODUCTS += ("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "_slow_conv", "slow_conv")
 
 
@@ -107,8 +121,8 @@ def build_step(config: PreTrainedConfig, arguments: TrainingArguments, accelerat
     feature_extractor = build_feature_extractor(config)
     dataset = load_examples(arguments, config, show_progress=True)
     model = build_model(config, arguments).to(accelerator.device).train()
-    fused = accelerator.device.type == "cuda"
-    optimizer = torch.optim.Adam(model.parameters(), lr=arguments.learning_rate, fused=fused)
+    average, optimizer = build_average(model, arguments), build_optimizer(model, arguments)
+    scheduler = build_schedule(optimizer, arguments)
     model, optimizer = accelerator.prepare(model, optimizer)
     forward = build_forward(model, arguments, accelerator)
     parts: Iterator[dict[str, torch.Tensor]] = iter(build_loader(dataset, arguments, 0, accelerator))
@@ -118,8 +132,7 @@ def build_step(config: PreTrainedConfig, arguments: TrainingArguments, accelerat
             with accelerator.accumulate(model):
                 accelerator.backward(compute_loss(forward, feature_extractor, next(parts), arguments.objective))
         accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
+        update_weights(accelerator.unwrap_model(model), optimizer, scheduler, average)
 
     return take_step
 

@@ -113,14 +113,13 @@ def run_compress(options: argparse.Namespace) -> int:
     level = opus_level(options.bit_rate)
     if options.out.resolve() == options.speech.resolve():
         raise SettingsError(f"--out is {options.out}, the speech itself: name another folder.")
+    check_targets(list_speech(options.speech, options.utterances))
     rows, num_bytes = [], 0
     for file in listen(options.speech, options.utterances):
         audio = read_audio(file.path, ORIGINAL_RATE)
         row = describe(file, options.speech, audio)
         row["path"] = Path(row["path"]).with_suffix(".opus").as_posix()
         path = options.out / row["path"]
-        if row["path"] in {other["path"] for other in rows}:
-            raise SettingsError(f"{file.path} and another file would both become {path}: rename one of them.")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_opus(path, audio, level)
         rows.append(row)
@@ -131,6 +130,15 @@ def run_compress(options: argparse.Namespace) -> int:
         f"{len(rows)} files, {minutes:.1f} min, {num_bytes / 2**20:.1f} MiB, listed in {options.out / 'utterances.csv'}"
     )
     return 0
+
+
+def check_targets(files: list[ListedFile]) -> None:
+    """Raise a `SettingsError` if two files differ in nothing but how they end."""
+    targets: dict[Path, Path] = {}
+    for file in files:
+        other = targets.setdefault(file.path.with_suffix(""), file.path)
+        if other != file.path:
+            raise SettingsError(f"{other} and {file.path} would both become an .opus of one name: rename one of them.")
 
 
 def listen(speech: Path, utterances: Path | None = None) -> Iterator[ListedFile]:
