@@ -24,7 +24,7 @@ an hour, for a thin line.
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +102,10 @@ def run_check(options: argparse.Namespace) -> int:
 
 def run_list(options: argparse.Namespace) -> int:
     """Write path, speaker and loudness of every file."""
-    rows = [describe(file, options.speech, read_audio(file.path, ORIGINAL_RATE)) for file in listen(options.speech)]
+    rows = [
+        describe(file, options.speech, read_audio(file.path, ORIGINAL_RATE))
+        for file in listen(find_speech(options.speech), options.speech)
+    ]
     write_csv(options.out, rows)
     print(f"{len(rows)} files in {options.out}")
     return 0
@@ -113,9 +116,10 @@ def run_compress(options: argparse.Namespace) -> int:
     level = opus_level(options.bit_rate)
     if options.out.resolve() == options.speech.resolve():
         raise SettingsError(f"--out is {options.out}, the speech itself: name another folder.")
-    check_targets(list_speech(options.speech, options.utterances))
+    files = find_speech(options.speech, options.utterances)
+    check_targets(files)
     rows, num_bytes = [], 0
-    for file in listen(options.speech, options.utterances):
+    for file in listen(files, options.speech):
         audio = read_audio(file.path, ORIGINAL_RATE)
         row = describe(file, options.speech, audio)
         row["path"] = Path(row["path"]).with_suffix(".opus").as_posix()
@@ -141,12 +145,17 @@ def check_targets(files: list[ListedFile]) -> None:
             raise SettingsError(f"{other} and {file.path} would both become an .opus of one name: rename one of them.")
 
 
-def listen(speech: Path, utterances: Path | None = None) -> Iterator[ListedFile]:
-    """The files of a folder of speech, behind a progress bar."""
+def find_speech(speech: Path, utterances: Path | None = None) -> list[ListedFile]:
+    """The files of a folder of speech, or a `SettingsError` if there are none."""
     files = list_speech(speech, utterances)
     if not files:
         raise SettingsError(f"{utterances or speech} holds no audio.")
-    yield from tqdm(files, desc=f"Listening to {speech}", unit="file")
+    return files
+
+
+def listen(files: list[ListedFile], speech: Path) -> Iterable[ListedFile]:
+    """The files of a folder of speech, behind a progress bar."""
+    return tqdm(files, desc=f"Listening to {speech}", unit="file")
 
 
 def describe(file: ListedFile, root: Path, audio: np.ndarray) -> dict[str, str | int | float]:
