@@ -137,7 +137,7 @@ def test_results_stand_in_one_table_from_the_best_down(evaluations):
         "| `local` (galr) | 1,234,567 | 14.00 | 14.50 |\n"
         "| oracle: true magnitudes, 1 s chunks, STFT 512/125, wiener masks | | 12.50 | 13.00 |\n"
         "| oracle: true magnitudes, 0.5 s chunks, STFT 512/125, wiener masks | | 12.00 | 11.00 |\n"
-        "| `coder` (audioslots) | 1,234,567 | 8.00 | 9.00 |\n"
+        "| `coder` (autoencoder: hears each reference alone) | 1,234,567 | 8.00 | 9.00 |\n"
         "| `slots` (audioslots) | 1,234,567 | 5.00 | 6.00 |\n"
         "\n"
         "sha256 of the weights: `local` locallocallocall, `coder` codercodercoderc, `slots` slotsslotsslotss.\n"

@@ -144,7 +144,7 @@ def format_group(conditions: Conditions, evaluations: list[dict]) -> str:
                 oracles.add(oracle)
                 rows.append([oracle, "", *format_scores(results, "oracle")])
         if "model_practical" in results["rows"]:
-            name = f"`{name_model(results, evaluations)}` ({results['model_type']})"
+            name = f"`{name_model(results, evaluations)}` ({describe_kind(results)})"
             rows.append([name, f"{results['weights']['num_parameters']:,}", *format_scores(results, "model")])
     table = format_table(["", "parameters", *PROTOCOLS.values()], rows)
     weights = [
@@ -185,6 +185,12 @@ def kind_of(results: dict) -> str:
     if results["model_type"] == "audioslots" and results.get("num_sources", 2) == 1:
         return "autoencoder"
     return results["model_type"]
+
+
+def describe_kind(results: dict) -> str:
+    """The kind of a model, and of one that separates nothing what it is given."""
+    kind = kind_of(results)
+    return f"{kind}: hears each reference alone" if kind == "autoencoder" else kind
 
 
 def format_table_1(evaluations: list[dict]) -> str:
