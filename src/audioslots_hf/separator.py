@@ -21,7 +21,7 @@ from transformers import pipeline
 from .pipeline_audio_separation import AudioSeparationPipeline
 
 
-DEFAULT_CHECKPOINT = "galr-cpu-long"
+DEFAULT_CHECKPOINT = "galr-cpu-longer"
 CHECKPOINTS_DIR = Path(__file__).parent / "checkpoints"
 
 
