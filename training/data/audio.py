@@ -14,7 +14,6 @@
 """Reading audio files, whole or a part of them, at any sampling rate."""
 
 import math
-from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -50,7 +49,8 @@ class Header(NamedTuple):
 
     def length(self, sampling_rate: int) -> int:
         """Number of samples that the file has at another rate."""
-        return math.ceil(self.num_samples * Fraction(sampling_rate, self.sampling_rate))
+        up, down = lowest_terms(sampling_rate, self.sampling_rate)
+        return -(-self.num_samples * up // down)
 
 
 class SpanFile(soundfile.SoundFile):
@@ -114,9 +114,8 @@ def read_audio(
         `AudioError`: it is missing, no audio, empty, or holds NaN or infinite samples.
     """
     with open_file(file) as sound:
-        ratio = Fraction(sampling_rate, sound.samplerate)
-        up, down = ratio.numerator, ratio.denominator
-        length = math.ceil(sound.frames * ratio)
+        up, down = lowest_terms(sampling_rate, sound.samplerate)
+        length = -(-sound.frames * up // down)
         stop = length if num_samples is None else min(length, start + num_samples)
         if 0 < length <= start:
             return np.zeros(0, np.float32)
@@ -125,14 +124,17 @@ def read_audio(
             if first > 0:
                 # in a FLAC file this takes as long as opening it, also to where it stands
                 sound.seek(min(first, sound.frames))
-            audio = sound.read(max(0, min(last, sound.frames) - first), dtype="float32")
+            audio = np.empty((max(0, min(last, sound.frames) - first), sound.channels), np.float32)
+            # for half a second, reading with soundfile's `read` takes 5 % longer
+            audio = audio[: sound.buffer_read_into(audio, "float32")]
         except soundfile.SoundFileError as error:
             raise AudioError(f"{file} cannot be read as audio: {error}") from error
-    if audio.ndim > 1:
-        audio = audio.mean(axis=1) if channel is None else audio[:, channel]
+    if audio.shape[1] == 1:
+        channel = 0
+    audio = audio.mean(axis=1) if channel is None else audio[:, channel]
     if len(audio) == 0 or not np.isfinite(audio).all():
         raise AudioError(f"{file} is empty or holds NaN or infinite samples: leave it out.")
-    if ratio == 1:
+    if up == down:
         return audio
     offset = start - first * up // down
     return resample_poly(audio, up, down)[offset : offset + stop - start]
@@ -155,6 +157,12 @@ def write_opus(path: Path, audio: np.ndarray, level: float) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
     soundfile.write(temporary, audio, 16000, format="OGG", subtype="OPUS", compression_level=level)
     temporary.replace(path)
+
+
+def lowest_terms(sampling_rate: int, original_rate: int) -> tuple[int, int]:
+    """By how much to resample `up` and `down`."""
+    divisor = math.gcd(sampling_rate, original_rate)
+    return sampling_rate // divisor, original_rate // divisor
 
 
 def span_before_resampling(start: int, stop: int, up: int, down: int) -> tuple[int, int]:
