@@ -77,6 +77,7 @@ FORMATS = [
     (".wav", "PCM_16", 48000, 50),
     (".wav", "PCM_24", 44100, 50),
     (".wav", "FLOAT", 16000, 50),
+    (".w64", "PCM_16", 8000, 60),
     (".flac", "PCM_24", 22050, 50),
     (".flac", "PCM_16", 11025, 50),
     # lossy: each track is coded once more, with noise that hides below its own tones only

@@ -194,7 +194,8 @@ class TrackWriter:
         """Write every output, then give all of them their names."""
         finished = []
         for index, (path, source) in enumerate(zip(self.paths, self.files, strict=True)):
-            temporary = Path(self.folder.name) / f"{index}{path.suffix}"
+            # a name of its own: the samples themselves lie in a .w64
+            temporary = Path(self.folder.name) / f"finished-{index}{path.suffix}"
             source.seek(0)
             with soundfile.SoundFile(
                 temporary, "w", self.sampling_rate, self.num_channels, self.subtype, format=self.file_format
