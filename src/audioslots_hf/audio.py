@@ -119,7 +119,7 @@ def output_format(path: Path, sampling_rate: int, num_channels: int) -> tuple[st
     """
     Suffix, soundfile format and subtype for an output like the input: wav in 16 bit where that cannot be written.
     """
-    if path.suffix.lower() in SOUNDFILE_SUFFIXES:
+    if path.suffix.lower() not in FFMPEG_SUFFIXES:
         with soundfile.SoundFile(path) as file:
             found = (path.suffix, file.format, file.subtype)
         if soundfile.check_format(found[1], found[2]) and _can_write(found, sampling_rate, num_channels):
