@@ -31,6 +31,12 @@ def test_a_picture_of_any_rate_and_length_is_drawn(rate, num_samples, tmp_path):
     assert path.read_bytes().startswith(PNG)
 
 
+def test_a_title_is_no_formula(tmp_path):
+    path = tmp_path / "picture.png"
+    plot_separation(path, {"mixture: a$^$.wav": noise(100)}, 8000)
+    assert path.read_bytes().startswith(PNG)
+
+
 def test_silence_is_drawn_without_a_warning(tmp_path, recwarn):
     plot_separation(tmp_path / "picture.png", {"mixture": np.zeros(9000, np.float32)}, 8000)
     assert [str(warning.message) for warning in recwarn] == []

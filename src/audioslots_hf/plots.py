@@ -70,7 +70,8 @@ def plot_separation(path: str | Path, tracks: dict[str, np.ndarray], sampling_ra
             cmap="magma",
             interpolation="nearest",
         )
-        axis.set_title(title, loc="left", fontsize=10)
+        # a file may be called $^$, which is no formula
+        axis.set_title(title, loc="left", fontsize=10, parse_math=False)
         axis.set_ylabel("kHz")
     axes[-1].set_xlabel("seconds")
     figure.colorbar(image, ax=axes, label="dB")
