@@ -137,6 +137,15 @@ def test_the_folders_of_a_folder_are_mirrored(separate, tmp_path):
     assert files_in(tmp_path / "out") == sorted(name.format(index) for name in expected for index in range(2))
 
 
+def test_hidden_files_of_a_folder_are_no_input(separate, tmp_path):
+    write(tmp_path / ".in" / "a.wav", noise(900), 8000)
+    for name in ("._a.wav", ".separating-x/0.w64"):
+        (tmp_path / ".in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / ".in" / name).touch()
+    assert separate(tmp_path / ".in")[0] == 0
+    assert files_in(tmp_path / "out") == ["a_source_0.wav", "a_source_1.wav"]
+
+
 def test_the_tracks_of_an_earlier_run_are_no_input(separate, tmp_path):
     write(tmp_path / "in" / "a.wav")
     for arguments in ([], ["--force"]):

@@ -93,7 +93,7 @@ def find_inputs(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
     """
     Every audio file with the folder, relative to the output, that its tracks go to.
 
-    Of a folder that holds the output folder, the tracks of an earlier run are left out.
+    Hidden files are left out, and of a folder that holds the output folder, the tracks of an earlier run.
 
     Raises:
         `ValueError`: a folder without audio.
@@ -105,13 +105,22 @@ def find_inputs(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
             files.append((path, Path()))
             continue
         suffixes = SOUNDFILE_SUFFIXES + FFMPEG_SUFFIXES
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
+        found = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower() in suffixes and file.is_file() and not is_hidden(file.relative_to(path))
+        )
         if path.resolve() in output.resolve().parents:
             found = [file for file in found if not file.resolve().is_relative_to(output.resolve())]
         if not found:
             raise ValueError(f"{path} holds no audio file ({', '.join(suffixes)}).")
         files += [(file, file.parent.relative_to(path)) for file in found]
     return files
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a file, or a folder on the way to it, is hidden: notes of another system, or samples of a run that was killed."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def run_separate(options: argparse.Namespace) -> int:
