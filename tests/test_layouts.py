@@ -49,6 +49,11 @@ def test_a_mixture_among_flat_files_is_no_source(tmp_path):
     assert found(tmp_path) == {"a": {"source_0": "a_source_0.flac", "source_1": "a_source_1.flac"}}
 
 
+def test_a_mixture_that_is_called_like_a_source_is_none(tmp_path):
+    touch(tmp_path, *(f"take_{number}{label}.wav" for number in (1, 2) for label in ("", "_s1", "_s2")))
+    assert found(tmp_path) == {name: {"s1": f"{name}_s1.wav", "s2": f"{name}_s2.wav"} for name in ("take_1", "take_2")}
+
+
 def test_the_folders_of_librimix_are_read(tmp_path):
     touch(
         tmp_path, *(f"{folder}/{name}.wav" for folder in ("s1", "s2", "mix_clean", "noise") for name in ("a_1", "b_2"))
