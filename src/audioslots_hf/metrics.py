@@ -82,7 +82,12 @@ def best_permutation(estimates: torch.Tensor, references: torch.Tensor) -> torch
 
     `(batch_size, num_sources, num_samples)` twice -> int64 `(batch_size, num_sources)`.
     """
-    return find_permutation(-si_snr(estimates.unsqueeze(2), references.unsqueeze(1)))
+    # pair by pair: all at once would take the memory of all pairs
+    costs = [
+        torch.stack([-si_snr(estimate, reference) for reference in references.unbind(dim=1)], dim=-1)
+        for estimate in estimates.unbind(dim=1)
+    ]
+    return find_permutation(torch.stack(costs, dim=1))
 
 
 def order_estimates(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
