@@ -11,10 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+import shutil
 import subprocess
 import sys
 import types
 import warnings
+from pathlib import Path
 
 import huggingface_hub
 import numpy as np
@@ -235,6 +237,27 @@ def test_a_shipped_checkpoint_is_found_by_its_name_and_none_is_the_default(shipp
     assert separator_module.list_checkpoints() == ["tiny"]
     for name in (None, "tiny", checkpoint, str(checkpoint)):
         assert load_separator(name, device="cpu").model.config.chunk_length == 800
+
+
+def test_a_path_is_a_folder_though_a_shipped_checkpoint_has_its_name(shipped, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert separator_module.find_checkpoint(Path("./tiny")) == "tiny"
+    assert separator_module.find_checkpoint("tiny") == str(tmp_path / "tiny")
+
+
+@pytest.mark.parametrize(
+    "file, content, message",
+    [
+        ("config.json", '{"model_type": "galr", "segment_length": 63}', r"`segment_length` \(63\) must be even"),
+        ("model.safetensors", "no weights", "cannot be loaded: Error while deserializing header"),
+    ],
+)
+def test_a_spoilt_checkpoint_is_told_from_a_missing_one(shipped, checkpoint, tmp_path, file, content, message):
+    folder = shutil.copytree(checkpoint, tmp_path / "spoilt")
+    (folder / file).write_text(content)
+    with pytest.raises(ValueError, match=f"'{folder}' .*{message}") as info:
+        load_separator(folder, device="cpu")
+    assert "shipped" not in str(info.value) and "\n" not in str(info.value)
 
 
 @pytest.mark.parametrize("name", ["no-such/model", "a b/c d/e"])

@@ -15,6 +15,7 @@
 
 from pathlib import Path
 
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import pipeline
 
@@ -31,9 +32,10 @@ def list_checkpoints() -> list[str]:
 
 
 def find_checkpoint(model: str | Path | None) -> str:
-    """The folder of a shipped checkpoint by its name (`None`: the default); any other name as it is."""
+    """The folder of a shipped checkpoint by its name (`None`: the default); a `Path`, or any other name, as it is."""
     name = DEFAULT_CHECKPOINT if model is None else str(model)
-    return str(CHECKPOINTS_DIR / name) if name in list_checkpoints() else name
+    is_shipped = not isinstance(model, Path) and name in list_checkpoints()
+    return str(CHECKPOINTS_DIR / name) if is_shipped else name
 
 
 def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioSeparationPipeline:
@@ -51,14 +53,20 @@ def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioS
             Passed to [`~transformers.pipeline`], for instance `device`, `dtype`, `batch_size` or `revision`.
 
     Raises:
-        `ValueError`: the name is no checkpoint that can be found.
+        `ValueError`: the name is no checkpoint that can be found, or the checkpoint cannot be loaded.
     """
     checkpoint = find_checkpoint(model)
     try:
         return pipeline("audio-to-audio", model=checkpoint, pipeline_class=AudioSeparationPipeline, **pipeline_kwargs)
+    except StrictDataclassError as error:
+        # the first line names the check, the last what it found
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(f"The model {checkpoint!r} has a configuration that cannot be: {reason}") from error
     except (OSError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"The model {checkpoint!r} cannot be loaded: it is none of the shipped checkpoints "
-            f"({', '.join(list_checkpoints())}), no folder with a model, and the Hub gave none: {reason}"
-        ) from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if not (Path(checkpoint) / "config.json").is_file():
+            reason = (
+                f"it is none of the shipped checkpoints ({', '.join(list_checkpoints())}), no folder with a model, and the "
+                f"Hub gave none: {reason}"
+            )
+        raise ValueError(f"The model {checkpoint!r} cannot be loaded: {reason}") from error
