@@ -108,6 +108,17 @@ def test_every_format_comes_back_as_it_went_in(separate, tmp_path, suffix, subty
     assert snr_db > min_snr_db
 
 
+def test_voice_mail_which_cannot_be_rewound_comes_back(separate, tmp_path):
+    path = write(tmp_path / "voice.wav", tones(8000, 8000), subtype="GSM610")
+    assert not soundfile.SoundFile(path).seekable()
+    assert separate(path, "--plot")[0] == 0
+    for index in range(2):
+        assert soundfile.info(tmp_path / "out" / f"voice_source_{index}.wav").subtype == "GSM610"
+    total = sum(soundfile.read(tmp_path / "out" / f"voice_source_{index}.wav", 8000)[0] for index in range(2))
+    mixture = soundfile.read(path, 8000)[0]
+    assert 10 * np.log10(np.square(mixture).sum() / np.square(total - mixture).sum()) > 10
+
+
 def test_the_command_gives_what_the_pipeline_gives(separate, separator, tmp_path):
     path = write(tmp_path / "speech.wav", noise(40001, 2), 48000, subtype="FLOAT")
     assert separate(path, "--batch-size", "3")[0] == 0

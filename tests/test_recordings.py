@@ -20,7 +20,7 @@ import soundfile
 import torch
 
 from audioslots_hf.recordings import load_recording
-from tests.audio_helpers import noise, serve, with_data_size, with_unknown_length
+from tests.audio_helpers import noise, serve, with_data_size, with_unknown_length, write_fake_ffmpeg
 
 
 class Decoder:
@@ -87,6 +87,23 @@ def test_bare_samples_have_the_rate_that_is_given(convert, samples):
     assert recording.waveforms.tolist() == [samples.tolist()]
 
 
+@pytest.mark.parametrize("rate", [np.int32(44100), np.uint16(44100), 44100.0])
+def test_a_rate_becomes_a_plain_number(rate, samples):
+    for recording in (load_recording(samples, rate), load_recording({"audio": samples, "sampling_rate": None}, rate)):
+        assert type(recording.sampling_rate) is int and recording.sampling_rate == 44100
+
+
+def test_what_soundfile_does_not_know_goes_through_ffmpeg(path, samples, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    video = tmp_path / "speech.mp4"
+    video.write_bytes(path.read_bytes())
+    with pytest.raises(ValueError, match="speech.mp4 is a .mp4 file, which needs ffmpeg"):
+        load_recording(video, sampling_rate=8000)
+    write_fake_ffmpeg(tmp_path)
+    recording = load_recording(str(video), sampling_rate=8000)
+    assert recording.sampling_rate == 11025 and recording.waveforms.tolist() == [samples.tolist()]
+
+
 def test_a_url_is_downloaded_and_a_bad_one_is_reported(path, samples):
     with serve(path.parent) as address:
         recording = load_recording(f"{address}/speech.wav", sampling_rate=8000)
@@ -149,6 +166,7 @@ def test_the_bytes_of_every_format_keep_their_length(file_format, subtype):
         (("a.wav",), "type tuple is not supported"),
         ({"array": np.zeros(3)}, "'array' has no 'sampling_rate'"),
         ({"raw": np.zeros(3), "sampling_rate": None}, "'raw' has no 'sampling_rate'"),
+        ({"audio": np.zeros(3), "sampling_rate": -1}, "`sampling_rate` is -1: it must be a positive"),
         ({"array": np.zeros(3), "sampling_rate": 0}, "`sampling_rate` is 0: it must be a positive"),
         ({"text": "hello"}, r"has the keys \['text'\]: it needs 'array'"),
         ({"bytes": None, "path": None}, "it needs 'array' and 'sampling_rate', or 'path'"),

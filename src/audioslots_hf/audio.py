@@ -13,8 +13,6 @@
 # limitations under the License.
 """Audio files: read in blocks, written under a temporary name, whatever format soundfile or ffmpeg knows."""
 
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,10 +21,9 @@ from pathlib import Path
 import soundfile
 import torch
 
-from .recordings import open_sound, read_samples
+from .recordings import FFMPEG_SUFFIXES, open_recording, read_samples
 
 
-FFMPEG_SUFFIXES = (".m4a", ".mp4", ".webm", ".aac", ".mkv", ".mov", ".wma")
 SOUNDFILE_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
 BLOCK_S = 10
 # Subtypes that hold samples beyond +-1.
@@ -60,7 +57,7 @@ class AudioFile:
         """
         num_read = 0
         while num_read < self.num_samples:
-            samples = read_samples(self.file, str(self.path), BLOCK_S * self.sampling_rate)
+            samples = read_samples(self.file, str(self.path), num_read, BLOCK_S * self.sampling_rate)
             block = torch.from_numpy(samples.T.copy())
             if not torch.isfinite(block).all():
                 raise ValueError(f"{self.path} holds NaN or infinite samples after sample {num_read}.")
@@ -78,41 +75,8 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist.")
-    if path.suffix.lower() in FFMPEG_SUFFIXES:
-        with tempfile.TemporaryDirectory() as folder:
-            decoded = Path(folder) / "decoded.w64"
-            _decode_with_ffmpeg(path, decoded)
-            with open_sound(decoded, str(path)) as file:
-                yield AudioFile(file, path)
-    else:
-        with open_sound(path, str(path)) as file:
-            yield AudioFile(file, path)
-
-
-def _decode_with_ffmpeg(path: Path, decoded: Path) -> None:
-    ffmpeg = shutil.which("ffmpeg")
-    if ffmpeg is None:
-        raise ValueError(
-            f"{path} is a {path.suffix} file, which needs ffmpeg: install ffmpeg, or convert the file to wav or flac."
-        )
-    command = [
-        ffmpeg,
-        "-nostdin",
-        "-v",
-        "error",
-        "-i",
-        str(path),
-        "-vn",
-        "-c:a",
-        "pcm_f32le",
-        "-f",
-        "w64",
-        str(decoded),
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ValueError(f"{path} cannot be decoded by ffmpeg: {reason}")
+    with open_recording(path) as file:
+        yield AudioFile(file, path)
 
 
 def output_format(path: Path, sampling_rate: int, num_channels: int) -> tuple[str, str, str]:

@@ -15,9 +15,14 @@
 
 import http.client
 import io
+import mmap
 import re
+import shutil
+import subprocess
+import tempfile
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +30,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from .mp3 import with_length
 from .waveforms import to_waveform
 
 
+FFMPEG_SUFFIXES = (".m4a", ".mp4", ".webm", ".aac", ".mkv", ".mov", ".wma")
 DOWNLOAD_TIMEOUT_S = 30
 
 
@@ -74,19 +81,20 @@ def load_recording(audio: Any, sampling_rate: int) -> Recording:
     if isinstance(audio, Mapping):
         return _load_mapping(audio, sampling_rate)
     if isinstance(audio, str) and audio.startswith(("http://", "https://")):
-        return _read_file(io.BytesIO(_download(audio)), name=audio)
+        return _read_bytes(_download(audio), name=audio)
     if isinstance(audio, str | Path):
         if not Path(audio).is_file():
             raise FileNotFoundError(f"The audio file {audio} does not exist.")
-        return _read_file(audio, name=str(audio))
+        with open_recording(Path(audio)) as sound:
+            return _read_sound(sound, str(audio))
     if isinstance(audio, bytes | bytearray):
-        return _read_file(io.BytesIO(audio), name="the given bytes")
+        return _read_bytes(bytes(audio), name="the given bytes")
     if isinstance(audio, np.ndarray | torch.Tensor):
         return _from_array(audio, sampling_rate)
     # torchcodec's decoder, which `datasets` hands out for an Audio column
     if hasattr(audio, "get_all_samples"):
         samples = audio.get_all_samples()
-        return _from_array(samples.data, int(samples.sample_rate))
+        return _from_array(samples.data, samples.sample_rate)
     # a column of plain numbers in a row of `datasets`
     if isinstance(audio, list):
         return _from_array(np.asarray(audio), sampling_rate)
@@ -98,14 +106,14 @@ def load_recording(audio: Any, sampling_rate: int) -> Recording:
 
 def _load_mapping(audio: Mapping, sampling_rate: int) -> Recording:
     if "audio" in audio:
-        return load_recording(audio["audio"], audio.get("sampling_rate", sampling_rate))
+        return load_recording(audio["audio"], audio.get("sampling_rate") or sampling_rate)
     for key in ("array", "raw"):
         if key in audio:
             if audio.get("sampling_rate") is None:
                 raise ValueError(f"The dictionary with {key!r} has no 'sampling_rate': add it, in hertz.")
             array = audio[key]
             array = array if isinstance(array, torch.Tensor) else np.asarray(array)
-            return _from_array(array, int(audio["sampling_rate"]))
+            return _from_array(array, audio["sampling_rate"])
     for key in ("bytes", "path"):
         if audio.get(key) is not None:
             return load_recording(audio[key], sampling_rate)
@@ -113,6 +121,8 @@ def _load_mapping(audio: Mapping, sampling_rate: int) -> Recording:
 
 
 def _from_array(array: np.ndarray | torch.Tensor, sampling_rate: int) -> Recording:
+    # NumPy's own integers would overflow where lengths are computed from them
+    sampling_rate = int(sampling_rate)
     if sampling_rate <= 0:
         raise ValueError(f"`sampling_rate` is {sampling_rate}: it must be a positive number of hertz.")
     waveform = to_waveform(array).cpu()
@@ -128,6 +138,51 @@ def _from_array(array: np.ndarray | torch.Tensor, sampling_rate: int) -> Recordi
     return Recording(waveform, sampling_rate, "channels_first")
 
 
+@contextmanager
+def open_recording(path: Path) -> Iterator[Any]:
+    """
+    Open a file with soundfile, for reading; what soundfile does not know is decoded by ffmpeg first.
+
+    Raises:
+        `ValueError`: it is no audio, or is not complete, or needs ffmpeg, which is not there.
+    """
+    if path.suffix.lower() not in FFMPEG_SUFFIXES:
+        with open_sound(path, str(path)) as sound:
+            yield sound
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        decoded = Path(folder) / "decoded.w64"
+        _decode_with_ffmpeg(path, decoded)
+        with open_sound(decoded, str(path)) as sound:
+            yield sound
+
+
+def _decode_with_ffmpeg(path: Path, decoded: Path) -> None:
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        raise ValueError(
+            f"{path} is a {path.suffix} file, which needs ffmpeg: install ffmpeg, or convert the file to wav or flac."
+        )
+    command = [
+        ffmpeg,
+        "-nostdin",
+        "-v",
+        "error",
+        "-i",
+        str(path),
+        "-vn",
+        "-c:a",
+        "pcm_f32le",
+        "-f",
+        "w64",
+        str(decoded),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ValueError(f"{path} cannot be decoded by ffmpeg: {reason}")
+
+
 def open_sound(file: Any, name: str) -> Any:
     """
     Open a path or file object with soundfile, for reading.
@@ -141,6 +196,9 @@ def open_sound(file: Any, name: str) -> Any:
         raise ImportError("Reading audio files needs soundfile: pip install soundfile") from error
     try:
         sound = soundfile.SoundFile(file)
+        if sound.format == "MP3" and (content := with_length(_read_content(file))) is not None:
+            sound.close()
+            sound = soundfile.SoundFile(io.BytesIO(content))
     except (soundfile.SoundFileError, TypeError) as error:
         # TypeError: a file named .raw, which has no header
         raise ValueError(f"{name} cannot be read as audio: {error}") from error
@@ -150,6 +208,14 @@ def open_sound(file: Any, name: str) -> Any:
         sound.close()
         raise
     return sound
+
+
+def _read_content(file: Any) -> bytes | mmap.mmap:
+    if isinstance(file, io.BytesIO):
+        return file.getvalue()
+    # of a file that says how long it is, only the first frame is looked at
+    with open(file, "rb") as content:
+        return mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _check_complete(sound: Any, name: str) -> None:
@@ -168,14 +234,23 @@ def _check_complete(sound: Any, name: str) -> None:
         raise ValueError(f"{name} does not say how long it is: convert it first, for instance with ffmpeg.")
 
 
-def read_samples(sound: Any, name: str, num_samples: int = -1) -> np.ndarray:
+def read_samples(sound: Any, name: str, start: int = 0, num_samples: int = -1) -> np.ndarray:
     """
     The next samples of an open file (by default all the rest), float32 `(num_samples, num_channels)`.
+
+    Args:
+        sound (`soundfile.SoundFile`):
+            The open file.
+        name (`str`):
+            What the user named, for messages.
+        start (`int`, *optional*, defaults to 0):
+            How many samples were read before. Some files, as those of voice mail, cannot be asked.
+        num_samples (`int`, *optional*, defaults to -1):
+            How many to read.
 
     Raises:
         `ValueError`: the file breaks off or cannot be decoded.
     """
-    start = sound.tell()
     wanted = sound.frames - start if num_samples < 0 else min(num_samples, sound.frames - start)
     try:
         samples = sound.read(wanted, dtype="float32", always_2d=True)
@@ -189,14 +264,18 @@ def read_samples(sound: Any, name: str, num_samples: int = -1) -> np.ndarray:
     return samples
 
 
-def _read_file(file: Any, name: str) -> Recording:
-    with open_sound(file, name) as sound:
-        samples, sampling_rate = read_samples(sound, name), sound.samplerate
+def _read_bytes(content: bytes, name: str) -> Recording:
+    with open_sound(io.BytesIO(content), name) as sound:
+        return _read_sound(sound, name)
+
+
+def _read_sound(sound: Any, name: str) -> Recording:
+    samples = read_samples(sound, name)
     if samples.shape[1] == 1:
-        return _from_array(samples[:, 0], sampling_rate)
+        return _from_array(samples[:, 0], sound.samplerate)
     # by name, not by which dimension is shorter: a file may hold less samples than channels
     waveforms = to_waveform(samples).T.contiguous()
-    return Recording(waveforms, sampling_rate, "channels_first")
+    return Recording(waveforms, sound.samplerate, "channels_first")
 
 
 def _download(url: str) -> bytes:

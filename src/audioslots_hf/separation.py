@@ -159,11 +159,11 @@ def plot_files(path: Path, mixture: Path, sources: list[Path]) -> None:
     """Draw the first seconds of the mixture and of its sources."""
     with open_audio(mixture) as audio:
         sampling_rate = audio.sampling_rate
-        samples = read_samples(audio.file, str(mixture), MAX_PLOT_S * sampling_rate)
+        samples = read_samples(audio.file, str(mixture), num_samples=MAX_PLOT_S * sampling_rate)
     tracks = {f"mixture: {mixture.name}": samples.mean(axis=1)}
     for source in sources:
         with open_sound(source, str(source)) as sound:
-            samples = read_samples(sound, str(source), MAX_PLOT_S * sampling_rate)
+            samples = read_samples(sound, str(source), num_samples=MAX_PLOT_S * sampling_rate)
         tracks[f"estimate: {source.name}"] = samples.mean(axis=1)
     # the suffix stays last: it names the format
     temporary = path.with_name(f".{path.name}")
