@@ -45,6 +45,15 @@ def test_segments_are_windows_half_a_length_apart():
     assert segments[-1].tolist() == [11, 12, 0, 0]
 
 
+def test_a_length_that_is_no_multiple_of_the_stride_is_an_error():
+    config = DprnnConfig(**TINY_DUAL_PATH)
+    num_samples = 10 * config.encoder_stride + 1
+    with pytest.raises(
+        ValueError, match=rf"{num_samples} samples: pad it to a multiple of .* \({config.encoder_stride}\)"
+    ):
+        DprnnForAudioSeparation(config)(torch.randn(1, num_samples))
+
+
 @pytest.mark.parametrize("is_training", [True, False])
 def test_global_layer_norm_is_group_norm_with_one_group(is_training):
     config = DprnnConfig(**TINY_DUAL_PATH)

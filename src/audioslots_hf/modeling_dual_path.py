@@ -280,7 +280,7 @@ class DualPathForAudioSeparation(DualPathPreTrainedModel):
     ) -> AudioSeparationOutput:
         r"""
         input_values (`torch.Tensor` of shape `(batch_size, num_samples)`):
-            Mixtures at unit level, from [`WaveformFeatureExtractor`].
+            Mixtures at unit level, from [`WaveformFeatureExtractor`]; `num_samples` is a multiple of `encoder_stride`.
         labels (`torch.Tensor` of shape `(batch_size, num_sources, num_samples)`, *optional*):
             References, in any order.
         levels (`torch.Tensor` of shape `(batch_size,)`, *optional*):
@@ -288,6 +288,11 @@ class DualPathForAudioSeparation(DualPathPreTrainedModel):
         num_samples (`torch.Tensor` of shape `(batch_size,)`, *optional*):
             Not used here: carried for `post_process_audio_separation`.
         """
+        if input_values.shape[-1] % self.config.encoder_stride != 0:
+            raise ValueError(
+                f"`input_values` has {input_values.shape[-1]} samples: pad it to a multiple of `encoder_stride` "
+                f"({self.config.encoder_stride}), as the feature extractor pads to chunks."
+            )
         outputs: DualPathModelOutput = self.model(input_values, **kwargs)
         masks = self.masker(outputs.last_hidden_state)
         estimates = self.decoder(masks * outputs.encoded.unsqueeze(1))

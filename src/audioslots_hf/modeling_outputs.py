@@ -33,7 +33,7 @@ class AudioSeparationOutput(ModelOutput):
     hidden_states (`tuple[torch.Tensor, ...]`, *optional*, returned when `output_hidden_states=True`):
         Hidden states after each layer.
     attentions (`tuple[torch.Tensor, ...]`, *optional*, returned when `output_attentions=True`):
-        Attention weights of each layer.
+        Attention weights of each layer; empty for Slot Attention, whose layer is one and iterates.
     """
 
     loss: torch.Tensor | None = None
