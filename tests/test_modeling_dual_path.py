@@ -54,6 +54,17 @@ def test_a_length_that_is_no_multiple_of_the_stride_is_an_error():
         DprnnForAudioSeparation(config)(torch.randn(1, num_samples))
 
 
+def test_autocast_leaves_lstms_in_float32():
+    model = DprnnForAudioSeparation(DprnnConfig(**TINY_DUAL_PATH))
+    dtypes = []
+    for module in model.modules():
+        if isinstance(module, torch.nn.LSTM):
+            module.register_forward_hook(lambda module, inputs, outputs: dtypes.append(outputs[0].dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model(torch.randn(1, 100 * model.config.encoder_stride))
+    assert len(dtypes) == 2 * model.config.num_hidden_layers and set(dtypes) == {torch.float32}
+
+
 @pytest.mark.parametrize("is_training", [True, False])
 def test_global_layer_norm_is_group_norm_with_one_group(is_training):
     config = DprnnConfig(**TINY_DUAL_PATH)

@@ -115,8 +115,8 @@ def matched_negative_si_snr(estimates: torch.Tensor, references: torch.Tensor) -
 def without_autocast(device: torch.device) -> AbstractContextManager:
     """What is computed within is not rounded to half precision."""
     # the meta device, for one, has no autocast that could be turned off
-    available = torch.amp.is_autocast_available(device.type)
-    return torch.autocast(device.type, enabled=False) if available else nullcontext()
+    is_on = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+    return torch.autocast(device.type, enabled=False) if is_on else nullcontext()
 
 
 def check_same_shape(estimates: torch.Tensor, references: torch.Tensor) -> None:

@@ -31,7 +31,7 @@ from transformers.utils import ModelOutput, TransformersKwargs, auto_docstring, 
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_dual_path import DualPathConfig
-from .losses import matched_negative_si_snr
+from .losses import matched_negative_si_snr, without_autocast
 from .modeling_outputs import AudioSeparationOutput
 
 
@@ -143,7 +143,9 @@ class DualPathRecurrentBlock(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(num_steps, batch_size, num_sequences, hidden_size) -> same, recurrent along the steps"""
-        recurrent, _ = self.lstm(hidden_states.flatten(1, 2))
+        # on a GPU, autocast computes an LSTM in float16 also where bfloat16 is asked for: small gradients would vanish
+        with without_autocast(hidden_states.device):
+            recurrent, _ = self.lstm(hidden_states.flatten(1, 2).to(self.lstm.weight_ih_l0.dtype))
         return hidden_states + self.norm(self.proj(recurrent).view_as(hidden_states))
 
 
