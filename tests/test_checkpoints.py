@@ -18,14 +18,18 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
 
 from tests.test_training import debug_arguments, read_log
+from training import loop
 from training.arguments import TrainingArguments
-from training.checkpoints import cut_log, list_checkpoints, prepare_output
+from training.checkpoints import cut_log, list_checkpoints, load_state, prepare_output
 from training.files import replace_folder, write_atomically
 from training.loop import train
 
@@ -124,6 +128,61 @@ def test_a_checkpoint_between_two_lines_of_the_log_keeps_the_losses_since_the_fi
     for name in ("best", "last", "checkpoint-6"):
         weights = [(tmp_path / run / name / "model.safetensors").read_bytes() for run in ("unbroken", "resumed")]
         assert weights[0] == weights[1]
+
+
+def share_buffers(model: torch.nn.Module) -> torch.nn.Module:
+    """Make the weights of every LSTM views of one buffer, as cuDNN does."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.LSTM):
+            weights = list(module.parameters())
+            buffer = torch.cat([weight.detach().flatten() for weight in weights])
+            for weight, part in zip(weights, buffer.split([weight.numel() for weight in weights]), strict=True):
+                weight.data = part.view_as(weight)
+    return model
+
+
+def test_weights_that_share_a_buffer_as_on_a_gpu_are_all_kept(tmp_path, monkeypatch):
+    settings = (*TINY_GALR, "max_steps=4", "save_steps=2", "log_steps=1")
+    plain, shared = tmp_path / "plain", tmp_path / "shared"
+    train(debug_arguments(plain, *settings))
+    build_model = loop.build_model
+    monkeypatch.setattr(loop, "build_model", lambda *arguments: share_buffers(build_model(*arguments)))
+    train(debug_arguments(shared, *settings))
+    for folder in (shared / "checkpoint-4", shared / "last"):
+        assert set(load_file(folder / "model.safetensors")) == set(load_file(plain / "last" / "model.safetensors"))
+    shutil.rmtree(shared / "checkpoint-4")
+    train(debug_arguments(shared, *settings))
+    assert without_times(shared) == without_times(plain)
+
+
+def test_weights_that_a_gradient_has_destroyed_take_no_checkpoint_s_place(tmp_path, monkeypatch):
+    clip_grad_norm = Accelerator.clip_grad_norm_
+    steps = []
+
+    def spoil(accelerator: Accelerator, parameters: Iterator[torch.nn.Parameter], max_norm: float) -> torch.Tensor:
+        parameters = list(parameters)
+        steps.append(None)
+        if len(steps) == 2:
+            parameters[0].grad.fill_(torch.nan)
+        return clip_grad_norm(accelerator, parameters, max_norm)
+
+    monkeypatch.setattr(Accelerator, "clip_grad_norm_", spoil)
+    with pytest.raises(FloatingPointError, match="gradient is nan at step 2: lower `learning_rate`"):
+        train(debug_arguments(tmp_path, "max_steps=4", "save_steps=1", "num_kept_checkpoints=1"))
+    assert list_checkpoints(tmp_path) == [tmp_path / "checkpoint-1"]
+
+
+def test_other_validation_mixtures_begin_a_new_search_for_the_best_model(tmp_path):
+    settings = ("max_steps=3", "save_steps=1", "valid_steps=1", "num_kept_checkpoints=3")
+    train(debug_arguments(tmp_path, *settings))
+    for folder in (tmp_path / "checkpoint-2", tmp_path / "checkpoint-3"):
+        shutil.rmtree(folder)
+    path = tmp_path / "checkpoint-1" / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"best_score": 99.0, "num_stale_validations": 7}))
+    before = (tmp_path / "best" / "model.safetensors").stat().st_mtime_ns
+    train(debug_arguments(tmp_path, *settings, "num_valid_mixtures=1"))
+    assert (tmp_path / "best" / "model.safetensors").stat().st_mtime_ns > before
+    assert load_state(tmp_path / "checkpoint-3").best_score < 99
 
 
 def without_times(folder: Path) -> list[dict[str, float]]:

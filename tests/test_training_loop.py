@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -91,6 +92,20 @@ def scores(monkeypatch) -> None:
         original(run)
 
     monkeypatch.setattr(loop.Run, "validate", validate)
+
+
+@pytest.mark.usefixtures("scores")
+def test_the_speed_is_that_of_the_steps_alone(tmp_path, monkeypatch):
+    clock, update_weights = [0.0], loop.update_weights
+
+    def spend(seconds: float) -> None:
+        clock[0] += seconds
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(loop, "update_weights", lambda *arguments: (spend(0.5), update_weights(*arguments)))
+    monkeypatch.setattr(loop, "evaluate_mixtures", lambda *arguments: spend(100))
+    train(debug_arguments(tmp_path, "max_steps=6", "valid_steps=2", "log_steps=3"))
+    assert read_log(tmp_path, "steps_per_second") == {3: 2, 6: 2}
 
 
 @pytest.mark.usefixtures("scores")

@@ -20,7 +20,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
 from accelerate import Accelerator
-from safetensors.torch import load_model
+from safetensors.torch import load_file
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
 from .arguments import SettingsError, TrainingArguments
@@ -87,6 +87,16 @@ def check_same_run(output_dir: Path, arguments: TrainingArguments) -> None:
             )
 
 
+def is_validated_alike(output_dir: Path, arguments: TrainingArguments) -> bool:
+    """Whether a run was validated before on the mixtures that it is now."""
+    path = output_dir / "arguments.json"
+    if not path.exists():
+        return True
+    before = json.loads(path.read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(arguments.to_dict()))
+    return all(before.get(key) == now[key] for key in ("valid", "num_valid_mixtures"))
+
+
 def prepare_output(output_dir: Path, arguments: TrainingArguments) -> None:
     """Write down the settings, and take away what a run that was killed left behind its last checkpoint."""
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -124,15 +134,16 @@ def save_plain_models(accelerator: Accelerator, feature_extractor: FeatureExtrac
 
     def save(models: list, weights: list, folder: str) -> None:
         model = accelerator.unwrap_model(models[0])
-        # else it would be under the names that the wrapper of several processes gives
-        weights[:] = [model.state_dict()]
+        # else it would be under the names that the wrapper of several processes gives; cloned, because on a GPU the weights of an
+        # LSTM are views of one buffer, of which Accelerate would keep the first alone
+        weights[:] = [{name: weight.clone() for name, weight in model.state_dict().items()}]
         if accelerator.is_main_process:
             model.config.save_pretrained(folder)
             feature_extractor.save_pretrained(folder)
 
     def load(models: list, folder: str) -> None:
         # what is left in the list Accelerate would load itself
-        load_model(accelerator.unwrap_model(models.pop()), Path(folder) / "model.safetensors")
+        accelerator.unwrap_model(models.pop()).load_state_dict(load_file(Path(folder) / "model.safetensors"))
 
     accelerator.register_save_state_pre_hook(save)
     accelerator.register_load_state_pre_hook(load)
@@ -172,15 +183,20 @@ def resume(accelerator: Accelerator, arguments: TrainingArguments) -> RunState:
     """
     output_dir = Path(arguments.output_dir)
     check_same_run(output_dir, arguments)
+    checkpoints = list_checkpoints(output_dir)
+    keeps_scores = bool(checkpoints) and is_validated_alike(output_dir, arguments)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         prepare_output(output_dir, arguments)
     accelerator.wait_for_everyone()
-    checkpoints = list_checkpoints(output_dir)
     if not checkpoints:
         return RunState()
     accelerator.load_state(str(checkpoints[-1]))
     # a checkpoint is always between two optimiser steps, however many parts a step has now
     accelerator.step = 0
     accelerator.print(f"Resuming from {checkpoints[-1]}")
-    return load_state(checkpoints[-1])
+    state = load_state(checkpoints[-1])
+    if not keeps_scores:
+        accelerator.print("`valid` is another than before: the best model is looked for anew.")
+        state.best_score, state.num_stale_validations = RunState.best_score, 0
+    return state

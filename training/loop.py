@@ -308,7 +308,18 @@ def update_weights(
     scheduler.step()
     optimizer.zero_grad()
     if average:
+        update_average(average, model)
+
+
+def update_average(average: AveragedModel, model: PreTrainedModel) -> None:
+    """`average.update_parameters(model)`, which would wait for a GPU, of a model without buffers."""
+    if average.n_averaged == 0:
         average.update_parameters(model)
+        return
+    averaged, weights = ([weight.detach() for weight in part.parameters()] for part in (average.module, model))
+    # an exponential average does not depend on how many weights it has seen
+    average.multi_avg_fn(averaged, weights, None)
+    average.n_averaged += 1
 
 
 class Run:
@@ -336,6 +347,7 @@ class Run:
         self.started, self.logged = started, time.monotonic()
         self.logged_step = state.step
         self.time_is_up = False
+        self.gradient_norm = torch.zeros(())
         self.bar = tqdm(
             initial=state.step,
             total=arguments.max_steps,
@@ -371,9 +383,10 @@ class Run:
     def after_step(self, gradient_norm: torch.Tensor, learning_rate: float) -> None:
         """Count the step, then log, validate and save where it is due."""
         self.state.step += 1
+        self.gradient_norm = gradient_norm
         self.bar.update()
         if self.is_due(self.arguments.log_steps):
-            self.log_losses(gradient_norm, learning_rate)
+            self.log_losses(learning_rate)
         if self.is_due(self.arguments.valid_steps) and self.valid_mixtures:
             self.validate()
         if self.is_due(self.arguments.save_steps) or self.is_over:
@@ -383,7 +396,7 @@ class Run:
         """Whether what happens every `num_steps`, and at the end, happens now."""
         return self.state.step % num_steps == 0 or self.state.step == self.arguments.max_steps
 
-    def log_losses(self, gradient_norm: torch.Tensor, learning_rate: float) -> None:
+    def log_losses(self, learning_rate: float) -> None:
         """Write the mean loss since the last time, and look at the clock."""
         now = time.monotonic()
         max_minutes = self.arguments.max_minutes
@@ -397,7 +410,7 @@ class Run:
         self.bar.set_postfix(loss=f"{loss:.4f}")
         self.write(
             loss=loss,
-            gradient_norm=float(gradient_norm),
+            gradient_norm=float(self.gradient_norm),
             learning_rate=learning_rate,
             steps_per_second=steps_per_second,
         )
@@ -422,6 +435,7 @@ class Run:
 
     def validate(self) -> None:
         """Measure SI-SNRi without references at inference; keep the model if it is the best so far."""
+        started = time.monotonic()
         scores: dict[str, float] = {}
         if self.accelerator.is_main_process:
             self.model.eval()
@@ -434,7 +448,8 @@ class Run:
         if score > self.state.best_score:
             self.state.best_score, self.state.num_stale_validations = score, 0
             self.save_model("best")
-        self.logged = time.monotonic()
+        # no time of the steps
+        self.logged += time.monotonic() - started
 
     def save_model(self, name: str) -> None:
         """Write what the run has learned under a name."""
@@ -443,7 +458,12 @@ class Run:
         self.accelerator.wait_for_everyone()
 
     def save_checkpoint(self) -> None:
-        """Write down all that the next steps depend on."""
+        """Write down all that the next steps depend on, unless the last one has destroyed the weights."""
+        if not math.isfinite(self.gradient_norm):
+            raise FloatingPointError(
+                f"The gradient is {float(self.gradient_norm)} at step {self.state.step}: lower `learning_rate` "
+                f"({self.arguments.learning_rate}). The last checkpoint is as it was."
+            )
         if self.losses:
             self.state.losses = self.reduce_losses()
             # the log of this run goes on from the same numbers as that of one that resumes from here
