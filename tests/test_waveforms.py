@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from audioslots_hf.waveforms import batch_waveforms, to_waveform
+from audioslots_hf.waveforms import batch_waveforms, count_samples, to_waveform
 
 
 INTEGER_TYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32"]
@@ -116,15 +116,21 @@ def test_what_is_no_audio_raises_and_says_why(audio, message):
     ],
 )
 def test_a_ragged_list_is_padded_with_zeros_and_remembers_its_lengths(audio):
-    waveforms, num_samples = batch_waveforms(audio, padded_length=6)
+    waveforms, lengths = batch_waveforms(audio, padded_length=6)
     assert waveforms.tolist() == [[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 0]]
-    assert num_samples.tolist() == [3, 5]
+    assert lengths == [3, 5]
+
+
+@pytest.mark.parametrize("lengths", [[5], [5, 5, 5], [5, 3]])
+def test_lengths_become_integers_of_the_model_s_device(lengths):
+    num_samples = count_samples(lengths, torch.device("cpu"))
+    assert num_samples.dtype == torch.int64 and num_samples.tolist() == lengths
 
 
 @pytest.mark.parametrize("audio", [np.ones(4), torch.ones(4), [1.0] * 4, np.ones((1, 4))])
 def test_one_waveform_is_a_batch_of_one(audio):
-    waveforms, num_samples = batch_waveforms(audio, padded_length=4)
-    assert waveforms.tolist() == [[1, 1, 1, 1]] and num_samples.tolist() == [4]
+    waveforms, lengths = batch_waveforms(audio, padded_length=4)
+    assert waveforms.tolist() == [[1, 1, 1, 1]] and lengths == [4]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from .waveforms import (
     batch_waveforms,
     check_return_tensors,
     check_sampling_rate,
+    count_samples,
     cut_to_length,
     root_mean_square,
 )
@@ -116,7 +117,8 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
         """
         check_return_tensors(return_tensors)
         check_sampling_rate(sampling_rate, self.sampling_rate)
-        waveforms, num_samples = batch_waveforms(audio, self.chunk_length)
+        waveforms, lengths = batch_waveforms(audio, self.chunk_length)
+        num_samples = count_samples(lengths, waveforms.device)
         levels = root_mean_square(waveforms, num_samples)
         mixture_spectrograms = stft(waveforms, self.n_fft, self.hop_length)
         features = {
@@ -125,7 +127,7 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
             "num_samples": num_samples,
         }
         if labels is not None:
-            references = batch_references(labels, num_samples, self.chunk_length).to(waveforms.device)
+            references = batch_references(labels, lengths, self.chunk_length).to(waveforms.device)
             spectrograms = stft(references, self.n_fft, self.hop_length)
             features["labels"] = self._compress(spectrograms, levels[:, None, None, None])
         return BatchFeature(features)

@@ -26,6 +26,7 @@ from .waveforms import (
     batch_waveforms,
     check_return_tensors,
     check_sampling_rate,
+    count_samples,
     cut_to_length,
     root_mean_square,
 )
@@ -86,11 +87,12 @@ class WaveformFeatureExtractor(FeatureExtractionMixin):
         """
         check_return_tensors(return_tensors)
         check_sampling_rate(sampling_rate, self.sampling_rate)
-        waveforms, num_samples = batch_waveforms(audio, self.chunk_length)
+        waveforms, lengths = batch_waveforms(audio, self.chunk_length)
+        num_samples = count_samples(lengths, waveforms.device)
         levels = root_mean_square(waveforms, num_samples)
         features = {"input_values": waveforms / levels[:, None], "levels": levels, "num_samples": num_samples}
         if labels is not None:
-            references = batch_references(labels, num_samples, self.chunk_length).to(waveforms.device)
+            references = batch_references(labels, lengths, self.chunk_length).to(waveforms.device)
             features["labels"] = references / levels[:, None, None]
         return BatchFeature(features)
 

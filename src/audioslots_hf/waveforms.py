@@ -64,61 +64,58 @@ def _scale_integers(waveform: torch.Tensor) -> torch.Tensor:
     return (waveform.float() - offset) / half_range
 
 
-def batch_waveforms(
-    audio: np.ndarray | torch.Tensor | Sequence, padded_length: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def batch_waveforms(audio: np.ndarray | torch.Tensor | Sequence, padded_length: int) -> tuple[torch.Tensor, list[int]]:
     """
-    One waveform, a stack or a list of them -> float32 (batch_size, padded_length) and int64 lengths (batch_size,).
+    One waveform, a stack or a list of them -> float32 (batch_size, padded_length) and their batch_size lengths
 
     Raises:
         `ValueError`: no waveform, more than two dimensions, or one longer than `padded_length`.
     """
-    # a stack is checked at once: row by row, a GPU would wait for each
-    rows = to_waveform(audio) if isinstance(audio, np.ndarray | torch.Tensor) else audio
-    rows = [to_waveform(row) if rows is audio else row for row in _split_rows(rows)]
-    for row in rows:
-        if row.ndim != 1:
-            raise ValueError(
-                f"A waveform must have one dimension, not the shape {tuple(row.shape)}: split the channels."
-            )
-        if row.shape[0] > padded_length:
-            raise ValueError(
-                f"The audio has {row.shape[0]} samples but the model sees {padded_length} at once: cut it into chunks, "
-                "or use `audioslots_hf.load_separator`, which takes any length."
-            )
-    num_samples = torch.tensor([row.shape[0] for row in rows], device=rows[0].device)
-    padded = [torch.nn.functional.pad(row, (0, padded_length - row.shape[0])) for row in rows]
-    return torch.stack(padded), num_samples
+    rows = _to_rows(audio)
+    lengths = [rows.shape[1]] * len(rows) if isinstance(rows, torch.Tensor) else [len(row) for row in rows]
+    if max(lengths) > padded_length:
+        raise ValueError(
+            f"The audio has {max(lengths)} samples but the model sees {padded_length} at once: cut it into chunks, "
+            "or use `audioslots_hf.load_separator`, which takes any length."
+        )
+    if isinstance(rows, torch.Tensor):
+        return torch.nn.functional.pad(rows, (0, padded_length - lengths[0])), lengths
+    return torch.stack([torch.nn.functional.pad(row, (0, padded_length - len(row))) for row in rows]), lengths
+
+
+def count_samples(lengths: list[int], device: torch.device) -> torch.Tensor:
+    """Lengths as int64 (batch_size,), filled in where all are equal: a copy would wait until a GPU has done all before it."""
+    if len(set(lengths)) == 1:
+        return torch.full((len(lengths),), lengths[0], device=device)
+    return torch.tensor(lengths, device=device)
 
 
 def batch_references(
-    labels: np.ndarray | torch.Tensor | Sequence, num_samples: torch.Tensor, padded_length: int
+    labels: np.ndarray | torch.Tensor | Sequence, lengths: list[int], padded_length: int
 ) -> torch.Tensor:
     """
     References `(num_sources, num_samples)` of each mixture -> float32 (batch_size, num_sources, padded_length)
 
     Raises:
-        `ValueError`: another number of mixtures, of sources, or of samples than `num_samples` says.
+        `ValueError`: another number of mixtures, of sources, or of samples than `lengths` says.
     """
     if isinstance(labels, np.ndarray | torch.Tensor) and labels.ndim == 2:
         labels = labels[None]
-    if len(labels) != len(num_samples):
-        raise ValueError(f"There are {len(labels)} sets of references for {len(num_samples)} mixtures.")
+    if len(labels) != len(lengths):
+        raise ValueError(f"There are {len(labels)} sets of references for {len(lengths)} mixtures.")
     num_sources = len(labels[0])
-    rows = [reference for references in labels for reference in references]
-    if len(rows) != num_sources * len(labels):
+    if any(len(references) != num_sources for references in labels):
         raise ValueError(f"Every mixture must have as many references as the first, {num_sources}.")
-    # a whole tensor is checked at once: row by row, a GPU would wait for each
-    stacked = labels.flatten(0, 1) if isinstance(labels, torch.Tensor) else rows
-    references, lengths = batch_waveforms(stacked, padded_length)
-    expected = num_samples.to(lengths.device).repeat_interleave(num_sources)
-    if (lengths != expected).any():
-        index = int((lengths != expected).nonzero()[0])
-        raise ValueError(
-            f"Reference {index % num_sources} of mixture {index // num_sources} has {int(lengths[index])} samples "
-            f"but its mixture {int(expected[index])}."
-        )
-    return references.unflatten(0, (-1, num_sources))
+    is_stack = isinstance(labels, torch.Tensor)
+    rows = labels.flatten(0, 1) if is_stack else [reference for references in labels for reference in references]
+    waveforms, found = batch_waveforms(rows, padded_length)
+    for index, length in enumerate(found):
+        if length != (expected := lengths[index // num_sources]):
+            raise ValueError(
+                f"Reference {index % num_sources} of mixture {index // num_sources} has {length} samples "
+                f"but its mixture {expected}."
+            )
+    return waveforms.unflatten(0, (-1, num_sources))
 
 
 def cut_to_length(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
@@ -155,7 +152,8 @@ def root_mean_square(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torc
     return torch.where(levels > 0, levels, 1.0)
 
 
-def _split_rows(audio: np.ndarray | torch.Tensor | Sequence) -> list:
+def _to_rows(audio: np.ndarray | torch.Tensor | Sequence) -> torch.Tensor | list[torch.Tensor]:
+    """One waveform, a stack or a list of them -> a stack, which is worked on at once, or a list."""
     if isinstance(audio, np.ndarray | torch.Tensor):
         if audio.ndim > 2:
             raise ValueError(
@@ -164,8 +162,14 @@ def _split_rows(audio: np.ndarray | torch.Tensor | Sequence) -> list:
             )
         if 0 in audio.shape or audio.ndim == 0:
             raise ValueError(f"The audio is empty: its shape is {tuple(audio.shape)}.")
-        return [audio] if audio.ndim == 1 else list(audio)
+        return to_waveform(audio).view(-1, audio.shape[-1])
     rows = list(audio)
     if not rows:
         raise ValueError("The audio is empty: the list holds no waveform.")
-    return [rows] if np.isscalar(rows[0]) else rows
+    rows = [to_waveform(row) for row in ([rows] if np.isscalar(rows[0]) else rows)]
+    for row in rows:
+        if row.ndim != 1:
+            raise ValueError(
+                f"A waveform must have one dimension, not the shape {tuple(row.shape)}: split the channels."
+            )
+    return rows
