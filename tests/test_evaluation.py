@@ -335,6 +335,21 @@ def test_an_exported_model_is_half_the_size_and_computes_in_float32(checkpoint, 
     assert (folder / "model.safetensors").stat().st_size < 0.75 * size
 
 
+@pytest.mark.parametrize(
+    "source, options, message",
+    [
+        ("nowhere", [], "nowhere holds no model: model.safetensors is missing"),
+        ("galr-cpu", ["--mask-exponent", "0.5"], "--mask-exponent says nothing about a model of galr"),
+    ],
+)
+def test_what_cannot_be_exported_leaves_nothing(tmp_path, monkeypatch, capsys, source, options, message):
+    source = publish.CHECKPOINTS_DIR / source
+    monkeypatch.setattr(publish, "CHECKPOINTS_DIR", tmp_path)
+    with pytest.raises(SystemExit):
+        publish.main(["export", str(source), "--name", "mine", *options])
+    assert message in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
 def test_results_replace_what_stands_between_the_marks(evaluation, tmp_path):
     results = read_results(evaluation[0] / "results.json")
     card = tmp_path / "card.md"

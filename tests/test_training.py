@@ -90,6 +90,16 @@ def test_a_run_begins_with_the_weights_of_a_checkpoint(debug_run, tmp_path):
         torch.testing.assert_close(ended[name], value, atol=1e-9, rtol=0)
 
 
+def test_a_run_keeps_the_masks_of_a_checkpoint(debug_run, tmp_path):
+    folder = shutil.copytree(debug_run / "last", tmp_path / "softer")
+    feature_extractor = AutoFeatureExtractor.from_pretrained(folder)
+    feature_extractor.mask_exponent = 0.5
+    feature_extractor.save_pretrained(folder)
+    arguments = debug_arguments(tmp_path / "run", f"model={{pretrained: {folder}}}", "max_steps=1")
+    train(arguments)
+    assert AutoFeatureExtractor.from_pretrained(tmp_path / "run" / "best").mask_exponent == 0.5
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -229,6 +239,11 @@ def test_every_config_names_its_paper_hardware_hours_and_score(path):
         (["speeds=[1.0"], "not valid yaml"),
         (["decay_rate=1.5"], "decay_rate.*1.5"),
         (["decay_steps=0"], "decay_steps"),
+        (["decay_steps=5"], "decay_steps.*5.*goes with `decay_rate`"),
+        (["mixtures=[{tree: a, mode: max}]"], "mode.*'max'.*nothing about a `tree`"),
+        (["mixtures=[{tree: a, split: dev}]"], "split.*'dev'.*nothing about a `tree`"),
+        (["mixtures=[{dataset: a, source_columns: [a, b], mix_type: mix_both}]"], "mix_type.*mix_both.*`dataset`"),
+        (["mixtures=[{metadata: a, root: b, mixture_column: c}]"], "mixture_column.*'c'.*`metadata`"),
         (["gradient_accumulation_steps=0"], "gradient_accumulation_steps.*0"),
         (["gradient_accumulation_steps=3"], r"batch_size.*4.*gradient_accumulation_steps.*3"),
         (["ema_decay=1.0"], "ema_decay.*1.0"),
@@ -287,6 +302,16 @@ def test_no_precision_can_be_said_in_yaml():
 def test_numbers_that_yaml_reads_as_strings_are_numbers():
     arguments = load_arguments(DEBUG, ["learning_rate=1e-3", "max_minutes=2", "speech.0.weight=3"])
     assert (arguments.learning_rate, arguments.max_minutes, arguments.speech[0].weight) == (0.001, 2.0, 3.0)
+
+
+def test_numbers_of_a_model_are_read_alike():
+    arguments = load_arguments(DEBUG, ["model.layer_norm_eps=1e-6", "model.compression_exponent=1"])
+    config = build_config(arguments.model)
+    assert (config.layer_norm_eps, config.compression_exponent) == (1e-6, 1.0)
+    with pytest.raises(
+        SettingsError, match=r"model\.layer_norm_eps` \('small'\) has the wrong type: it must be float"
+    ):
+        build_config({"layer_norm_eps": "small"})
 
 
 def test_missing_paths_are_named_before_any_work(tmp_path):

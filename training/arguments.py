@@ -79,6 +79,7 @@ class MixtureArguments:
             raise SettingsError("`metadata` and `root` go together: give both or neither.")
         if self.noise_root is not None and self.metadata is None:
             raise SettingsError("`noise_root` goes with `metadata`: elsewhere the noise is in the mixtures.")
+        self._check_kind()
         if self.dataset is not None and not self.source_columns:
             raise SettingsError("`dataset` needs `source_columns`, for instance [source_1, source_2].")
         if self.mode not in ("min", "max"):
@@ -87,6 +88,19 @@ class MixtureArguments:
             raise SettingsError(f"`mix_type` ({self.mix_type!r}) must be one of {', '.join(MIX_TYPES)}.")
         if self.weight <= 0:
             raise SettingsError(f"`weight` ({self.weight}) must be positive.")
+
+    def _check_kind(self) -> None:
+        """Refuse what another kind of list would look at, and this one does not."""
+        defaults = {item.name: item.default for item in fields(self)}
+        kinds = {
+            "metadata": ("mode", "mix_type"),
+            "tree": ("mix_type",),
+            "dataset": ("split", "source_columns", "mixture_column"),
+        }
+        [own] = [kind for kind in kinds if getattr(self, kind) is not None]
+        for name in sorted({name for names in kinds.values() for name in names} - set(kinds[own])):
+            if (value := getattr(self, name)) != defaults[name]:
+                raise SettingsError(f"`{name}` ({value!r}) says nothing about a `{own}`: leave it out.")
 
     @property
     def name(self) -> str:
@@ -218,6 +232,8 @@ class TrainingArguments:
         ):
             if getattr(self, name) < 1:
                 raise SettingsError(f"`{name}` ({getattr(self, name)}) must be at least 1.")
+        if self.decay_rate is None and self.decay_steps != type(self).decay_steps:
+            raise SettingsError(f"`decay_steps` ({self.decay_steps}) goes with `decay_rate`: give both or neither.")
         if self.decay_rate is not None and not 0 < self.decay_rate < 1:
             raise SettingsError(f"`decay_rate` ({self.decay_rate}) must be between 0 and 1, or null for a cosine.")
         if self.mixed_precision not in ("no", "bf16"):
@@ -249,7 +265,7 @@ def _build(cls: type, values: Any, prefix: str = "") -> Any:
     if unknown := sorted(map(str, set(values) - known)):
         raise SettingsError(f"Unknown key `{prefix}{unknown[0]}`: the keys are {', '.join(sorted(known))}.")
     checked = {
-        item.name: _check_type(prefix + item.name, values[item.name], item.type)
+        item.name: check_type(prefix + item.name, values[item.name], item.type)
         for item in fields(cls)
         if item.name in values
     }
@@ -261,7 +277,7 @@ def _build(cls: type, values: Any, prefix: str = "") -> Any:
         raise SettingsError(f"`{prefix.rstrip('.')}`: {error}" if prefix else str(error)) from error
 
 
-def _check_type(key: str, value: Any, expected: Any) -> Any:
+def check_type(key: str, value: Any, expected: Any) -> Any:
     """The value as the type of its field; yaml reads 1e-3 as a string, 1 as an integer and no as false."""
     types = get_args(expected) if isinstance(expected, UnionType) else (expected,)
     if value is False and str in types:
@@ -272,9 +288,9 @@ def _check_type(key: str, value: Any, expected: Any) -> Any:
     for option in types:
         if isinstance(value, list) and get_origin(option) is list:
             [item] = get_args(option)
-            return [_check_type(f"{key}.{index}", entry, item) for index, entry in enumerate(value)]
+            return [check_type(f"{key}.{index}", entry, item) for index, entry in enumerate(value)]
         if isinstance(value, dict) and get_origin(option) is dict:
-            return {name: _check_type(f"{key}.{name}", entry, type(entry)) for name, entry in value.items()}
+            return {name: check_type(f"{key}.{name}", entry, type(entry)) for name, entry in value.items()}
     if float in types and isinstance(value, int | str) and not isinstance(value, bool):
         with contextlib.suppress(ValueError, OverflowError):
             value = float(value)

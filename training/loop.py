@@ -44,7 +44,7 @@ from audioslots_hf.losses import mixit_negative_snr
 from audioslots_hf.modeling_outputs import AudioSeparationOutput
 from audioslots_hf.separator import find_checkpoint, list_checkpoints
 
-from .arguments import SettingsError, TrainingArguments
+from .arguments import SettingsError, TrainingArguments, check_type
 from .checkpoints import RunState, resume, save_checkpoint, save_model, save_plain_models
 from .data import Mixture, ResidentLoader, ResidentSpeech, TrainingExamples, load_examples, load_mixtures
 from .evaluation import evaluate_mixtures, summarize
@@ -72,7 +72,7 @@ def train(arguments: TrainingArguments) -> Path:
     accelerator = build_accelerator(arguments)
     set_seed(arguments.seed)
     model = build_model(config, arguments).to(accelerator.device)
-    feature_extractor = build_feature_extractor(config)
+    feature_extractor = build_feature_extractor(config, arguments.model.get("pretrained"))
     average = build_average(model, arguments)
     optimizer = build_optimizer(model, arguments)
     # advanced by hand once per optimiser step, so it is not prepared: Accelerate would step it once per process
@@ -126,6 +126,11 @@ def build_config(values: dict[str, Any]) -> PreTrainedConfig:
     known = {item.name for item in dataclasses.fields(config_class)}
     if unknown := sorted(set(values) - known):
         raise SettingsError(f"Unknown key `model.{unknown[0]}`: {config_class.__name__} has no such field.")
+    types = {item.name: item.type for item in dataclasses.fields(config_class)}
+    values = {
+        name: check_type(f"model.{name}", value, float) if types[name] is float else value
+        for name, value in values.items()
+    }
     try:
         return config_class(**(inherited | values))
     except StrictDataclassError as error:
@@ -236,9 +241,15 @@ def build_forward(
     return torch.compile(model, options={"layout_optimization": accelerator.device.type != "cpu"})
 
 
-def build_feature_extractor(config: PreTrainedConfig) -> FeatureExtractionMixin:
-    """The feature extractor that fits a model's configuration."""
-    return FAMILIES[config.model_type][2].from_config(config)
+def build_feature_extractor(config: PreTrainedConfig, pretrained: str | None = None) -> FeatureExtractionMixin:
+    """The feature extractor that fits a model's configuration, with the masks of a checkpoint."""
+    extractor_class = FAMILIES[config.model_type][2]
+    feature_extractor = extractor_class.from_config(config)
+    if pretrained is not None and hasattr(feature_extractor, "mask_exponent"):
+        # which no configuration of a model knows
+        before = extractor_class.from_pretrained(find_checkpoint(pretrained))
+        feature_extractor.mask_exponent = before.mask_exponent
+    return feature_extractor
 
 
 def build_schedule(

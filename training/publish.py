@@ -37,6 +37,7 @@ from .tables import RESULTS_DIR, ROOT, format_results, load_evaluations
 
 
 RESULTS_MARKS = "<!-- results:start -->\n<!-- results:end -->\n"
+MODEL_FILES = ("model.safetensors", "config.json", "preprocessor_config.json")
 RESULTS_BLOCK = re.compile(r"(<!-- results:start -->\n).*?(<!-- results:end -->)", re.DOTALL)
 
 
@@ -48,11 +49,19 @@ def export(source: Path, name: str, mask_exponent: float | None = None, chunk_le
 
     The configuration says float32, so the weights are computed with in float32: half precision is slow on a CPU. The
     remote code that `save_pretrained` adds is left out, for it is the package itself.
+
+    Raises:
+        `ValueError`: the source is no model, or has no masks to soften.
     """
+    if missing := [file for file in MODEL_FILES if not (source / file).is_file()]:
+        raise ValueError(f"{source} holds no model: {missing[0]} is missing.")
+    model_type = json.loads((source / "config.json").read_text(encoding="utf-8"))["model_type"]
+    if mask_exponent is not None and model_type != "audioslots":
+        raise ValueError(f"--mask-exponent says nothing about a model of {model_type}: leave it out.")
+    weights = load_file(source / "model.safetensors")
     target, temporary = CHECKPOINTS_DIR / name, CHECKPOINTS_DIR / f"{name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    weights = load_file(source / "model.safetensors")
     halves = {key: value.to(torch.float16) if value.is_floating_point() else value for key, value in weights.items()}
     save_file(halves, temporary / "model.safetensors", metadata={"format": "pt"})
     for file in ("config.json", "preprocessor_config.json"):
@@ -101,7 +110,10 @@ def main(arguments: list[str] | None = None) -> None:
     commands.add_parser("card", help="write training/results into cards and README")
     options = parser.parse_args(arguments)
     if options.command == "export":
-        print(export(options.source, options.name, options.mask_exponent, options.chunk_length))
+        try:
+            print(export(options.source, options.name, options.mask_exponent, options.chunk_length))
+        except ValueError as error:
+            parser.error(str(error))
     else:
         require_matplotlib()
         write_cards(load_evaluations())

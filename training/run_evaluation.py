@@ -261,6 +261,10 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         )
     if options.tree is None and options.root is None:
         parser.error(f"--root is missing: the folder that the paths in {options.metadata} start from. Or give --tree.")
+    if options.tree is not None and (options.mode != "min" or options.noise_root is not None):
+        parser.error(
+            "--mode and --noise-root say how the metadata is mixed, and a --tree is mixed already: leave them out."
+        )
     if options.oracle is not None and options.mix_type == "mix_single":
         parser.error(
             "--oracle has nothing to mask in --mix-type mix_single, where there is one source: take another type."
