@@ -46,6 +46,12 @@ def test_overlap_counts_by_how_much_was_separated(voices):
     assert 0 < hardly.trace() < 0.01 * separated.trace()
 
 
+@pytest.mark.parametrize("num_sources", [2, 3, 4, 5])
+def test_overlap_counts_as_much_for_any_number_of_sources(num_sources):
+    sources = torch.randn(1, num_sources, 16000, generator=torch.Generator().manual_seed(2))
+    assert overlap_scores(sources, sources).trace().item() == pytest.approx(1.0, abs=0.1)
+
+
 def test_the_overlap_decides_between_well_separated_estimates():
     """Two sources of the same spectrum: only the overlap tells."""
     tracks = torch.randn(1, 2, 4000, generator=torch.Generator().manual_seed(1))
