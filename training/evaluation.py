@@ -96,7 +96,9 @@ def autoencoder_separator(
         estimates = model(**features).estimates.cpu().unflatten(0, (-1, num_sources)).squeeze(2)
         # the network saw each source at unit level
         waveforms = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        levels = root_mean_square(waveforms, torch.tensor([len(row) for row in rows])).unflatten(0, (-1, num_sources))
+        levels = root_mean_square(waveforms, torch.tensor([len(row) for row in rows]))
+        # what it makes of silence has no level: in a mixture as long as its longest voice, it would drown the other
+        levels = (levels * waveforms.any(dim=-1)).unflatten(0, (-1, num_sources))
         estimates = estimates * levels[..., None, None] ** feature_extractor.compression_exponent
         features = feature_extractor(mixtures, sampling_rate=sampling_rate)
         outputs = AudioSeparationOutput(estimates=estimates)
