@@ -234,6 +234,20 @@ def test_groups_stand_over_their_labels_where_models_have_different_ones(tmp_pat
         assert found == {label: values[0] for label, values in groups.items()}
 
 
+def test_many_models_stand_over_their_labels_apart_from_one_another(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("training.figures.save_figure", lambda figure, path: figures.append(figure))
+    groups = {"below 2": [1.0], "2 to 4": [2.0]}
+    plot_groups(tmp_path / "x.png", {f"model {number}": groups for number in range(12)}, "distance", "mixtures")
+    axes = figures[0].axes[0]
+    drawn = [container.lines[0] for container in axes.containers]
+    places = [place for line in drawn for place, value in line.get_xydata() if round(place) == value - 1]
+    assert len(places) == len({round(place, 6) for place in places}) == 24
+    left, right = axes.get_xlim()
+    assert left < min(places) and max(places) < right
+    assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 12
+
+
 def test_the_sexes_of_the_voices_are_drawn(tmp_path):
     lines = [score(0, source_1_sex="F", source_2_sex="M"), score(1, source_1_sex="F", source_2_sex="F")]
     parts = report.draw_figures(tmp_path, "list", {"a": lines})

@@ -32,6 +32,8 @@ Groups = dict[str, list[float]]
 
 INPUT_EDGES_DB = (-5.0, -2.5, 0.0, 2.5, 5.0)
 PITCH_EDGES = (2.0, 4.0, 7.0, 12.0)
+# One for every ten series: there are ten colours.
+MARKERS = "os^D"
 
 
 def label_bins(edges: tuple[float, ...]) -> list[str]:
@@ -126,10 +128,19 @@ def plot_groups(path: Path, series: dict[str, Groups], xlabel: str, unit: str) -
     """
     figure, axes = start_figure()
     places = {label: place for place, label in enumerate(order_labels(series.values()))}
+    # all series of a group stay nearer to their label than to the next
+    step = min(0.12, 0.8 / len(series))
     for index, (name, groups) in enumerate(series.items()):
-        positions = np.array([places[label] for label in groups]) + 0.12 * (index - (len(series) - 1) / 2)
+        positions = np.array([places[label] for label in groups]) + step * (index - (len(series) - 1) / 2)
         low, middle, high = np.array([np.percentile(values, (25, 50, 75)) for values in groups.values()]).T
-        axes.errorbar(positions, middle, (middle - low, high - middle), fmt="o", capsize=4, label=name)
+        axes.errorbar(
+            positions,
+            middle,
+            (middle - low, high - middle),
+            fmt=MARKERS[index // 10 % len(MARKERS)],
+            capsize=4,
+            label=name,
+        )
     counts = {label: max(len(groups.get(label, ())) for groups in series.values()) for label in places}
     axes.set_xticks(range(len(places)), [f"{label}\nn = {count}" for label, count in counts.items()])
     axes.set_xlim(-0.5, len(places) - 0.5)

@@ -48,8 +48,8 @@ from .tables import (
     group_by_conditions,
     kind_of,
     load_evaluations,
-    name_model,
     name_oracle,
+    name_separator,
     read_scores,
 )
 
@@ -85,7 +85,7 @@ def load_series(evaluations: list[dict]) -> dict[str, list[dict[str, str]]]:
     for results in evaluations:
         names = {
             "oracle_practical": f"oracle, {name_oracle(results)}",
-            "model_practical": name_model(results, evaluations),
+            "model_practical": name_separator(results, evaluations),
         }
         for row, name in names.items():
             if row in results["rows"] and name not in series:

@@ -27,6 +27,7 @@ PROTOCOLS = {
     "paper": "disjoint chunks, ordered by the references",
 }
 NOT_RUN = "not run"
+HEARS_REFERENCES = "hears each reference alone"
 # The rows of Table 1: title, kind of results, seconds of a chunk.
 TABLE_1 = (
     ("Oracle 0.5 s", "oracle", 0.5),
@@ -154,6 +155,12 @@ def format_group(conditions: Conditions, evaluations: list[dict]) -> str:
     return f"{text}\nsha256 of the weights: {', '.join(weights)}.\n" if weights else text
 
 
+def name_separator(results: dict, evaluations: list[dict]) -> str:
+    """The name of a model, and of one that separates nothing what it is given."""
+    name = name_model(results, evaluations)
+    return f"{name}, {HEARS_REFERENCES}" if kind_of(results) == "autoencoder" else name
+
+
 def format_scores(results: dict, name: str) -> list[str]:
     """SI-SNRi under both protocols."""
     return [f"{results['rows'][f'{name}_{protocol}']['si_snri']:.2f}" for protocol in PROTOCOLS]
@@ -190,7 +197,7 @@ def kind_of(results: dict) -> str:
 def describe_kind(results: dict) -> str:
     """The kind of a model, and of one that separates nothing what it is given."""
     kind = kind_of(results)
-    return f"{kind}: hears each reference alone" if kind == "autoencoder" else kind
+    return f"{kind}: {HEARS_REFERENCES}" if kind == "autoencoder" else kind
 
 
 def format_table_1(evaluations: list[dict]) -> str:
