@@ -222,12 +222,24 @@ def test_every_source_and_the_noise_of_metadata_are_looked_for(capsys, tmp_path)
 
 def test_a_saved_dataset_is_described(capsys, tmp_path):
     names = [str(path) for path in sorted(SPEECH.rglob("*.flac"))]
-    table = Dataset.from_dict({"source_1": names[:3], "source_2": names[3:], "text": ["a", "b", "c"]})
+    table = Dataset.from_dict(
+        {
+            "source_1": names[:3],
+            "source_2": names[3:],
+            "source_1_speaker": ["a", "b", "c"],
+            "mix": names[1:4],
+            "text": ["a", "b", "c"],
+        }
+    )
     DatasetDict({"train": table}).save_to_disk(tmp_path / "set")
     status, output = run(capsys, "check", tmp_path / "set")
-    assert status == 0 and "train (3 rows)" in output and "source_1, source_2, text" in output
+    assert status == 0 and "train (3 rows)" in output and "source_1, source_2, source_1_speaker, mix, text" in output
     assert "16000 Hz (6 files)" in output and "headers only" in output
     arguments = arguments_of(output, tmp_path)
+    assert (arguments.mixtures[0].source_columns, arguments.mixtures[0].mixture_column) == (
+        ["source_1", "source_2"],
+        "mix",
+    )
     assert len(load_mixtures(arguments.mixtures[0], 16000, 2, show_progress=False)) == 3
     Dataset.from_dict({"source_1": names[:2], "source_2": [names[3], "lost.wav"]}).save_to_disk(tmp_path / "holed")
     status, output = run(capsys, "check", tmp_path / "holed")
@@ -245,6 +257,29 @@ def test_a_list_holds_what_walking_the_folder_finds(capsys, tmp_path):
     assert all(-50 < file.loudness < -10 for file in listed)
     with open(tmp_path / "list.csv", newline="") as file:
         assert next(csv.DictReader(file))["num_samples"] == "47840"
+
+
+def test_a_list_that_cannot_be_written_is_said_before_any_listening(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.data.__main__.read_audio", None)
+    (tmp_path / "file").touch()
+    status, output = run(capsys, "list", SPEECH, "--out", tmp_path / "file" / "list.csv")
+    assert status == 1 and f"{tmp_path / 'file'} is a file, not a folder" in output
+
+
+def test_metadata_finds_librispeech_beside_librimix(capsys, tmp_path):
+    row = {"mixture_ID": "m", "source_1_path": "dev/1/a.flac", "source_1_gain": "1", "source_2_path": "dev/2/b.flac"}
+    folder = tmp_path / "data" / "LibriMix" / "metadata" / "Libri2Mix"
+    folder.mkdir(parents=True)
+    with open(folder / "list.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, [*row, "source_2_gain"])
+        writer.writeheader()
+        writer.writerow(row | {"source_2_gain": "1"})
+    for name in (row["source_1_path"], row["source_2_path"]):
+        path = tmp_path / "data" / "LibriSpeech" / name
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, noise(16000), 16000)
+    status, output = run(capsys, "check", folder / "list.csv")
+    assert status == 0 and f"root: {tmp_path / 'data' / 'LibriSpeech'}" in output
 
 
 def test_a_missing_path_and_bad_options_are_named(capsys, tmp_path):
@@ -271,7 +306,23 @@ def test_librispeech_comes_through_torchaudio_with_its_checksums(capsys, tmp_pat
     monkeypatch.setattr(librispeech, "_download_url_to_file", download, raising=False)
     monkeypatch.setattr(librispeech, "download_url_to_file", download, raising=False)
     monkeypatch.setattr(librispeech, "_extract_tar", lambda path: None)
-    status, output = run(capsys, "prepare", "--librispeech", "dev-clean", "--out", tmp_path / "data")
-    assert status == 0 and output.strip() == str(tmp_path / "data" / "LibriSpeech" / "dev-clean")
+    # one that was killed while it unpacked
+    (tmp_path / "data" / ".dev-clean" / "LibriSpeech" / "dev-clean" / "half").mkdir(parents=True)
+    target = tmp_path / "data" / "LibriSpeech" / "dev-clean"
+    for _ in range(2):
+        status, output = run(capsys, "prepare", "--librispeech", "dev-clean", "--out", tmp_path / "data")
+        assert status == 0 and output.strip() == str(target)
     [(url, checksum)] = calls
     assert url.endswith("dev-clean.tar.gz") and len(checksum) == 64
+    assert [path.name for path in target.iterdir()] == ["84"]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["LibriSpeech"]
+
+
+def test_a_download_that_is_not_what_was_asked_for_is_named(capsys, tmp_path, monkeypatch):
+    def download(*arguments, **options):
+        raise RuntimeError("invalid hash value")
+
+    monkeypatch.setattr("torchaudio.datasets.LIBRISPEECH", download)
+    status, output = run(capsys, "prepare", "--librispeech", "dev-clean", "--out", tmp_path)
+    assert status == 1 and output == "error: dev-clean could not be downloaded: invalid hash value\n"
+    assert not (tmp_path / "LibriSpeech").exists()

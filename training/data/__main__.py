@@ -23,12 +23,15 @@ an hour, for a thin line.
 """
 
 import argparse
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
+
+from audioslots_hf.separation import make_folder
 
 from ..arguments import MIX_TYPES, SettingsError
 from ..files import write_csv
@@ -102,6 +105,8 @@ def run_check(options: argparse.Namespace) -> int:
 
 def run_list(options: argparse.Namespace) -> int:
     """Write path, speaker and loudness of every file."""
+    # to listen takes hours: what cannot be written is said before
+    make_folder(options.out.parent)
     rows = [
         describe(file, options.speech, read_audio(file.path, ORIGINAL_RATE))
         for file in listen(find_speech(options.speech), options.speech)
@@ -187,16 +192,32 @@ def download_librispeech(subset: str, folder: Path) -> Path:
     """
     Download and unpack a part of LibriSpeech by torchaudio, which compares its checksum -> the folder of its speakers.
 
+    The folder appears when all of it is there: torchaudio takes one that is half unpacked for the whole.
+
     Raises:
-        `SettingsError`: torchaudio is missing or does not go with torch.
+        `SettingsError`: torchaudio is missing or does not go with torch, or what came is not what was asked for.
     """
+    target = folder / "LibriSpeech" / subset
+    if target.is_dir():
+        return target
     try:
         from torchaudio.datasets import LIBRISPEECH
     except (ImportError, OSError, RuntimeError) as error:
         raise SettingsError(f'The download needs torchaudio: pip install "audioslots-hf[train]" ({error})') from error
-    folder.mkdir(parents=True, exist_ok=True)
-    LIBRISPEECH(folder, url=subset, download=True)
-    return folder / "LibriSpeech" / subset
+    # an archive that has come is kept until it is unpacked
+    temporary = folder / f".{subset}"
+    shutil.rmtree(temporary / "LibriSpeech", ignore_errors=True)
+    temporary.mkdir(parents=True, exist_ok=True)
+    try:
+        LIBRISPEECH(temporary, url=subset, download=True)
+    except RuntimeError as error:
+        raise SettingsError(f"{subset} could not be downloaded: {error}") from error
+    target.parent.mkdir(exist_ok=True)
+    # lists of speakers and books lie beside the subset
+    for path in sorted((temporary / "LibriSpeech").iterdir(), key=lambda path: path.name == subset):
+        path.replace(target.parent / path.name)
+    shutil.rmtree(temporary)
+    return target
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,6 +18,7 @@ Known are a folder of speech by speaker, the root of LibriSpeech, a generated Li
 metadata csv, and a folder that `save_to_disk` of the datasets library wrote.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -38,6 +39,9 @@ from .speech import list_speech
 MAX_SHOWN = 5
 # shorter speech is of little use: LibriMix leaves out what is below 3 s
 SHORT_S = 1.0
+# a speaker's name beside it is no audio
+SOURCE_COLUMN = re.compile(r"(?:source|src|s)_?\d+(?:_path|_audio)?", re.IGNORECASE)
+MIXTURE_COLUMN = re.compile(r"(?:mixture|mix)(?:_path|_audio)?", re.IGNORECASE)
 # sets of mixtures were written by a program, and may be of hundreds of GB
 HEADERS_ONLY = "headers only, the audio was not decoded"
 
@@ -251,7 +255,8 @@ def check_metadata(path: Path) -> Finding:
 
 def find_root(path: Path, file: str) -> Path | None:
     """The folder that the paths of a csv start from: one around it that holds this file."""
-    parents = list(path.resolve().parents)[:3]
+    # data/LibriMix/metadata/Libri2Mix/*.csv stand beside data/LibriSpeech
+    parents = list(path.resolve().parents)[:4]
     folders = [folder for parent in parents for folder in (parent, *sorted(parent.glob("*/")))]
     return next((folder for folder in folders if (folder / file).is_file()), None)
 
@@ -270,18 +275,21 @@ def check_dataset(path: Path) -> Finding:
         "splits": ", ".join(f"{name or 'one'} ({len(rows)} rows)" for name, rows in splits.items()),
         "columns": ", ".join(features),
     }
-    named = [name for name in features if name.startswith("source") or name in ("s1", "s2", "s3", "s4", "s5")]
-    sources = [name for name in named if holds_files(features[name])]
+    files = [name for name in features if holds_files(features[name])]
+    sources = [name for name in files if SOURCE_COLUMN.fullmatch(name)]
+    mixtures = [name for name in files if MIXTURE_COLUMN.fullmatch(name)]
     if len(sources) < 2:
         finding.missing = "columns of sources: name them as `source_columns`"
         sources = ["COLUMN", "COLUMN"]
     else:
         rows = [row for split in splits for row in read_rows_of_dataset(path, split, sources, finding)]
-        files = [header for row in rows for header in row]
-        finding.facts |= describe_audio(map(shortest, rows), files) | {"read": HEADERS_ONLY}
+        headers = [header for row in rows for header in row]
+        finding.facts |= describe_audio(map(shortest, rows), headers) | {"read": HEADERS_ONLY}
     split = next(iter(splits))
     finding.yaml = f"mixtures:\n  - dataset: {path}\n" + (f"    split: {split}\n" if split else "")
     finding.yaml += f"    source_columns: [{', '.join(sources)}]"
+    if len(mixtures) == 1:
+        finding.yaml += f"\n    mixture_column: {mixtures[0]}"
     return finding
 
 
