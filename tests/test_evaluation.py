@@ -16,6 +16,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from audioslots_hf import (
@@ -339,6 +341,25 @@ def test_an_exported_model_is_half_the_size_and_computes_in_float32(checkpoint, 
         torch.testing.assert_close(exported.state_dict()[name], value, atol=1e-4, rtol=1e-3)
     size = (checkpoint / "model.safetensors").stat().st_size
     assert (folder / "model.safetensors").stat().st_size < 0.75 * size
+
+
+def test_a_model_that_makes_no_numbers_is_named_with_the_mixture(waveform_checkpoint, tmp_path):
+    folder = shutil.copytree(waveform_checkpoint, tmp_path / "diverged")
+    weights = load_file(folder / "model.safetensors")
+    next(iter(weights.values())).fill_(torch.nan)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(SystemExit, match=r"the score of \S+ in model_practical is nan"):
+        run(folder, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_model_of_one_source_separates_no_single_voice_from_noise(checkpoint, tmp_path, capsys):
+    folder = shutil.copytree(checkpoint, tmp_path / "one")
+    config = json.loads((folder / "config.json").read_text()) | {"num_slots": 1}
+    AudioSlotsForAudioSeparation(AudioSlotsConfig.from_dict(config)).save_pretrained(folder)
+    with pytest.raises(SystemExit):
+        run(folder, tmp_path / "out", "--mix-type", "mix_single", "--noise-root", SAMPLES)
+    assert "mix_single has one source, and so has" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

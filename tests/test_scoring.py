@@ -181,11 +181,19 @@ def test_a_silent_reference_is_scored_with_a_warning(evaluate, folders, tmp_path
     assert all(np.isfinite(float(row["si_snr"])) for row in read_rows(tmp_path / "out"))
 
 
-def test_a_file_that_breaks_off_is_named_and_nothing_is_written(evaluate, folders, tmp_path):
+def test_a_file_that_breaks_off_is_named_and_the_others_are_scored(evaluate, folders, tmp_path):
     path = write(folders["estimates"] / "b_source_1.wav", np.full(3000, np.nan))
-    status, _, errors = evaluate()
-    assert status == 1 and f"audioslots: error: {path} holds NaN or infinite samples" in errors
-    assert list((tmp_path / "out").iterdir()) == []
+    status, output, errors = evaluate()
+    names = {row["recording"] for row in read_rows(tmp_path / "out")}
+    assert status == 1 and names and "b" not in names
+    assert errors.endswith(
+        f"\n1 of {len(names) + 1} recordings failed:\n  b: {path} holds NaN or infinite samples after sample 0.\n"
+    )
+    assert f"{2 * len(names)} sources of {len(names)} recordings" in output
+    for name in names:
+        write(folders["estimates"] / f"{name}_source_0.wav", np.full(NUM_SAMPLES, np.nan))
+    status, output, errors = evaluate("--force")
+    assert status == 1 and output == "" and f"{len(names) + 1} of {len(names) + 1} recordings failed" in errors
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "summary.json", "scores.png"])

@@ -25,6 +25,7 @@ Under `accelerate launch` or `python -m torch.distributed.run` each process take
 import argparse
 import hashlib
 import json
+import math
 import re
 import sys
 import time
@@ -170,9 +171,19 @@ def evaluate_rows(
                 )
                 with row.stopwatch.measure("all"):
                     for score, known in zip(scores, voices, strict=True):
+                        check_score(row, score)
                         row.results.append(score | known)
                         bar.update()
     return reading.seconds["all"]
+
+
+def check_score(row: Row, score: dict[str, float | str]) -> None:
+    """Stop at a score that no table could hold."""
+    if not math.isfinite(score["si_snri"]):
+        raise SystemExit(
+            f"error: the score of {score['mixture_id']} in {row.name} is {score['si_snri']}: the model makes no numbers of it, "
+            "train it with a lower `learning_rate` or take an earlier checkpoint."
+        )
 
 
 def gather_rows(rows: list[Row]) -> None:
@@ -319,6 +330,10 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         model, extractor = load_subject(options, device)
         num_sources = 1 if model is None else model.config.num_sources
+        if num_sources == 1 and options.mix_type == "mix_single":
+            raise ValueError(
+                f"--mix-type mix_single has one source, and so has {options.model}: what adds up to the mixture is the mixture."
+            )
         mixtures = load_mixtures(listed, extractor.sampling_rate, num_sources, options.num_mixtures)
         subject = describe_model(options, model, extractor)
         make_folder(options.output)

@@ -133,8 +133,13 @@ def run_separate(options: argparse.Namespace) -> int:
     device = choose_device(options.device)
     pipeline = separator.load_separator(options.model, device=device, batch_size=options.batch_size)
     failures = [failure for job in jobs if (failure := run_job(job, pipeline, options)) is not None]
+    return report_failures(failures, len(jobs), "files")
+
+
+def report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
+    """Say at the end what went wrong, and return the exit status."""
     if failures:
-        print(f"\n{len(failures)} of {len(jobs)} files failed:", file=sys.stderr)
+        print(f"\n{len(failures)} of {num_jobs} {unit} failed:", file=sys.stderr)
         for failure in failures:
             print(f"  {failure}", file=sys.stderr)
     return 1 if failures else 0
@@ -155,12 +160,13 @@ def run_evaluate(options: argparse.Namespace) -> int:
     jobs = plan_scoring(options.estimates, options.references, options.mixtures)
     if options.output is not None:
         plan_outputs(options.output, force=options.force)
-    rows = score_jobs(jobs)
-    print(format_summary(summarize_scores(rows)))
-    if options.output is not None:
+    rows, failures = score_jobs(jobs)
+    if rows:
+        print(format_summary(summarize_scores(rows)))
+    if rows and options.output is not None:
         for path in write_scores(options.output, rows):
             print(path)
-    return 0
+    return report_failures(failures, len(jobs), "recordings")
 
 
 def run_info(options: argparse.Namespace) -> int:

@@ -175,10 +175,21 @@ def score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
     ]
 
 
-def score_jobs(jobs: list[ScoringJob]) -> list[dict[str, str | float]]:
-    """[`score_job`] of all recordings, one in memory at a time; with SDR where torchmetrics is installed."""
+def score_jobs(jobs: list[ScoringJob]) -> tuple[list[dict[str, str | float]], list[str]]:
+    """
+    [`score_job`] of all recordings, one in memory at a time; with SDR where torchmetrics is installed.
+
+    Returns:
+        The rows, and what is wrong with recordings whose files turned out to be broken.
+    """
     with_sdr = is_installed("torchmetrics")
-    return [row for job in tqdm(jobs, desc="Scoring", unit="recording") for row in score_job(job, with_sdr)]
+    rows, failures = [], []
+    for job in tqdm(jobs, desc="Scoring", unit="recording"):
+        try:
+            rows += score_job(job, with_sdr)
+        except (ValueError, OSError) as error:
+            failures.append(f"{job.recording}: {error}")
+    return rows, failures
 
 
 def is_installed(package: str) -> bool:
