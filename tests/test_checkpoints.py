@@ -174,14 +174,21 @@ def test_weights_that_a_gradient_has_destroyed_take_no_checkpoint_s_place(tmp_pa
 
 def test_other_validation_mixtures_begin_a_new_search_for_the_best_model(tmp_path):
     settings = ("max_steps=3", "save_steps=1", "valid_steps=1", "num_kept_checkpoints=3")
+    best, other = tmp_path / "best" / "model.safetensors", "num_valid_mixtures=1"
     train(debug_arguments(tmp_path, *settings))
+    best.write_bytes(b"of the first mixtures")
+    # it has nothing left to do, or no time for it
+    train(debug_arguments(tmp_path, *settings, other))
+    assert best.read_bytes() == b"of the first mixtures"
     for folder in (tmp_path / "checkpoint-2", tmp_path / "checkpoint-3"):
         shutil.rmtree(folder)
     path = tmp_path / "checkpoint-1" / "state.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"best_score": 99.0, "num_stale_validations": 7}))
-    before = (tmp_path / "best" / "model.safetensors").stat().st_mtime_ns
-    train(debug_arguments(tmp_path, *settings, "num_valid_mixtures=1"))
-    assert (tmp_path / "best" / "model.safetensors").stat().st_mtime_ns > before
+    train(debug_arguments(tmp_path, *settings, "valid_steps=3", "log_steps=1", "max_minutes=0", other))
+    assert best.read_bytes() == b"of the first mixtures"
+    # nor is it forgotten where the run stops again
+    train(debug_arguments(tmp_path, *settings, other))
+    assert best.read_bytes() != b"of the first mixtures"
     assert load_state(tmp_path / "checkpoint-3").best_score < 99
 
 

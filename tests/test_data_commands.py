@@ -234,7 +234,7 @@ def test_a_saved_dataset_is_described(capsys, tmp_path):
     DatasetDict({"train": table}).save_to_disk(tmp_path / "set")
     status, output = run(capsys, "check", tmp_path / "set")
     assert status == 0 and "train (3 rows)" in output and "source_1, source_2, source_1_speaker, mix, text" in output
-    assert "16000 Hz (6 files)" in output and "headers only" in output
+    assert "16000 Hz (9 files)" in output and "headers only" in output
     arguments = arguments_of(output, tmp_path)
     assert (arguments.mixtures[0].source_columns, arguments.mixtures[0].mixture_column) == (
         ["source_1", "source_2"],
@@ -244,6 +244,11 @@ def test_a_saved_dataset_is_described(capsys, tmp_path):
     Dataset.from_dict({"source_1": names[:2], "source_2": [names[3], "lost.wav"]}).save_to_disk(tmp_path / "holed")
     status, output = run(capsys, "check", tmp_path / "holed")
     assert status == 1 and "Row 1 of" in output and "lost.wav cannot be read" in output
+    Dataset.from_dict({"source_1": names[:2], "source_2": names[2:4], "mix": [names[1], "lost.wav"]}).save_to_disk(
+        tmp_path / "unmixed"
+    )
+    status, output = run(capsys, "check", tmp_path / "unmixed")
+    assert status == 1 and "Row 1 of" in output and "column 'mix': lost.wav cannot be read" in output
     Dataset.from_dict({"voice": names[:2]}).save_to_disk(tmp_path / "unnamed")
     status, output = run(capsys, "check", tmp_path / "unnamed")
     assert status == 1 and "name them as `source_columns`" in output

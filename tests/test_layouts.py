@@ -54,6 +54,13 @@ def test_a_mixture_that_is_called_like_a_source_is_none(tmp_path):
     assert found(tmp_path) == {name: {"s1": f"{name}_s1.wav", "s2": f"{name}_s2.wav"} for name in ("take_1", "take_2")}
 
 
+def test_a_source_that_is_called_like_a_recording_is_one(tmp_path):
+    touch(tmp_path, *(f"{name}_{number}.wav" for name in ("speech", "speech_2") for number in (1, 2)))
+    assert found(tmp_path) == {
+        name: {str(number): f"{name}_{number}.wav" for number in (1, 2)} for name in ("speech", "speech_2")
+    }
+
+
 def test_the_folders_of_librimix_are_read(tmp_path):
     touch(
         tmp_path, *(f"{folder}/{name}.wav" for folder in ("s1", "s2", "mix_clean", "noise") for name in ("a_1", "b_2"))

@@ -75,5 +75,8 @@ def test_what_holds_no_frame_is_left_as_it_is(content):
     assert with_length(content) is None
 
 
-def test_what_goes_on_as_something_else_is_left_as_it_is():
-    assert with_length(without_length(encode(16000, 1, "CONSTANT")) + bytes(5000)) is None
+@pytest.mark.parametrize("rate, num_channels", [(24000, 1), (16000, 2), (44100, 2)])
+def test_what_goes_on_as_something_else_is_left_as_it_is(rate, num_channels):
+    content = without_length(encode(16000, 1, "CONSTANT"))
+    assert with_length(content + bytes(5000)) is None
+    assert with_length(content + without_length(encode(rate, num_channels, "CONSTANT"))) is None

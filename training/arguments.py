@@ -232,8 +232,6 @@ class TrainingArguments:
         ):
             if getattr(self, name) < 1:
                 raise SettingsError(f"`{name}` ({getattr(self, name)}) must be at least 1.")
-        if self.decay_rate is None and self.decay_steps != type(self).decay_steps:
-            raise SettingsError(f"`decay_steps` ({self.decay_steps}) goes with `decay_rate`: give both or neither.")
         if self.decay_rate is not None and not 0 < self.decay_rate < 1:
             raise SettingsError(f"`decay_rate` ({self.decay_rate}) must be between 0 and 1, or null for a cosine.")
         if self.mixed_precision not in ("no", "bf16"):

@@ -57,6 +57,17 @@ class RunState:
     num_stale_validations: int = 0
     # since the last line of the log, one for each part of a step, mean over the processes
     losses: list[float] = field(default_factory=list)
+    # the mixtures that the scores are of; None in a checkpoint from before it was written down
+    validated_on: str | None = None
+    # whether the best model is one of other mixtures, which stays until one of these has been validated
+    keeps_best: bool = False
+
+    def validate_on(self, mixtures: str) -> None:
+        """Look for the best model anew, if the scores are of other mixtures, which say nothing of these."""
+        if self.validated_on not in (None, mixtures):
+            self.keeps_best = self.keeps_best or self.best_score > -math.inf
+            self.best_score, self.num_stale_validations = -math.inf, 0
+        self.validated_on = mixtures
 
 
 def list_checkpoints(output_dir: Path) -> list[Path]:
@@ -85,16 +96,6 @@ def check_same_run(output_dir: Path, arguments: TrainingArguments) -> None:
                 f"{output_dir} holds a run with `{key}` {before.get(key)}, not {now[key]}: resume it with the same value, or "
                 "choose another output_dir."
             )
-
-
-def is_validated_alike(output_dir: Path, arguments: TrainingArguments) -> bool:
-    """Whether a run was validated before on the mixtures that it is now."""
-    path = output_dir / "arguments.json"
-    if not path.exists():
-        return True
-    before = json.loads(path.read_text(encoding="utf-8"))
-    now = json.loads(json.dumps(arguments.to_dict()))
-    return all(before.get(key) == now[key] for key in ("valid", "num_valid_mixtures"))
 
 
 def prepare_output(output_dir: Path, arguments: TrainingArguments) -> None:
@@ -183,20 +184,24 @@ def resume(accelerator: Accelerator, arguments: TrainingArguments) -> RunState:
     """
     output_dir = Path(arguments.output_dir)
     check_same_run(output_dir, arguments)
-    checkpoints = list_checkpoints(output_dir)
-    keeps_scores = bool(checkpoints) and is_validated_alike(output_dir, arguments)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         prepare_output(output_dir, arguments)
     accelerator.wait_for_everyone()
+    checkpoints = list_checkpoints(output_dir)
     if not checkpoints:
-        return RunState()
+        return RunState(validated_on=describe_validation(arguments))
     accelerator.load_state(str(checkpoints[-1]))
     # a checkpoint is always between two optimiser steps, however many parts a step has now
     accelerator.step = 0
     accelerator.print(f"Resuming from {checkpoints[-1]}")
     state = load_state(checkpoints[-1])
-    if not keeps_scores:
-        accelerator.print("`valid` is another than before: the best model is looked for anew.")
-        state.best_score, state.num_stale_validations = RunState.best_score, 0
+    if arguments.valid is not None:
+        state.validate_on(describe_validation(arguments))
     return state
+
+
+def describe_validation(arguments: TrainingArguments) -> str | None:
+    """The mixtures that a run is validated on; none without `valid`."""
+    values = arguments.to_dict()
+    return None if arguments.valid is None else json.dumps([values["valid"], values["num_valid_mixtures"]])

@@ -13,6 +13,7 @@
 # limitations under the License.
 """The training loop: explicit, on Accelerate."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -246,9 +247,10 @@ def build_feature_extractor(config: PreTrainedConfig, pretrained: str | None = N
     extractor_class = FAMILIES[config.model_type][2]
     feature_extractor = extractor_class.from_config(config)
     if pretrained is not None and hasattr(feature_extractor, "mask_exponent"):
-        # which no configuration of a model knows
-        before = extractor_class.from_pretrained(find_checkpoint(pretrained))
-        feature_extractor.mask_exponent = before.mask_exponent
+        # which no configuration of a model knows; a folder of weights alone has the default
+        with contextlib.suppress(OSError):
+            before = extractor_class.from_pretrained(find_checkpoint(pretrained))
+            feature_extractor.mask_exponent = before.mask_exponent
     return feature_extractor
 
 
@@ -484,10 +486,10 @@ class Run:
         save_checkpoint(self.accelerator, self.output_dir, self.state, self.arguments.num_kept_checkpoints)
 
     def finish(self) -> None:
-        """Save what was learned; without any validation yet, it is also the best."""
+        """Save what was learned; where none was validated, it is also the best."""
         self.bar.close()
         self.save_model("last")
-        if self.state.best_score == -math.inf:
+        if self.state.best_score == -math.inf and not self.state.keeps_best:
             self.save_model("best")
 
 

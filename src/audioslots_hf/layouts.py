@@ -95,13 +95,12 @@ def read_flat(files: list[Path], problems: list[str]) -> Iterator[tuple[str, str
     """Files `NAME_LABEL` of one folder -> recording, source and file."""
     matches = {path: SOURCE_FILE.fullmatch(path.stem) for path in files}
     recordings = {match[1] for match in matches.values() if match}
+    # the mixtures of take_1 and take_2 are called like sources of take
+    of_mixtures = recordings - {match[1] for path, match in matches.items() if match and path.stem not in recordings}
     for path, match in matches.items():
-        # the mixture of take_1 is called like the first source of take
-        if path.stem in recordings:
-            continue
-        if match:
+        if match and match[1] not in of_mixtures:
             yield match[1], match[2], path
-        else:
+        elif path.stem not in recordings:
             problems.append(f"{path} is not named like {LAYOUTS}")
 
 

@@ -33,6 +33,7 @@ class Frame(NamedTuple):
     """What the four bytes at the head of a frame of layer III say (ISO 11172-3, 2.4.1.3)."""
 
     num_bytes: int
+    sampling_rate: int
     # where the samples would begin
     data_start: int
 
@@ -51,7 +52,7 @@ def read_frame(content: bytes | mmap, start: int) -> Frame | None:
     # 1152 samples of a frame are 144 bytes for every bit per sample
     num_bytes = (144 if is_first_version else 72) * 1000 * kbits // rate + padding
     side_bytes = (17 if is_mono else 32) if is_first_version else (9 if is_mono else 17)
-    return Frame(num_bytes, 4 + side_bytes)
+    return Frame(num_bytes, rate, 4 + side_bytes)
 
 
 def skip_tags(content: bytes | mmap) -> int:
@@ -83,9 +84,11 @@ def with_length(content: bytes | mmap) -> bytes | None:
     tag_start = start + first.data_start
     if content[tag_start : tag_start + 4] in (b"Xing", b"Info") or content[start + 36 : start + 40] == b"VBRI":
         return None
-    num_frames, place = 0, start
-    while (frame := read_frame(content, place)) is not None and place + frame.num_bytes <= len(content):
+    num_frames, place, frame = 0, start, first
+    # what goes on at another rate, or with more channels, no decoder goes on with
+    while frame is not None and frame[1:] == first[1:] and place + frame.num_bytes <= len(content):
         num_frames, place = num_frames + 1, place + frame.num_bytes
+        frame = read_frame(content, place)
     # at the end, a frame that was cut off or a tag; else what follows is no music, or has another form
     if len(content) - place > MAX_FRAME_BYTES and content[place : place + 4] != b"APET":
         return None

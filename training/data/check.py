@@ -18,6 +18,7 @@ Known are a folder of speech by speaker, the root of LibriSpeech, a generated Li
 metadata csv, and a folder that `save_to_disk` of the datasets library wrote.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -257,8 +258,9 @@ def find_root(path: Path, file: str) -> Path | None:
     """The folder that the paths of a csv start from: one around it that holds this file."""
     # data/LibriMix/metadata/Libri2Mix/*.csv stand beside data/LibriSpeech
     parents = list(path.resolve().parents)[:4]
+    # os.path, because a Path raises where others' folders must not be looked into
     folders = [folder for parent in parents for folder in (parent, *sorted(parent.glob("*/")))]
-    return next((folder for folder in folders if (folder / file).is_file()), None)
+    return next((folder for folder in folders if os.path.isfile(folder / file)), None)
 
 
 def check_dataset(path: Path) -> Finding:
@@ -278,24 +280,28 @@ def check_dataset(path: Path) -> Finding:
     files = [name for name in features if holds_files(features[name])]
     sources = [name for name in files if SOURCE_COLUMN.fullmatch(name)]
     mixtures = [name for name in files if MIXTURE_COLUMN.fullmatch(name)]
+    mixture = mixtures[0] if len(mixtures) == 1 else None
     if len(sources) < 2:
         finding.missing = "columns of sources: name them as `source_columns`"
         sources = ["COLUMN", "COLUMN"]
     else:
-        rows = [row for split in splits for row in read_rows_of_dataset(path, split, sources, finding)]
+        rows = [row for split in splits for row in read_rows_of_dataset(path, split, sources, mixture, finding)]
         headers = [header for row in rows for header in row]
         finding.facts |= describe_audio(map(shortest, rows), headers) | {"read": HEADERS_ONLY}
     split = next(iter(splits))
     finding.yaml = f"mixtures:\n  - dataset: {path}\n" + (f"    split: {split}\n" if split else "")
     finding.yaml += f"    source_columns: [{', '.join(sources)}]"
-    if len(mixtures) == 1:
-        finding.yaml += f"\n    mixture_column: {mixtures[0]}"
+    if mixture is not None:
+        finding.yaml += f"\n    mixture_column: {mixture}"
     return finding
 
 
-def read_rows_of_dataset(path: Path, split: str, sources: list[str], finding: Finding) -> list[list[Header]]:
+def read_rows_of_dataset(
+    path: Path, split: str, sources: list[str], mixture: str | None, finding: Finding
+) -> list[list[Header]]:
     """The headers of every row of a split; what cannot be read is a fault."""
-    audio = open_dataset(MixtureArguments(dataset=str(path), split=split, source_columns=sources))
+    arguments = MixtureArguments(dataset=str(path), split=split, source_columns=sources, mixture_column=mixture)
+    audio = open_dataset(arguments)
     rows = []
     for index, row in enumerate(tqdm(audio, desc=f"Checking {path} {split}", unit="row")):
         try:
