@@ -367,6 +367,9 @@ def test_a_model_of_one_source_separates_no_single_voice_from_noise(checkpoint, 
     [
         ("nowhere", [], "nowhere holds no model: model.safetensors is missing"),
         ("galr-cpu", ["--mask-exponent", "0.5"], "--mask-exponent says nothing about a model of galr"),
+        ("galr-cpu", ["--chunk-length", "12345"], "`chunk_length` (12345) must be a multiple"),
+        ("audioslots-cpu", ["--mask-exponent", "-1"], "`mask_exponent` is -1.0: it must be greater"),
+        ("audioslots-cpu", ["--chunk-length", "16000"], "whose chunks have one length"),
     ],
 )
 def test_what_cannot_be_exported_leaves_nothing(tmp_path, monkeypatch, capsys, source, options, message):
@@ -374,7 +377,16 @@ def test_what_cannot_be_exported_leaves_nothing(tmp_path, monkeypatch, capsys, s
     monkeypatch.setattr(publish, "CHECKPOINTS_DIR", tmp_path)
     with pytest.raises(SystemExit):
         publish.main(["export", str(source), "--name", "mine", *options])
-    assert message in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+    assert message in capsys.readouterr().err.replace("\n", " ") and list(tmp_path.iterdir()) == []
+
+
+def test_a_failing_export_keeps_what_was_there(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "CHECKPOINTS_DIR", tmp_path)
+    folder = publish.export(checkpoint, "tiny")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ValueError, match="could not separate"):
+        publish.export(checkpoint, "tiny", mask_exponent=0.0)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_results_replace_what_stands_between_the_marks(evaluation, tmp_path):

@@ -27,7 +27,9 @@ import shutil
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
+from transformers import AutoFeatureExtractor, AutoModel
 
 from audioslots_hf.plots import require_matplotlib
 from audioslots_hf.separator import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
@@ -51,13 +53,18 @@ def export(source: Path, name: str, mask_exponent: float | None = None, chunk_le
     remote code that `save_pretrained` adds is left out, for it is the package itself.
 
     Raises:
-        `ValueError`: the source is no model, or has no masks to soften.
+        `ValueError`: the source is no model, has no masks to soften or a fixed length of chunks, or cannot separate with
+            the new values. What stood there before stays.
     """
     if missing := [file for file in MODEL_FILES if not (source / file).is_file()]:
         raise ValueError(f"{source} holds no model: {missing[0]} is missing.")
     model_type = json.loads((source / "config.json").read_text(encoding="utf-8"))["model_type"]
     if mask_exponent is not None and model_type != "audioslots":
         raise ValueError(f"--mask-exponent says nothing about a model of {model_type}: leave it out.")
+    if chunk_length is not None and model_type == "audioslots":
+        raise ValueError(
+            "--chunk-length is given to a model of audioslots, whose chunks have one length: leave it out."
+        )
     weights = load_file(source / "model.safetensors")
     target, temporary = CHECKPOINTS_DIR / name, CHECKPOINTS_DIR / f"{name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -77,9 +84,27 @@ def export(source: Path, name: str, mask_exponent: float | None = None, chunk_le
     card = target / "README.md"
     text = card.read_text(encoding="utf-8") if card.exists() else f"# {name}\n\n{RESULTS_MARKS}"
     write_atomically(temporary / "README.md", text)
+    check_separates(temporary)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
     return target
+
+
+@torch.inference_mode()
+def check_separates(folder: Path) -> None:
+    """
+    Separate a chunk of noise with a model, or remove its folder.
+
+    Raises:
+        `ValueError`: it does not load, or cannot.
+    """
+    try:
+        model, feature_extractor = AutoModel.from_pretrained(folder), AutoFeatureExtractor.from_pretrained(folder)
+        features = feature_extractor(torch.randn(model.config.chunk_length))
+        feature_extractor.post_process_audio_separation(model(**features), features)
+    except (OSError, RuntimeError, ValueError, StrictDataclassError) as error:
+        shutil.rmtree(folder)
+        raise ValueError(f"This model could not separate: {error}") from error
 
 
 def insert_results(path: Path, evaluations: list[dict]) -> None:
