@@ -14,6 +14,7 @@
 import argparse
 import mmap
 import os
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,21 @@ def test_galr_vs_dprnn_prints_a_table_and_gives_savings(short_audio, monkeypatch
     assert 0 < result["mac_saving"]["16"] < 1 and result["memory_saving"]["16"] < 1
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, BrokenProcessPool])
+def test_a_case_that_does_not_fit_after_all_gives_a_row(short_audio, monkeypatch, capsys, error):
+    def run_out_of_memory(function, case, mode, repetitions):
+        if case.family == "dprnn":
+            raise error
+        return galr_vs_dprnn.Measurement(1.0, 2**20)
+
+    monkeypatch.setattr(galr_vs_dprnn, "run_in_process", run_out_of_memory)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
+    result = galr_vs_dprnn.run(parse(galr_vs_dprnn, "--kernel-sizes", "16", "--sampling-rates", "16000"))
+    dprnn, galr = (line for line in capsys.readouterr().out.splitlines() if line.startswith("| cpu"))
+    assert "too large for the memory" in dprnn and "| 1.00 | 1 | 1.00 | 1 |" in galr
+    assert result["memory_saving"] == {} and set(result["mac_saving"]) == {"16"}
+
+
 def test_both_families_are_the_published_ones(short_audio):
     assert galr_vs_dprnn.FAMILIES["dprnn"][1] is DprnnForAudioSeparation
     assert galr_vs_dprnn.FAMILIES["galr"][1] is GalrForAudioSeparation
@@ -164,6 +180,11 @@ def test_one_voice_is_not_enough(tmp_path):
         track_continuity.run(parse(track_continuity, "--root", str(tmp_path)))
 
 
+def test_a_recording_without_joins_is_refused():
+    with pytest.raises(SettingsError, match=r"--minutes is 0\.05 and --chunk-s 4: there is nothing to join"):
+        track_continuity.run(parse(track_continuity, "--minutes", "0.05"))
+
+
 def test_long_audio_is_measured_per_length(monkeypatch, capsys):
     monkeypatch.setattr(long_audio, "run_in_process", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(
@@ -192,6 +213,14 @@ def test_the_loader_is_measured_in_all_its_ways(capsys):
     assert shares["list8000"][1] != " 0 % " != shares["list8000"][0]
 
 
+def test_one_file_is_not_enough_for_the_loader(tmp_path):
+    speaker = tmp_path / "speaker"
+    speaker.mkdir()
+    soundfile.write(speaker / "a.wav", 0.1 * torch.randn(16000).numpy(), 16000)
+    with pytest.raises(SettingsError, match="has 1 file: a mixture needs two"):
+        loader.run(parse(loader, "--root", str(tmp_path)))
+
+
 def test_a_training_step_is_measured(capsys):
     overrides = ["speech_on_device=true", "batch_size=2", "gradient_accumulation_steps=2"]
     results = gpu_step.run(parse(gpu_step, str(DEBUG), *overrides, "--steps", "2", "--warmup-steps", "1"))
@@ -204,6 +233,27 @@ def test_a_training_step_is_measured(capsys):
     # the kernels of convolutions and products do most of the work in a part of the time
     assert results["products_share_of_ceiling"] > results["share_of_ceiling"]
     assert "batches of 2, CPU" in capsys.readouterr().out
+
+
+def test_what_the_profiler_may_not_see_is_left_open(monkeypatch, capsys):
+    monkeypatch.setattr(gpu_step, "time_kernels", lambda take_step, device: gpu_step.Kernels(0.0, 0.0))
+    results = gpu_step.run(parse(gpu_step, str(DEBUG), "batch_size=2", "--steps", "1", "--warmup-steps", "0"))
+    assert results["products_share_of_ceiling"] is results["idle_share"] is None
+    assert results["steps_per_s"] > 0
+    assert capsys.readouterr().out.count("not measured") == 2
+
+
+def test_settings_may_stand_behind_the_options(monkeypatch, capsys):
+    monkeypatch.setattr(
+        "sys.argv", ["benchmark", "gpu-step", str(DEBUG), "max_steps=5", "--steps", "2", "batch_size=0"]
+    )
+    with pytest.raises(SystemExit):
+        benchmark.main()
+    assert "`batch_size` (0) must be at least 1" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["benchmark", "gpu-step", str(DEBUG), "--steps", "2", "--typo=3"])
+    with pytest.raises(SystemExit):
+        benchmark.main()
+    assert "unrecognized arguments: --typo=3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,12 @@ def main() -> None:
         module.add_arguments(
             benchmarks.add_parser(name, help=module.__doc__.splitlines()[0], description=module.__doc__)
         )
-    options = parser.parse_args()
+    options, others = parser.parse_known_args()
+    if others and hasattr(options, "overrides") and all("=" in word and word[0] != "-" for word in others):
+        # argparse takes none of them after an option
+        options.overrides = options.overrides + others
+    elif others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
     try:
         results = BENCHMARKS[options.benchmark].run(options)
     except (SettingsError, FileNotFoundError) as error:

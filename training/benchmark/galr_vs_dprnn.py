@@ -25,6 +25,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 import torch
@@ -174,6 +175,15 @@ def fits(case: Case, peaks: dict[Case, float]) -> bool:
     return max(expected, default=0.0) < 0.8 * available_bytes()
 
 
+def measure_modes(case: Case, repetitions: int) -> dict[str, Measurement] | None:
+    """Inference and training of a case, None if it does not fit into the memory."""
+    try:
+        return {mode: run_in_process(measure, case, mode, repetitions) for mode in ("inference", "training")}
+    # a GPU says so; the system of a CPU ends the process
+    except (torch.OutOfMemoryError, BrokenProcessPool):
+        return None
+
+
 def run(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Measure every case, print the table as it grows."""
     devices = ["cpu"]
@@ -187,10 +197,8 @@ def run(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     print(f"{HEADER}\n|{' --- |' * HEADER.count(' | ')} --- |", flush=True)
     for case in tqdm(cases, desc="Measuring", unit="case", file=sys.stderr):
         num_parameters, macs[case] = count(case)
-        results = None
-        if fits(case, peaks):
-            modes = ("inference", "training")
-            results = {mode: run_in_process(measure, case, mode, options.repetitions) for mode in modes}
+        results = measure_modes(case, options.repetitions) if fits(case, peaks) else None
+        if results is not None:
             peaks[case] = results["training"].peak_bytes
         tqdm.write(format_row(case, num_parameters, macs[case], results))
     return {"memory_saving": savings(peaks, kernel_sizes), "mac_saving": savings(macs, kernel_sizes)}

@@ -14,10 +14,10 @@
 """
 How well a training run fills its device: `python -m training.benchmark gpu-step CONFIG key=value ...`, with the run's own settings.
 
-The ceiling is what a large matrix product of random numbers reaches in the precision of the run (float32 without TF32, which cuDNN's
-convolutions and LSTMs do use). The operations are those of
-the forward and the backward pass, the latter of an LSTM counted as twice the former, and not what gradient checkpointing does
-again. "Convolutions and products" are the operations in these kernels over the time of these kernels. The
+The ceiling is what a large matrix product of random numbers reaches in the precision of the run (float32 without TF32, which
+cuDNN's convolutions and LSTMs do use), or in float32 where that is faster. LSTMs are float32 in a run in bf16 too. The operations
+are those of the forward and the backward pass, the latter of an LSTM counted as twice the former, and not what gradient
+checkpointing does again. "Convolutions and products" are the operations in these kernels over the time of these kernels. The
 device is idle in what is left of a step when the time of all kernels is taken away; on a CPU, that is the time outside of
 torch's operators.
 """
@@ -175,7 +175,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=20, help="measured steps (default: 20)")
 
 
-def run(options: argparse.Namespace) -> dict[str, str | float]:
+def run(options: argparse.Namespace) -> dict[str, str | float | None]:
     """Print a table; the same as numbers."""
     if options.steps < 1 or options.warmup_steps < 0:
         raise SettingsError(f"--steps is {options.steps} and --warmup-steps {options.warmup_steps}: at least 1 and 0.")
@@ -189,7 +189,9 @@ def run(options: argparse.Namespace) -> dict[str, str | float]:
     accelerator = build_accelerator(arguments)
     device = accelerator.device
     products, operations = count_operations(config, arguments.batch_size, device)
-    ceiling = measure_ceiling(device, torch.bfloat16 if arguments.mixed_precision == "bf16" else torch.float32)
+    dtypes = [torch.float32, *([torch.bfloat16] if arguments.mixed_precision == "bf16" else [])]
+    # a CPU may be slower in bf16
+    ceiling = max(measure_ceiling(device, dtype) for dtype in dtypes)
     take_step = build_step(config, arguments, accelerator)
     for _ in range(options.warmup_steps):
         take_step()
@@ -204,11 +206,16 @@ def run(options: argparse.Namespace) -> dict[str, str | float]:
         tflop_per_s=operations / step_s * 1e-12,
         ceiling_tflop_per_s=ceiling * 1e-12,
         share_of_ceiling=operations / step_s / ceiling,
-        products_share_of_ceiling=products / kernels.products_s / ceiling,
-        idle_share=max(0.0, 1 - kernels.total_s / step_s),
+        products_share_of_ceiling=products / kernels.products_s / ceiling if kernels.products_s > 0 else None,
+        idle_share=max(0.0, 1 - kernels.total_s / step_s) if kernels.total_s > 0 else None,
     )
     print(results.table(options.config, arguments))
     return asdict(results)
+
+
+def percent(share: float | None) -> str:
+    """A cell of the table."""
+    return "not measured: the profiler saw no kernel" if share is None else f"{100 * share:.1f} %"
 
 
 @dataclass
@@ -221,8 +228,9 @@ class Results:
     tflop_per_s: float
     ceiling_tflop_per_s: float
     share_of_ceiling: float
-    products_share_of_ceiling: float
-    idle_share: float
+    # None where the profiler may not see the kernels
+    products_share_of_ceiling: float | None
+    idle_share: float | None
 
     def table(self, config: str, arguments: TrainingArguments) -> str:
         """A line for each number, under what was measured."""
@@ -232,9 +240,9 @@ class Results:
             ("seconds of audio per second", f"{self.audio_s_per_s:.1f}"),
             ("achieved, TFLOP/s", f"{self.tflop_per_s:.3g}"),
             ("ceiling of a matrix product, TFLOP/s", f"{self.ceiling_tflop_per_s:.3g}"),
-            ("share of the ceiling, whole step", f"{100 * self.share_of_ceiling:.1f} %"),
-            ("share of the ceiling, convolutions and products", f"{100 * self.products_share_of_ceiling:.1f} %"),
-            ("idle", f"{100 * self.idle_share:.1f} %"),
+            ("share of the ceiling, whole step", percent(self.share_of_ceiling)),
+            ("share of the ceiling, convolutions and products", percent(self.products_share_of_ceiling)),
+            ("idle", percent(self.idle_share)),
         ]
         title = f"{config}, {precision}, batches of {arguments.batch_size}, {self.device}, torch {torch.__version__}"
         return "\n".join(

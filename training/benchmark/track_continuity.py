@@ -92,6 +92,10 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     speech = load_speech(SpeechArguments(options.root), SAMPLING_RATE)
     if len(speech) < 2:
         raise SettingsError(f"{options.root} has {len(speech)} speaker: two voices are needed.")
+    if options.minutes * 60 <= options.chunk_s:
+        raise SettingsError(
+            f"--minutes is {options.minutes:g} and --chunk-s {options.chunk_s:g}: there is nothing to join."
+        )
     num_samples, chunk_length = int(options.minutes * 60 * SAMPLING_RATE), int(options.chunk_s * SAMPLING_RATE)
     num_correct = num_joins = 0
     for index in tqdm(range(options.recordings), desc="Stitching", unit="recording", file=sys.stderr):
