@@ -77,12 +77,13 @@ def test_operations_of_dprnn_are_those_of_the_closed_form():
     assert peers.count_macs(short_segments().build(8000), num_samples) == layers + filterbanks + masks
 
 
-def test_what_overlaps_is_counted_each_time():
+@pytest.mark.parametrize(("seconds", "num_chunks"), [(0.1, 1), (0.2, 1), (0.21, 2), (0.4, 5), (60, 1197)])
+def test_what_overlaps_is_counted_each_time(seconds, num_chunks):
     """Chunks of a fifth of a second, the next after a quarter of it."""
-    chunks = peers.measure_size(short_segments(is_chunked=True), 8000, 60)
+    chunks = peers.measure_size(short_segments(is_chunked=True), 8000, seconds)
     whole = peers.measure_size(short_segments(), 8000, 0.2)
     assert chunks["parameters"] == whole["parameters"]
-    assert chunks["macs_per_s"] == pytest.approx(4 * whole["macs_per_s"])
+    assert chunks["macs_per_s"] * seconds == pytest.approx(num_chunks * 0.2 * whole["macs_per_s"])
 
 
 def test_our_models_have_their_published_sizes():
@@ -162,6 +163,13 @@ def test_without_our_dprnn_there_is_no_ratio(monkeypatch, capsys):
     pretend_measured(monkeypatch)
     assert peers.run(parse("--models", "galr"))["time_over_dprnn"] == {"galr": None}
     assert "| GALR small | audioslots-hf 1.2 | 1,000 | 2.00 | 0.400 | 2.000 |  |  | 1 | 1 |" in capsys.readouterr().out
+
+
+def test_memory_alone_can_be_measured(monkeypatch, capsys):
+    pretend_installed(monkeypatch, peers.OURS)
+    pretend_measured(monkeypatch)
+    assert peers.run(parse("--models", "galr", "--rounds", "0"))["time_over_dprnn"] == {}
+    assert "| GALR small | audioslots-hf 1.2 | 1,000 | 2.00 |  |  |  |  | 1 | 1 |" in capsys.readouterr().out
 
 
 def test_every_row_of_the_table_has_all_columns():

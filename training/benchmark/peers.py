@@ -24,6 +24,7 @@ the time of our DPRNN each model takes.
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -173,12 +174,15 @@ def count_macs(model: nn.Module, num_samples: int) -> float:
 def measure_size(candidate: Candidate, sampling_rate: int, seconds: float) -> dict[str, float]:
     """Parameters, and operations for a second of audio when there are that many."""
     model = candidate.build(sampling_rate)
-    num_samples = hop_length = int(seconds * sampling_rate)
+    num_samples = chunk_length = int(seconds * sampling_rate)
+    num_chunks = 1
     if candidate.is_chunked:
-        num_samples, hop_length = model.config.chunk_length, chunk_options(model)["hop_length"]
+        # the last one is padded to its full length
+        chunk_length, hop_length = model.config.chunk_length, chunk_options(model)["hop_length"]
+        num_chunks += math.ceil(max(0, num_samples - chunk_length) / hop_length)
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "macs_per_s": count_macs(model, num_samples) * sampling_rate / hop_length,
+        "macs_per_s": num_chunks * count_macs(model, chunk_length) * sampling_rate / num_samples,
     }
 
 
@@ -362,7 +366,8 @@ def format_table(rows: dict[str, Row], options: argparse.Namespace) -> str:
 def format_values(row: Row, reference: Row, options: argparse.Namespace) -> list[str]:
     """The cells behind the names."""
     cells = [f"{row.parameters:,}", f"{row.macs_per_s / 1e9:.2f}"]
-    cells += [f"{statistics.median(times) / options.seconds:.3f}" for times in (row.times, row.cpu_times)]
+    for times in (row.times, row.cpu_times):
+        cells.append(f"{statistics.median(times) / options.seconds:.3f}" if times else "")
     for times, references in ((row.times, reference.times), (row.cpu_times, reference.cpu_times)):
         ratio = median_ratio(times, references)
         cells.append("" if ratio is None else f"{ratio:.2f}")
