@@ -45,7 +45,7 @@ def oracle_separator(
     **post_process_kwargs,
 ) -> SeparateChunks:
     """
-    A separator that knows the true magnitudes: what a perfect model would reach with the same masks and framing.
+    A separator that knows the true magnitudes: what a perfect model would reach with these masks and this framing.
 
     Args:
         references (iterable of `torch.Tensor` of shape `(num_sources, num_samples)`):
