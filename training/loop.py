@@ -223,7 +223,12 @@ def build_average(model: PreTrainedModel, arguments: TrainingArguments) -> Avera
     """The exponential moving average of the weights, from a model that is not wrapped yet; none without `ema_decay`."""
     if arguments.ema_decay is None:
         return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(arguments.ema_decay))
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(arguments.ema_decay))
+    for module in average.modules():
+        # or a GPU would collect the copied weights of an LSTM in every validation batch
+        if isinstance(module, torch.nn.RNNBase):
+            module.flatten_parameters()
+    return average
 
 
 def build_optimizer(model: PreTrainedModel, arguments: TrainingArguments) -> torch.optim.Optimizer:
