@@ -20,7 +20,7 @@ import sys
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, Trainer, TrainingArguments
 from transformers.dynamic_module_utils import get_imports
 
 
@@ -209,6 +209,29 @@ class SeparationContracts:
         # rounding alone gives the gradients that cancel about 1e-8 of the others
         dead = [name for name, norm in norms.items() if norm < 1e-6 * max(norms.values())]
         assert [name for name in dead if not self.is_idle(name)] == []
+
+    def test_trainer_accumulates_gradients_to_those_of_the_whole_batch(self, model, features, tmp_path):
+        batch = len(next(iter(features.values())))
+        rows = [{key: value[index] for key, value in features.items()} for index in range(batch)]
+        logs = []
+        for split in (1, batch):
+            arguments = TrainingArguments(
+                str(tmp_path),
+                max_steps=1,
+                per_device_train_batch_size=batch // split,
+                gradient_accumulation_steps=split,
+                use_cpu=True,
+                report_to=[],
+                disable_tqdm=True,
+                logging_steps=1,
+                save_strategy="no",
+            )
+            trainer = Trainer(copy.deepcopy(model), arguments, train_dataset=rows)
+            trainer.train()
+            logs.append(trainer.state.log_history[0])
+        for key in ("loss", "grad_norm"):
+            # the dropout is another one
+            assert logs[1][key] == pytest.approx(logs[0][key], rel=0.1), key
 
     def test_hidden_states_are_recorded(self, model, features):
         outputs = model(**features, output_hidden_states=True)

@@ -273,6 +273,8 @@ class AudioSlotsPreTrainedModel(PreTrainedModel):
     main_input_name = "input_features"
     input_modalities = ("audio",)
     supports_gradient_checkpointing = True
+    # the loss is a mean over the batch: transformers' Trainer has to divide it among the steps that it accumulates
+    accepts_loss_kwargs = False
     _no_split_modules = ["AudioSlotsResNetBlock", "AudioSlotsTransformerLayer", "AudioSlotsSlotAttentionLayer"]
     _supports_sdpa = True
     _supports_flash_attn = True

@@ -207,6 +207,8 @@ class DualPathPreTrainedModel(PreTrainedModel):
     main_input_name = "input_values"
     input_modalities = ("audio",)
     supports_gradient_checkpointing = True
+    # the loss is a mean over the batch: transformers' Trainer has to divide it among the steps that it accumulates
+    accepts_loss_kwargs = False
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
