@@ -23,7 +23,7 @@ from tests.audio_helpers import noise, tones
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-@pytest.mark.parametrize("rate", [8000, 11025, 44100, 48000])
+@pytest.mark.parametrize("rate", [50, 8000, 11025, 44100, 48000])
 @pytest.mark.parametrize("num_samples", [1, 100, 20001])
 def test_a_picture_of_any_rate_and_length_is_drawn(rate, num_samples, tmp_path):
     path = tmp_path / "picture.png"
@@ -35,11 +35,6 @@ def test_a_title_is_no_formula(tmp_path):
     path = tmp_path / "picture.png"
     plot_separation(path, {"mixture: a$^$.wav": noise(100)}, 8000)
     assert path.read_bytes().startswith(PNG)
-
-
-def test_silence_is_drawn_without_a_warning(tmp_path, recwarn):
-    plot_separation(tmp_path / "picture.png", {"mixture": np.zeros(9000, np.float32)}, 8000)
-    assert [str(warning.message) for warning in recwarn] == []
 
 
 @pytest.fixture
@@ -59,6 +54,13 @@ def figure(tmp_path, figures):
     return figures[0]
 
 
+def test_silence_is_drawn_dark_and_without_a_warning(tmp_path, figures, recwarn):
+    plot_separation(tmp_path / "picture.png", {"mixture": np.zeros(9000, np.float32)}, 8000)
+    image = figures[0].axes[0].images[0]
+    assert image.get_array().max() <= image.get_clim()[0]
+    assert [str(warning.message) for warning in recwarn] == []
+
+
 def test_each_track_has_a_row_with_its_title_on_one_scale(figure):
     rows = [axis for axis in figure.axes if axis.images]
     assert [axis.get_title(loc="left") for axis in rows] == ["mixture: a", "estimate: b"]
@@ -76,6 +78,7 @@ def test_a_tone_is_drawn_at_its_frequency_and_time(figure):
     assert (left, bottom, top) == (0, 0, 4) and right == pytest.approx(2.032, abs=0.01)
     levels = np.asarray(image.get_array())
     frequency, time = np.unravel_index(levels.argmax(), levels.shape)
+    assert figure.axes[0].get_xlim() == (0, 2)
     # bins of 31 Hz, frames of 8 ms; the fade is loudest in the middle
     assert frequency * top / levels.shape[0] == pytest.approx(0.31, abs=0.04)
     assert time * right / levels.shape[1] == pytest.approx(1.0, abs=0.1)

@@ -21,6 +21,11 @@ import torch
 from .stft import stft
 
 
+# levels of a spectrogram: of digital silence, and from the darkest cell to the brightest
+SILENCE_DB = -160
+RANGE_DB = 60
+
+
 def require_matplotlib() -> None:
     """Raise an `ImportError` that names the fix, before any work is done."""
     try:
@@ -46,14 +51,16 @@ def plot_separation(path: str | Path, tracks: dict[str, np.ndarray], sampling_ra
     from matplotlib.figure import Figure
 
     # 32 ms windows, 8 ms apart, resolve the harmonics of a voice
-    n_fft = 2 * (sampling_rate * 16 // 1000)
+    n_fft = max(2, 2 * (sampling_rate * 16 // 1000))
     hop_length = max(1, sampling_rate * 8 // 1000)
     levels = {}
     for title, samples in tracks.items():
         waveform = torch.nn.functional.pad(torch.as_tensor(samples), (0, n_fft))
-        levels[title] = 20 * torch.log10(stft(waveform, n_fft, hop_length).abs() + 1e-8).numpy()
+        levels[title] = 20 * torch.log10(stft(waveform, n_fft, hop_length).abs() + 10 ** (SILENCE_DB / 20)).numpy()
     # a few cells of hum must not darken all the rest
     loudest = max(np.percentile(level, 99.5) for level in levels.values())
+    # silence alone is dark
+    loudest = max(loudest, SILENCE_DB + RANGE_DB)
 
     figure = Figure(figsize=(10, 2.2 * len(tracks) + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -65,7 +72,7 @@ def plot_separation(path: str | Path, tracks: dict[str, np.ndarray], sampling_ra
             origin="lower",
             aspect="auto",
             extent=(0, duration_s, 0, sampling_rate / 2000),
-            vmin=loudest - 60,
+            vmin=loudest - RANGE_DB,
             vmax=loudest,
             cmap="magma",
             interpolation="nearest",
@@ -73,6 +80,8 @@ def plot_separation(path: str | Path, tracks: dict[str, np.ndarray], sampling_ra
         # a file may be called $^$, which is no formula
         axis.set_title(title, loc="left", fontsize=10, parse_math=False)
         axis.set_ylabel("kHz")
+    # the frames reach beyond the end
+    axes[-1].set_xlim(0, max(map(len, tracks.values())) / sampling_rate)
     axes[-1].set_xlabel("seconds")
     figure.colorbar(image, ax=axes, label="dB")
     figure.savefig(path, dpi=110)
