@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from audioslots_hf.separator import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
+from training.arguments import load_arguments
 from training.tables import format_results, load_evaluations
 
 
@@ -56,6 +57,17 @@ def test_the_readme_shows_all_results_and_the_project_the_card_of_its_default():
     assert format_results(load_evaluations()) in README
     card = (CHECKPOINTS_DIR / DEFAULT_CHECKPOINT / "README.md").read_text(encoding="utf-8")
     assert (ROOT / "model_card.md").read_text(encoding="utf-8") == card
+
+
+@pytest.mark.parametrize("name", list_checkpoints())
+def test_the_training_command_of_a_card_is_one(name):
+    card = (CHECKPOINTS_DIR / name / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    [words] = [line.split() for line in card.splitlines() if "run_training.py" in line]
+    config, *overrides = words[words.index("training/run_training.py") + 1 :]
+    arguments = load_arguments(ROOT / config, overrides)
+    assert [speech.root for speech in arguments.speech] == ["LIBRISPEECH", "KOKORO"]
+    assert arguments.valid.root == "LIBRISPEECH"
+    assert f"{arguments.output_dir}/last --name {name}" in card
 
 
 @pytest.mark.parametrize("name", list_checkpoints())
