@@ -200,6 +200,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"audioslots: error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("audioslots: stopped", file=sys.stderr)
+        # as a shell does
+        return 130
 
 
 if __name__ == "__main__":
