@@ -108,9 +108,9 @@ def test_chunk_k_starts_at_k_hops_and_the_last_one_reaches_the_end(num_samples, 
         assert is_last == (start + CHUNK_LENGTH >= num_samples) == (index == len(chunks) - 1)
 
 
-@pytest.mark.parametrize("hop_length", [0, -1, 41])
+@pytest.mark.parametrize("hop_length", [0, -1, 41, 20.0])
 def test_a_hop_that_leaves_gaps_raises(hop_length):
-    message = f"`hop_length` is {hop_length}: it must be between 1 and the chunk length 40"
+    message = f"`hop_length` is {hop_length}: it must be a whole number between 1 and the chunk length 40"
     with pytest.raises(ValueError, match=message):
         list(iter_chunks([torch.zeros(1, 50)], CHUNK_LENGTH, hop_length))
     with pytest.raises(ValueError, match=message):

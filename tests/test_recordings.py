@@ -230,3 +230,9 @@ def test_without_soundfile_the_message_names_the_fix(monkeypatch, path):
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(ImportError, match="pip install soundfile"):
         load_recording(path, sampling_rate=8000)
+
+
+@pytest.mark.parametrize("sampling_rate", [0, -8000, 16000.7, float("nan")])
+def test_a_rate_that_is_none_is_refused(sampling_rate):
+    with pytest.raises(ValueError, match="it must be a positive whole number of hertz"):
+        load_recording(np.zeros(10, np.float32), sampling_rate=sampling_rate)

@@ -65,8 +65,10 @@ def default_batch_size(chunk_length: int, sampling_rate: int, device: torch.devi
 
 def check_hop_length(hop_length: int, chunk_length: int) -> None:
     """Raise a `ValueError` unless chunks this far apart cover the audio."""
-    if not 0 < hop_length <= chunk_length:
-        raise ValueError(f"`hop_length` is {hop_length}: it must be between 1 and the chunk length {chunk_length}.")
+    if isinstance(hop_length, float) or not 0 < hop_length <= chunk_length:
+        raise ValueError(
+            f"`hop_length` is {hop_length}: it must be a whole number between 1 and the chunk length {chunk_length}."
+        )
 
 
 def iter_chunks(

@@ -122,9 +122,9 @@ def _load_mapping(audio: Mapping, sampling_rate: int) -> Recording:
 
 def _from_array(array: np.ndarray | torch.Tensor, sampling_rate: int) -> Recording:
     # NumPy's own integers would overflow where lengths are computed from them
+    if not sampling_rate > 0 or sampling_rate % 1 != 0:
+        raise ValueError(f"`sampling_rate` is {sampling_rate}: it must be a positive whole number of hertz.")
     sampling_rate = int(sampling_rate)
-    if sampling_rate <= 0:
-        raise ValueError(f"`sampling_rate` is {sampling_rate}: it must be a positive number of hertz.")
     waveform = to_waveform(array).cpu()
     if waveform.ndim == 1:
         return Recording(waveform[None], sampling_rate, "mono")
