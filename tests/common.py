@@ -19,6 +19,7 @@ import sys
 
 import pytest
 import torch
+from accelerate import cpu_offload
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, Trainer, TrainingArguments
 from transformers.dynamic_module_utils import get_imports
@@ -39,6 +40,18 @@ with torch.no_grad():
     outputs = model(**features)
 torch.save(feature_extractor.post_process_audio_separation(outputs, features), sys.argv[3])
 """
+
+
+def replicate(model):
+    """What `nn.DataParallel` makes of a model for another GPU: its parameters are attributes and no parameters."""
+    modules = list(model.modules())
+    replicas = {module: module._replicate_for_data_parallel() for module in modules}
+    for module, replica in replicas.items():
+        for name, child in module.named_children():
+            setattr(replica, name, replicas[child])
+        for name, parameter in module._parameters.items():
+            setattr(replica, name, None if parameter is None else parameter.clone())
+    return replicas[model]
 
 
 class SeparationContracts:
@@ -209,6 +222,27 @@ class SeparationContracts:
         # rounding alone gives the gradients that cancel about 1e-8 of the others
         dead = [name for name, norm in norms.items() if norm < 1e-6 * max(norms.values())]
         assert [name for name in dead if not self.is_idle(name)] == []
+
+    def test_a_replica_for_another_gpu_gives_the_same(self, model, features):
+        with torch.no_grad():
+            torch.testing.assert_close(replicate(model)(**features).loss, model(**features).loss, atol=0, rtol=0)
+
+    def test_weights_that_are_brought_when_a_module_is_called_give_the_same(self, model, features):
+        with torch.no_grad():
+            expected = model(**features).estimates
+            estimates = cpu_offload(copy.deepcopy(model), torch.device("cpu"))(**features).estimates
+        torch.testing.assert_close(estimates, expected, atol=0, rtol=0)
+
+    def test_trainer_predicts_the_estimates_alone(self, model, features, tmp_path):
+        rows = [{key: value[index] for key, value in features.items()} for index in range(len(features["labels"]))]
+        arguments = TrainingArguments(
+            str(tmp_path), per_device_eval_batch_size=2, use_cpu=True, report_to=[], disable_tqdm=True
+        )
+        prediction = Trainer(model, arguments).predict(rows)
+        with torch.no_grad():
+            expected = model(**features)
+        torch.testing.assert_close(torch.from_numpy(prediction.predictions), expected.estimates, atol=1e-4, rtol=1e-4)
+        assert prediction.metrics["test_loss"] == pytest.approx(expected.loss.item(), rel=1e-3)
 
     def test_trainer_accumulates_gradients_to_those_of_the_whole_batch(self, model, features, tmp_path):
         batch = len(next(iter(features.values())))

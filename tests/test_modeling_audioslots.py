@@ -11,11 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModel
 
 from audioslots_hf import AudioSlotsConfig, AudioSlotsForAudioSeparation
 from audioslots_hf.modeling_audioslots import AudioSlotsDecoder, AudioSlotsEncoder, fourier_features
@@ -112,6 +114,14 @@ class TestAudioSlotsWithTenSources(AudioSlotsContracts):
 
     def make_config(self, **overrides):
         return tiny_audioslots_config(**({"num_slots": 10} | overrides))
+
+
+def test_the_number_of_sources_can_be_set_by_the_name_of_the_other_families(tmp_path):
+    assert AudioSlotsConfig(num_sources=3).num_slots == 3
+    AudioSlotsForAudioSeparation(tiny_audioslots_config()).save_pretrained(tmp_path)
+    model = AutoModel.from_pretrained(tmp_path, num_sources=3, ignore_mismatched_sizes=True)
+    assert model.config.num_slots == model.config.num_sources == len(model.model.queries) == 3
+    assert "num_sources" not in json.loads((tmp_path / "config.json").read_text())
 
     @pytest.mark.skip(reason="above five sources the Hungarian solver runs outside the graph")
     def test_compiled_gives_the_eager_result(self):

@@ -62,6 +62,10 @@ class AudioSlotsConfig(PreTrainedConfig):
     """
 
     model_type = "audioslots"
+    # the name that every family of this package shares
+    attribute_map = {"num_sources": "num_slots"}
+    # what transformers' Trainer would gather over a whole evaluation
+    keys_to_ignore_at_inference = ["last_hidden_state", "hidden_states", "attentions"]
 
     sampling_rate: int = positive_int_field(default=16000)
     chunk_length: int = positive_int_field(default=8000)
@@ -146,11 +150,6 @@ class AudioSlotsConfig(PreTrainedConfig):
     def num_frames(self) -> int:
         """Number of STFT frames of one chunk."""
         return self.chunk_length // self.hop_length
-
-    @property
-    def num_sources(self) -> int:
-        """Number of estimates the model gives, the name every family of this package shares."""
-        return self.num_slots
 
     @property
     def num_iterations(self) -> int:

@@ -46,6 +46,9 @@ filterbank_init (`str`, *optional*, defaults to `"random"`):
 class DualPathConfig(PreTrainedConfig):
     """The fields of every dual-path family, and their checks."""
 
+    # what transformers' Trainer would gather over a whole evaluation
+    keys_to_ignore_at_inference = ["last_hidden_state", "hidden_states", "attentions"]
+
     sampling_rate: int = positive_int_field(default=16000)
     chunk_length: int = positive_int_field(default=64000)
     num_sources: int = positive_int_field(default=2)

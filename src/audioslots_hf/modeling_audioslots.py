@@ -99,8 +99,7 @@ class AudioSlotsEncoder(nn.Module):
         for block in self.blocks:
             hidden_states = block(hidden_states)
         _, _, num_rows, num_columns = hidden_states.shape
-        weight = self.position_proj.weight
-        positions = fourier_features(num_rows, num_columns, self.config.num_fourier_frequencies, like=weight)
+        positions = fourier_features(num_rows, num_columns, self.config.num_fourier_frequencies, like=hidden_states)
         # (batch_size, channels, num_rows, num_columns) -> (batch_size, num_rows * num_columns, channels)
         # normalized first, or the sum over all the residual blocks would drown the positions
         hidden_states = self.layer_norm(hidden_states.flatten(2).transpose(1, 2))
@@ -255,8 +254,7 @@ class AudioSlotsDecoder(nn.Module):
     def forward(self, slots: torch.Tensor) -> torch.Tensor:
         """(batch_size, num_slots, hidden_size) -> (batch_size, num_slots, num_bins, num_frames)"""
         num_bins, num_frames = self.config.num_bins, self.config.num_frames
-        weight = self.position_proj.weight
-        positions = fourier_features(num_bins, num_frames, self.config.num_fourier_frequencies, like=weight)
+        positions = fourier_features(num_bins, num_frames, self.config.num_fourier_frequencies, like=slots)
         # (batch_size, num_slots, 1, width) + (num_bins * num_frames, width)
         hidden_states = self.slot_proj(slots).unsqueeze(2) + self.position_proj(positions.flatten(0, 1))
         # in place on what nobody else reads; on two dimensions, because in place on a view costs a copy when training
@@ -319,7 +317,7 @@ class AudioSlotsModel(AudioSlotsPreTrainedModel):
         input_features (`torch.Tensor` of shape `(batch_size, num_bins, num_frames)`):
             Power-compressed magnitudes of the mixture, from [`AudioSlotsFeatureExtractor`].
         """
-        encoded = self.encoder(input_features.to(self.dtype))
+        encoded = self.encoder(input_features.to(self.queries.dtype))
         hidden_states = self.queries.expand(encoded.shape[0], -1, -1)
         for _ in range(self.config.num_iterations):
             for layer in self.layers:

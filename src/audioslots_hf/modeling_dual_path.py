@@ -252,7 +252,7 @@ class DualPathModel(DualPathPreTrainedModel):
         input_values (`torch.Tensor` of shape `(batch_size, num_samples)`):
             Mixtures at unit level, from [`WaveformFeatureExtractor`].
         """
-        encoded = self.encoder(input_values.to(self.dtype))
+        encoded = self.encoder(input_values.to(self.encoder.filterbank.weight.dtype))
         normalized = self.norm(encoded.unsqueeze(0)).squeeze(0)
         hidden_states = segment_frames(normalized, self.config.segment_length)
         for layer in self.layers:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
@@ -85,6 +86,24 @@ class GalrAttention(nn.Module):
         return self.o_proj(attention_output.flatten(2)), attention_weights
 
 
+class GalrFrameProjection(nn.Module):
+    """
+    A linear map along the first dimension, as one matrix product without a transposition.
+
+    No `nn.Linear`: what puts itself in the place of those, adapters for one, maps the last dimension.
+    """
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.bias = nn.Parameter(torch.empty(out_features))
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """(in_features, ...) -> (out_features, ...)"""
+        mapped = torch.addmm(self.bias.unsqueeze(1), self.weight, frames.flatten(1))
+        return mapped.view(-1, *frames.shape[1:])
+
+
 class GalrAttentiveBlock(nn.Module):
     """
     Self-attention across the segments on a summary of each (paper, section 2.3).
@@ -95,27 +114,21 @@ class GalrAttentiveBlock(nn.Module):
 
     def __init__(self, config: GalrConfig):
         super().__init__()
-        self.summary_proj = nn.Linear(config.segment_length, config.summary_length)
+        self.summary_proj = GalrFrameProjection(config.segment_length, config.summary_length)
         self.attention_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.attention = GalrAttention(config)
         self.dropout = nn.Dropout(config.dropout)
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.frame_proj = nn.Linear(config.summary_length, config.segment_length)
+        self.frame_proj = GalrFrameProjection(config.summary_length, config.segment_length)
 
     def forward(self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> torch.Tensor:
         """(segment_length, batch_size, num_segments, hidden_size) -> same"""
-        summary = self.attention_layer_norm(self.map_frames(self.summary_proj, hidden_states))
+        summary = self.attention_layer_norm(self.summary_proj(hidden_states))
         summary = summary + sinusoidal_positions(summary.shape[2], like=summary)
         # (summary_length, batch_size, num_segments, hidden_size) -> (summary_length * batch_size, ...)
         attended = self.attention(summary.flatten(0, 1), **kwargs)[0]
         summary = self.layer_norm(summary + self.dropout(attended).view_as(summary))
-        return hidden_states + self.map_frames(self.frame_proj, summary)
-
-    @staticmethod
-    def map_frames(proj: nn.Linear, frames: torch.Tensor) -> torch.Tensor:
-        """A linear map along the first dimension, as one matrix product without a transposition."""
-        mapped = torch.addmm(proj.bias.unsqueeze(1), proj.weight, frames.flatten(1))
-        return mapped.view(-1, *frames.shape[1:])
+        return hidden_states + self.frame_proj(summary)
 
 
 class GalrLayer(GradientCheckpointingLayer):
@@ -141,6 +154,15 @@ class GalrPreTrainedModel(DualPathPreTrainedModel):
         "hidden_states": GalrLayer,
         "attentions": OutputRecorder(GalrAttention, index=1),
     }
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, GalrFrameProjection):
+            # as PyTorch's linear layer
+            bound = module.weight.shape[1] ** -0.5
+            init.uniform_(module.weight, -bound, bound)
+            init.uniform_(module.bias, -bound, bound)
 
 
 @auto_docstring(custom_intro="GALR without its masks: from a mixture to one vector per frame.")

@@ -31,7 +31,7 @@ class AudioSeparationOutput(ModelOutput):
     last_hidden_state (`torch.Tensor`, *optional*):
         What the estimates were decoded from (AudioSlots: the slots, `(batch_size, num_slots, hidden_size)`).
     hidden_states (`tuple[torch.Tensor, ...]`, *optional*, returned when `output_hidden_states=True`):
-        Hidden states after each layer.
+        Hidden states after each layer (GALR and DPRNN: `(segment_length, batch_size, num_segments, hidden_size)`, time first).
     attentions (`tuple[torch.Tensor, ...]`, *optional*, returned when `output_attentions=True`):
         Attention weights of each layer; empty for Slot Attention, whose layer is one and iterates.
     """
