@@ -11,6 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+import copy
 import shutil
 import subprocess
 import sys
@@ -217,6 +218,13 @@ def test_progress_shows_for_long_recordings_or_on_request(separator, capfd, monk
     assert "601/601" in capfd.readouterr().err
     separator(long, hop_length=800, batch_size=64, show_progress=False)
     assert capfd.readouterr().err == ""
+
+
+def test_a_model_fresh_from_training_separates_without_dropout(separator):
+    model = copy.deepcopy(separator.model).train()
+    fresh = AudioSeparationPipeline(model=model, feature_extractor=separator.feature_extractor)
+    assert not model.training
+    assert_same_sources(fresh(noise(2001)), separator(noise(2001)))
 
 
 def test_transformers_own_pipeline_gives_what_load_separator_gives(checkpoint, separator):

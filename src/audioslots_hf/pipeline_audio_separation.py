@@ -73,6 +73,8 @@ class AudioSeparationPipeline(ChunkPipeline):
                 f"{type(self.model).__name__} with {type(self.feature_extractor).__name__} is no separation model: load one "
                 "of a family of audioslots_hf."
             )
+        # one that was being trained would drop out parts of what it hears
+        self.model.eval()
         if self._batch_size is None:
             config = self.model.config
             self._batch_size = default_batch_size(config.chunk_length, config.sampling_rate, self.device)
