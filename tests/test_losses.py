@@ -84,6 +84,13 @@ def test_enumeration_compiles_without_a_graph_break(generator):
     torch.testing.assert_close(compiled(estimates, references), matched_mse(estimates, references))
 
 
+@pytest.mark.parametrize("num_sources", [2, 6])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_costs_that_are_not_finite_still_give_an_order(num_sources, value):
+    permutation = find_permutation(torch.full((1, num_sources, num_sources), value))
+    assert sorted(permutation[0].tolist()) == list(range(num_sources))
+
+
 def test_another_number_of_references_is_an_error():
     with pytest.raises(ValueError, match=r"\(1, 3, 4\).*\(1, 2, 4\)"):
         matched_mse(torch.zeros(1, 2, 4), torch.zeros(1, 3, 4))

@@ -75,7 +75,9 @@ def solve_assignment(costs: torch.Tensor) -> torch.Tensor:
         raise ImportError(
             f"Matching more than {MAX_ENUMERATED_SOURCES} sources needs SciPy: pip install scipy"
         ) from error
-    columns = [torch.from_numpy(linear_sum_assignment(cost)[1]) for cost in costs.float().cpu().numpy()]
+    # the solver refuses what is not finite, of which the loss will tell
+    matrices = costs.float().nan_to_num().cpu().numpy()
+    columns = [torch.from_numpy(linear_sum_assignment(matrix)[1]) for matrix in matrices]
     return torch.stack(columns).to(costs.device)
 
 
