@@ -113,6 +113,7 @@ def test_what_is_no_audio_raises_and_says_why(audio, message):
         [np.ones(3), np.ones(5)],
         [torch.ones(3), torch.ones(5)],
         [[1.0, 1.0, 1.0], [1.0] * 5],
+        np.array([np.ones(3), np.ones(5)], dtype=object),
     ],
 )
 def test_a_ragged_list_is_padded_with_zeros_and_remembers_its_lengths(audio):

@@ -110,7 +110,8 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
         Returns:
             [`BatchFeature`] with `input_features` `(batch_size, num_bins, num_frames)`, what is needed to go back
             (`mixture_spectrograms`, complex `(batch_size, num_bins + 1, num_frames + 1)`, and `num_samples`
-            `(batch_size,)`) and, with `labels`, `labels` `(batch_size, num_sources, num_bins, num_frames)`.
+            `(batch_size,)`) and, with `labels`, `labels` `(batch_size, num_sources, num_bins, num_frames)`. A `datasets` table
+            holds no complex numbers: `map` a function that pops `mixture_spectrograms`, or use `with_transform`.
 
         Raises:
             `ValueError`: another sampling rate, audio that is empty, too long or not finite, or labels that do not fit.

@@ -80,7 +80,8 @@ class WaveformFeatureExtractor(FeatureExtractionMixin):
         Returns:
             [`BatchFeature`] with `input_values` `(batch_size, chunk_length)`, what is needed to go back (`levels`
             `(batch_size,)` and `num_samples` `(batch_size,)`) and, with `labels`, `labels`
-            `(batch_size, num_sources, chunk_length)`.
+            `(batch_size, num_sources, chunk_length)`. Move them with `.to(device)` alone: the model casts what it takes,
+            and half precision would round the levels.
 
         Raises:
             `ValueError`: another sampling rate, audio that is empty, too long or not finite, or labels that do not fit.

@@ -154,7 +154,9 @@ def root_mean_square(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torc
 
 def _to_rows(audio: np.ndarray | torch.Tensor | Sequence) -> torch.Tensor | list[torch.Tensor]:
     """One waveform, a stack or a list of them -> a stack, which is worked on at once, or a list."""
-    if isinstance(audio, np.ndarray | torch.Tensor):
+    # NumPy's way to hold waveforms of several lengths
+    is_ragged = isinstance(audio, np.ndarray) and audio.dtype == object
+    if isinstance(audio, np.ndarray | torch.Tensor) and not is_ragged:
         if audio.ndim > 2:
             raise ValueError(
                 f"Audio of shape {tuple(audio.shape)} is not supported: give `(num_samples,)` or "
