@@ -442,6 +442,11 @@ def test_a_list_of_another_number_of_sources_or_a_lost_file_is_refused(prepared,
     with pytest.raises(SettingsError, match="2 sources, but the model has 3"):
         load_mixtures(tree, 16000, 3, show_progress=False)
     shutil.copytree(prepared.folder(16000, "min"), tmp_path / "split")
+    many = shutil.copytree(tmp_path / "split", tmp_path / "many")
+    for number in range(3, 13):
+        shutil.copytree(many / "s1", many / f"s{number}")
+    with pytest.raises(SettingsError, match="12 sources, but the model has 2"):
+        load_mixtures(MixtureArguments(tree=str(many)), 16000, 2, show_progress=False)
     lost = sorted((tmp_path / "split" / "s2").iterdir())[1]
     lost.unlink()
     with pytest.raises(SettingsError, match=str(lost)):

@@ -272,6 +272,8 @@ def test_every_config_names_its_paper_hardware_hours_and_score(path):
         (["tilt_db=-1.0"], "tilt_db.*-1.0"),
         (["max_steps.a.b=1"], r"max_steps\.a\.b`: `max_steps` holds no keys"),
         (["max_steps.a=1"], r"max_steps\.a`: `max_steps` holds no keys"),
+        (["speeds=[1.0]", "speeds.1=0.9"], r"speeds\.1`: `speeds` holds no keys"),
+        (["speeds=[1.0]", "speeds.0=3.0"], r"speeds.*3\.0.*from 0\.5 to 2\.0"),
         (["speech=[{root: a, weight: 1, weight: 2}]"], "the key weight is there twice"),
     ],
 )

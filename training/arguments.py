@@ -320,9 +320,12 @@ def _override(values: Any, key: str, value: Any) -> None:
         else:
             parents = parents[:position]
             break
-    if not isinstance(values, dict):
+    if isinstance(values, list) and last.isdigit() and int(last) < len(values):
+        values[int(last)] = value
+    elif isinstance(values, dict):
+        values[last] = value
+    else:
         raise SettingsError(f"Unknown key `{key}`: `{'.'.join(parents)}` holds no keys.")
-    values[last] = value
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

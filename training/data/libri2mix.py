@@ -20,6 +20,7 @@ folder for each source (s1, s2, ...), one for each type of mixture, and the nois
 
 import re
 from collections.abc import Iterable
+from itertools import count, takewhile
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -144,7 +145,7 @@ def tree_sources(folder: Path, mix_type: str) -> list[Path]:
         )
     if mix_type == "mix_single":
         return [folder / "s1"]
-    sources = [path for number in range(1, 6) if (path := folder / f"s{number}").is_dir()]
+    sources = list(takewhile(Path.is_dir, (folder / f"s{number}" for number in count(1))))
     if len(sources) < 2:
         raise SettingsError(f"{folder} must hold the sources in folders s1, s2 and so on.")
     return sources
