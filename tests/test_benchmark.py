@@ -172,12 +172,18 @@ def test_voices_have_pauses_between_utterances():
     assert 0.1 < (voice == 0).mean() < 0.7
 
 
-def test_one_voice_is_not_enough(tmp_path):
+@pytest.fixture
+def one_file(tmp_path):
+    """A folder of one speaker with one recording."""
     speaker = tmp_path / "speaker"
     speaker.mkdir()
     soundfile.write(speaker / "a.wav", 0.1 * torch.randn(16000).numpy(), 16000)
+    return str(tmp_path)
+
+
+def test_one_voice_is_not_enough(one_file):
     with pytest.raises(SettingsError, match="1 speaker"):
-        track_continuity.run(parse(track_continuity, "--root", str(tmp_path)))
+        track_continuity.run(parse(track_continuity, "--root", one_file))
 
 
 def test_a_recording_without_joins_is_refused():
@@ -213,12 +219,9 @@ def test_the_loader_is_measured_in_all_its_ways(capsys):
     assert shares["list8000"][1] != " 0 % " != shares["list8000"][0]
 
 
-def test_one_file_is_not_enough_for_the_loader(tmp_path):
-    speaker = tmp_path / "speaker"
-    speaker.mkdir()
-    soundfile.write(speaker / "a.wav", 0.1 * torch.randn(16000).numpy(), 16000)
+def test_one_file_is_not_enough_for_the_loader(one_file):
     with pytest.raises(SettingsError, match="has 1 file: a mixture needs two"):
-        loader.run(parse(loader, "--root", str(tmp_path)))
+        loader.run(parse(loader, "--root", one_file))
 
 
 def test_a_training_step_is_measured(capsys):
