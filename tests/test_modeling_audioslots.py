@@ -82,8 +82,10 @@ class TestAudioSlots(AudioSlotsContracts):
 
 
 class TestAudioSlotsWithSlotAttention(AudioSlotsContracts):
-    # the files that travel are those of the family
+    # the files that travel, and what Trainer sees of the class, are those of the family
     test_remote_code_is_exact_where_the_package_is_not_installed = None
+    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
+    test_trainer_predicts_the_estimates_alone = None
 
     def make_config(self, **overrides):
         return tiny_audioslots_config(**({"slot_module": "slot_attention"} | overrides))
@@ -95,8 +97,10 @@ class TestAudioSlotsWithSlotAttention(AudioSlotsContracts):
 
 
 class TestAudioSlotsAutoencoder(AudioSlotsContracts):
-    # the files that travel are those of the family
+    # the files that travel, and what Trainer sees of the class, are those of the family
     test_remote_code_is_exact_where_the_package_is_not_installed = None
+    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
+    test_trainer_predicts_the_estimates_alone = None
     num_sources = 1
 
     def make_config(self, **overrides):
@@ -108,8 +112,10 @@ class TestAudioSlotsAutoencoder(AudioSlotsContracts):
 
 
 class TestAudioSlotsWithTenSources(AudioSlotsContracts):
-    # the files that travel are those of the family
+    # the files that travel, and what Trainer sees of the class, are those of the family
     test_remote_code_is_exact_where_the_package_is_not_installed = None
+    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
+    test_trainer_predicts_the_estimates_alone = None
     num_sources = 10
 
     def make_config(self, **overrides):
