@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from audioslots_hf.waveforms import batch_waveforms, count_samples, to_waveform
+from audioslots_hf.waveforms import batch_references, batch_waveforms, count_samples, to_waveform
 
 
 INTEGER_TYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32"]
@@ -149,3 +149,10 @@ def test_one_waveform_is_a_batch_of_one(audio):
 def test_a_batch_that_does_not_fit_raises_and_says_why(audio, message):
     with pytest.raises(ValueError, match=message):
         batch_waveforms(audio, padded_length=8)
+
+
+def test_what_lies_on_another_device_is_not_waited_for():
+    """To read a value of a tensor on the meta device is an error, where on a GPU it is a wait."""
+    waveforms, lengths = batch_waveforms(torch.empty(2, 100, device="meta"), padded_length=120)
+    assert waveforms.shape == (2, 120) and lengths == [100, 100]
+    assert batch_references(torch.empty(2, 3, 100, device="meta"), lengths, 120).shape == (2, 3, 120)

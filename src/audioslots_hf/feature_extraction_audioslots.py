@@ -114,7 +114,8 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
             holds no complex numbers: `map` a function that pops `mixture_spectrograms`, or use `with_transform`.
 
         Raises:
-            `ValueError`: another sampling rate, audio that is empty, too long or not finite, or labels that do not fit.
+            `ValueError`: another sampling rate, audio that is empty, too long or (on the CPU) not finite, or labels that do
+            not fit.
         """
         check_return_tensors(return_tensors)
         check_sampling_rate(sampling_rate, self.sampling_rate)

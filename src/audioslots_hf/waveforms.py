@@ -26,7 +26,7 @@ def to_waveform(audio: np.ndarray | torch.Tensor | Sequence[float]) -> torch.Ten
     Integer PCM is scaled by the range of its type (uint8 is offset binary, as in WAV files).
 
     Raises:
-        `ValueError`: the audio is empty, complex, boolean, or holds NaN or infinite samples.
+        `ValueError`: the audio is empty, complex, boolean, or, in the memory of the CPU, holds NaN or infinite samples.
     """
     if isinstance(audio, torch.Tensor):
         waveform = audio.detach()
@@ -46,7 +46,8 @@ def to_waveform(audio: np.ndarray | torch.Tensor | Sequence[float]) -> torch.Ten
     if not waveform.is_floating_point():
         waveform = _scale_integers(waveform)
     waveform = waveform.float()
-    if not torch.isfinite(waveform).all():
+    # to look at what lies on a GPU would wait, in every step of a training, until it has done all before it
+    if waveform.device.type == "cpu" and not torch.isfinite(waveform).all():
         num_bad = int((~torch.isfinite(waveform)).sum())
         raise ValueError(f"The audio holds {num_bad} NaN or infinite samples: remove or replace them first.")
     return waveform
