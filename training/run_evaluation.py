@@ -17,7 +17,8 @@ Evaluate a model on a list of mixtures: `python -m training.run_evaluation --mod
 Scores the model under the practical protocol, which needs no reference to order the sources, and under the AudioSlots paper's,
 which does, and for a model of magnitudes with Wiener and with binary masks; beside it the oracle (the true magnitudes in
 the same framing, through the paper's masks, where the model's own under the practical protocol may be softer). `--oracle SECONDS`
-scores the oracle alone, with chunks of that length. Writes `results.json` and one csv per row, which `python -m training.report` turns into tables and figures.
+scores the oracle alone, with chunks of that length. Writes `results.json` and one csv per row, which `python -m training.report`
+turns into tables and figures.
 
 Under `accelerate launch` or `python -m torch.distributed.run` each process takes a share of the mixtures.
 """
