@@ -106,6 +106,7 @@ def test_a_run_keeps_the_masks_of_a_checkpoint(debug_run, tmp_path):
         ({"pretrained": "no/such/model"}, r"`model.pretrained` \(no/such/model\) is none of the shipped checkpoints"),
         ({"pretrained": "galr-cpu", "model_type": "dprnn"}, "`model.model_type` differs from that .*, galr"),
         ({"pretrained": "galr-cpu", "num_layers": 2}, "Unknown key `model.num_layers`"),
+        ({"pretrained": "galr-cpu", "return_dict": False}, "Unknown key `model.return_dict`"),
         ({"pretrained": "galr-cpu", "lstm_hidden_size": 32}, "change no sizes under `model`"),
         ({"pretrained": "galr-cpu", "num_hidden_layers": 6}, "change no sizes under `model`"),
         ({"pretrained": "galr-cpu", "num_hidden_layers": 2}, "change no sizes under `model`"),
@@ -348,6 +349,8 @@ def test_an_autoencoder_trains_on_single_voices_and_is_validated(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        # under the name that every family knows, too
+        (["model.num_sources=3"], "mixtures of 2 sources, but the model has 3"),
         (["model.num_slots=3"], "mixtures of 2 sources, but the model has 3"),
         (["model.num_slot=3"], "model.num_slot"),
         (["objective=mixit"], "mixit.*audioslots.*galr or dprnn"),

@@ -51,10 +51,6 @@ from .data import Mixture, ResidentLoader, ResidentSpeech, TrainingExamples, loa
 from .evaluation import evaluate_mixtures, summarize
 
 
-# fields of a configuration that say how a checkpoint was written, not what the model is
-BOOKKEEPING = {"architectures", "dtype", "transformers_version"}
-
-
 def train(arguments: TrainingArguments) -> Path:
     """
     Train a model, resuming from the last checkpoint in `output_dir` if there is one.
@@ -124,10 +120,10 @@ def build_config(values: dict[str, Any]) -> PreTrainedConfig:
     if model_type not in FAMILIES:
         raise SettingsError(f"`model.model_type` ({model_type!r}) must be one of {', '.join(FAMILIES)}.")
     config_class = FAMILIES[model_type][0]
-    known = {item.name for item in dataclasses.fields(config_class)}
-    if unknown := sorted(set(values) - known):
+    values = {config_class.attribute_map.get(name, name): value for name, value in values.items()}
+    types = list_fields(config_class)
+    if unknown := sorted(values.keys() - types.keys()):
         raise SettingsError(f"Unknown key `model.{unknown[0]}`: {config_class.__name__} has no such field.")
-    types = {item.name: item.type for item in dataclasses.fields(config_class)}
     values = {
         name: check_type(f"model.{name}", value, float) if types[name] is float else value
         for name, value in values.items()
@@ -136,6 +132,12 @@ def build_config(values: dict[str, Any]) -> PreTrainedConfig:
         return config_class(**(inherited | values))
     except StrictDataclassError as error:
         raise SettingsError(f"The model cannot be built: {error}") from error
+
+
+def list_fields(config_class: type[PreTrainedConfig]) -> dict[str, Any]:
+    """The types of what describes a model of a family, by name; not what transformers notes down about any model."""
+    noted = {item.name for item in dataclasses.fields(PreTrainedConfig)}
+    return {item.name: item.type for item in dataclasses.fields(config_class) if item.name not in noted}
 
 
 def load_pretrained_values(name: str | None) -> dict[str, Any]:
@@ -149,8 +151,8 @@ def load_pretrained_values(name: str | None) -> dict[str, Any]:
             f"`model.pretrained` ({name}) is none of the shipped checkpoints ({', '.join(list_checkpoints())}), no folder "
             f"with a model, and the Hub gave none: {str(error).strip().splitlines()[0]}"
         ) from error
-    own = set(config.to_diff_dict()) & {item.name for item in dataclasses.fields(config)}
-    return {"model_type": config.model_type} | {name: getattr(config, name) for name in own - BOOKKEEPING}
+    own = config.to_diff_dict().keys() & list_fields(type(config)).keys()
+    return {"model_type": config.model_type} | {name: getattr(config, name) for name in own}
 
 
 def check_objective(arguments: TrainingArguments, config: PreTrainedConfig) -> None:
