@@ -383,6 +383,16 @@ def test_sets_that_cannot_be_prepared_are_named_and_leave_nothing(tmp_path, over
     assert not list(tmp_path.iterdir())
 
 
+def test_files_that_differ_in_how_they_end_are_in_no_two_mixtures_of_one_name(tmp_path):
+    for name in ("anna/x.wav", "anna/x.flac", "anna/y.wav", "berta/z.wav"):
+        (tmp_path / "speech" / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "speech" / name, noise(48000), 16000)
+    for seed in range(3):
+        prepared = Prepared(tmp_path / str(seed), "test", 2, [16000], ["min"], ["mix_clean"])
+        prepare(tmp_path / "speech", prepared, 2, seed=seed)
+        assert len(prepared.metadata.read_text().splitlines()) == 3
+
+
 def test_a_set_that_exists_is_not_overwritten(prepared, noise_folder):
     before = prepared.metadata.read_text()
     with pytest.raises(SettingsError, match="exists"):
@@ -448,6 +458,9 @@ def test_a_list_of_another_number_of_sources_or_a_lost_file_is_refused(prepared,
     with pytest.raises(SettingsError, match="12 sources, but the model has 2"):
         load_mixtures(MixtureArguments(tree=str(many)), 16000, 2, show_progress=False)
     lost = sorted((tmp_path / "split" / "s2").iterdir())[1]
+    soundfile.write(lost, noise(0), 16000)
+    with pytest.raises(SettingsError, match=f"{lost} is empty"):
+        load_mixtures(MixtureArguments(tree=str(tmp_path / "split")), 16000, 2, show_progress=False)
     lost.unlink()
     with pytest.raises(SettingsError, match=str(lost)):
         load_mixtures(MixtureArguments(tree=str(tmp_path / "split")), 16000, 2, show_progress=False)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from audioslots_hf.layouts import find_mixtures, find_sources
+from audioslots_hf.layouts import find_mixtures, find_sources, walk_files
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -92,6 +92,22 @@ def test_sources_are_in_the_order_of_their_numbers(tmp_path):
 def test_a_folder_in_no_layout_is_an_error(tmp_path, names, message):
     with pytest.raises(ValueError, match=message):
         find_sources(touch(tmp_path, *names), [])
+
+
+def test_links_to_folders_are_followed_once_and_what_is_hidden_is_not_listed(tmp_path):
+    root = touch(tmp_path / "root", "b/2.wav", "a.wav", "b/.notes.wav", ".old/1.wav")
+    touch(tmp_path / "elsewhere", "c/3.wav")
+    (root / "d").symlink_to(tmp_path / "elsewhere")
+    (root / "b" / "4.wav").symlink_to(tmp_path / "elsewhere" / "c" / "3.wav")
+    # a link to nothing, and one that leads back
+    (root / "b" / "5.wav").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(root)
+    assert [path.relative_to(root).as_posix() for path in walk_files(root)] == [
+        "a.wav",
+        "b/2.wav",
+        "b/4.wav",
+        "d/c/3.wav",
+    ]
 
 
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path):

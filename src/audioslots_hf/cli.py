@@ -22,7 +22,7 @@ import torch
 from . import __version__, separator
 from .allocator import keep_freed_memory
 from .audio import FFMPEG_SUFFIXES, SOUNDFILE_SUFFIXES
-from .layouts import LAYOUTS
+from .layouts import LAYOUTS, walk_files
 from .pipeline_audio_separation import AudioSeparationPipeline
 from .plots import require_matplotlib
 from .scoring import format_summary, plan_outputs, plan_scoring, score_jobs, summarize_scores, write_scores
@@ -105,22 +105,13 @@ def find_inputs(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
             files.append((path, Path()))
             continue
         suffixes = SOUNDFILE_SUFFIXES + FFMPEG_SUFFIXES
-        found = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower() in suffixes and file.is_file() and not is_hidden(file.relative_to(path))
-        )
+        found = [file for file in walk_files(path) if file.suffix.lower() in suffixes]
         if path.resolve() in output.resolve().parents:
             found = [file for file in found if not file.resolve().is_relative_to(output.resolve())]
         if not found:
             raise ValueError(f"{path} holds no audio file ({', '.join(suffixes)}).")
         files += [(file, file.parent.relative_to(path)) for file in found]
     return files
-
-
-def is_hidden(path: Path) -> bool:
-    """Whether a file, or a folder on the way to it, is hidden: notes of another system, or samples of a run that was killed."""
-    return any(part.startswith(".") for part in path.parts)
 
 
 def run_separate(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@
 # limitations under the License.
 """Folders of separated files -> which file is which source of which recording."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,23 @@ def list_audio(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
     )
+
+
+def walk_files(folder: Path) -> list[Path]:
+    """
+    The files in a folder and in those below it, also where they are linked, by name; each folder once.
+
+    What is hidden is left out: notes of another system, or samples of a run that was killed.
+    """
+    files, seen = [], set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(parent)
+        # a link may lead back to where it is
+        folders[:] = [] if place in seen else sorted(name for name in folders if not name.startswith("."))
+        if place not in seen:
+            files += [path for name in names if not name.startswith(".") and (path := Path(parent, name)).is_file()]
+        seen.add(place)
+    return sorted(files)
 
 
 def find_sources(folder: Path, problems: list[str]) -> Sources:

@@ -79,9 +79,11 @@ def read_header(file: File) -> Header:
     Open a file for its header alone.
 
     Raises:
-        `AudioError`: it is missing or no audio.
+        `AudioError`: it is missing, no audio, or empty.
     """
     with open_file(file) as sound:
+        if sound.frames == 0:
+            raise AudioError(f"{file} is empty: leave it out.")
         return Header(sound.frames, sound.samplerate)
 
 

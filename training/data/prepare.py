@@ -22,6 +22,8 @@ import numpy as np
 import soundfile
 from tqdm.auto import tqdm
 
+from audioslots_hf.layouts import walk_files
+
 from ..arguments import MixtureArguments, SettingsError
 from ..files import write_csv
 from .audio import AUDIO_SUFFIXES, audio_length, read_audio
@@ -105,7 +107,7 @@ def draw_metadata(
     speech: Path, num_mixtures: int, num_sources: int, noise: Path | None, seed: int
 ) -> Iterator[dict[str, str | float]]:
     """
-    Rows of a LibriMix metadata csv, drawn by its recipe; no set of utterances twice.
+    Rows of a LibriMix metadata csv, drawn by its recipe; no set of utterances twice, nor two of one `mixture_ID`.
 
     Args:
         speech (`Path`):
@@ -126,11 +128,13 @@ def draw_metadata(
     while len(seen) < num_mixtures:
         for _ in range(MAX_DRAWS):
             paths = draw_utterances(speakers, num_sources, rng)
-            if frozenset(paths) not in seen:
+            # files that differ only in how they end have one id
+            drawn = "_".join(sorted(utterance_id(path.relative_to(speech)) for path in paths))
+            if drawn not in seen:
                 break
         else:
             raise SettingsError(f"Hardly another pair is left after {len(seen)} mixtures: ask for fewer.")
-        seen.add(frozenset(paths))
+        seen.add(drawn)
         voices = [Voice(path, read_audio(path, ORIGINAL_RATE), rng.uniform(*SPEECH_LUFS)) for path in paths]
         if noises:
             path = noises[int(rng.integers(len(noises)))]
@@ -161,7 +165,7 @@ def list_noise(folder: Path) -> list[Path]:
     Raises:
         `SettingsError`: there are none.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    files = [path for path in walk_files(folder) if path.suffix.lower() in AUDIO_SUFFIXES]
     if not files:
         raise SettingsError(f"{folder} holds no noise ({', '.join(AUDIO_SUFFIXES)}).")
     return files

@@ -22,6 +22,8 @@ import numpy as np
 from scipy.signal import lfilter, resample_poly
 from tqdm.auto import tqdm
 
+from audioslots_hf.layouts import walk_files
+
 from ..arguments import SettingsError, SpeechArguments, TrainingArguments
 from .audio import AUDIO_SUFFIXES, audio_length, read_audio
 from .loudness import MAX_PEAK, SPEECH_LUFS, gain_between, loudness_lufs
@@ -84,7 +86,7 @@ def list_speech(root: str | Path, utterances: str | Path | None = None) -> list[
     if not root.is_dir():
         raise SettingsError(f"{root} is no folder: it must hold a folder for each speaker.")
     if utterances is None:
-        paths = [path for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES]
+        paths = [path for path in walk_files(root) if path.suffix.lower() in AUDIO_SUFFIXES]
         if loose := sorted(path for path in paths if path.parent == root):
             raise SettingsError(
                 f"{loose[0]} lies directly in {root}: put the files of each speaker into a folder of its own."
