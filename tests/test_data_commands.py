@@ -12,6 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 import csv
+import re
 import shutil
 from pathlib import Path
 
@@ -88,6 +89,29 @@ def test_what_cannot_be_compressed_is_named(capsys, tmp_path):
         soundfile.write(tmp_path / "speech" / "anna" / name, noise(16000), 16000)
     status, output = run(capsys, "compress", tmp_path / "speech", "--out", tmp_path / "out")
     assert status == 1 and "a.flac and" in output and "would both become" in output and not (tmp_path / "out").exists()
+    (tmp_path / "list.csv").write_text("path,speaker\n../speech/anna/a.wav,anna\n")
+    (tmp_path / "other").mkdir()
+    command = ("compress", tmp_path / "other", "--utterances", tmp_path / "list.csv", "--out", tmp_path / "out")
+    status, output = run(capsys, *command)
+    assert (
+        status == 1 and f"a.wav does not lie below {tmp_path / 'other'}" in output and not (tmp_path / "out").exists()
+    )
+
+
+@pytest.mark.parametrize("name", ["2024", "speech #1", "my speech: new", "it's"])
+def test_the_lines_name_a_folder_that_yaml_would_take_for_something_else(capsys, tmp_path, monkeypatch, name):
+    shutil.copytree(SPEECH, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    status, output = run(capsys, "check", name)
+    assert status == 0 and arguments_of(output, tmp_path).speech[0].root == name
+
+
+def test_a_speaker_s_folder_may_be_a_link(capsys, tmp_path):
+    (tmp_path / "speech").mkdir()
+    for speaker in SPEECH.iterdir():
+        (tmp_path / "speech" / speaker.name).symlink_to(speaker)
+    status, output = run(capsys, "check", tmp_path / "speech")
+    assert status == 0 and "2, with 3 to 3 files each" in output
 
 
 def test_broken_and_useless_files_are_named(capsys, tmp_path):
@@ -106,7 +130,12 @@ def test_speech_that_only_decoding_shows_to_be_useless_is_named(capsys, tmp_path
     soundfile.write(folder / "nan.wav", np.full(32000, np.nan), 16000, subtype="FLOAT")
     whole = sorted(folder.glob("*.flac"))[0].read_bytes()
     (folder / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    # of which what is there can be read
+    soundfile.write(folder / "cut.mp3", noise(48000), 16000)
+    (folder / "cut.mp3").write_bytes((folder / "cut.mp3").read_bytes()[:8000])
     status, output = run(capsys, "check", tmp_path / "speech")
+    assert re.search(r"cut.mp3 is cut off: [12]\.\d\d of 3.00 s are there", output)
+    (folder / "cut.mp3").unlink()
     assert status == 1
     assert "silent.wav is silent" in output and "nan.wav is empty or holds NaN" in output
     assert "cut.flac cannot be read" in output and "2, with 3 to 3 files" in output
@@ -149,8 +178,10 @@ def test_the_root_of_librispeech_is_known_by_its_subsets(capsys, tmp_path):
 
 
 def test_a_generated_tree_is_described_split_by_split(capsys, tmp_path, generated):
-    status, output = run(capsys, "check", generated / "Libri2Mix")
-    assert status == 0
+    # also from the folder that it was written into
+    for folder in (generated, generated / "Libri2Mix"):
+        status, output = run(capsys, "check", folder)
+        assert status == 0
     assert output.count("mix_clean (2)") == 2 and "8000 Hz (2 files)" in output
     arguments = arguments_of(output, tmp_path)
     assert len(load_mixtures(arguments.mixtures[0], 16000, 2, show_progress=False)) == 2
@@ -269,6 +300,8 @@ def test_a_list_that_cannot_be_written_is_said_before_any_listening(capsys, tmp_
     (tmp_path / "file").touch()
     status, output = run(capsys, "list", SPEECH, "--out", tmp_path / "file" / "list.csv")
     assert status == 1 and f"{tmp_path / 'file'} is a file, not a folder" in output
+    status, output = run(capsys, "list", SPEECH, "--out", tmp_path)
+    assert status == 1 and f"--out is {tmp_path}, a folder" in output
 
 
 def test_metadata_finds_librispeech_beside_librimix(capsys, tmp_path):

@@ -23,6 +23,7 @@ an hour, for a thin line.
 """
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Iterable
@@ -107,6 +108,8 @@ def run_list(options: argparse.Namespace) -> int:
     """Write path, speaker and loudness of every file."""
     # to listen takes hours: what cannot be written is said before
     make_folder(options.out.parent)
+    if options.out.is_dir():
+        raise SettingsError(f"--out is {options.out}, a folder: name the csv to write.")
     rows = [
         describe(file, options.speech, read_audio(file.path, ORIGINAL_RATE))
         for file in listen(find_speech(options.speech), options.speech)
@@ -122,7 +125,7 @@ def run_compress(options: argparse.Namespace) -> int:
     if options.out.resolve() == options.speech.resolve():
         raise SettingsError(f"--out is {options.out}, the speech itself: name another folder.")
     files = find_speech(options.speech, options.utterances)
-    check_targets(files)
+    check_targets(files, options.speech)
     rows, num_bytes = [], 0
     for file in listen(files, options.speech):
         audio = read_audio(file.path, ORIGINAL_RATE)
@@ -141,10 +144,13 @@ def run_compress(options: argparse.Namespace) -> int:
     return 0
 
 
-def check_targets(files: list[ListedFile]) -> None:
-    """Raise a `SettingsError` if two files differ in nothing but how they end."""
+def check_targets(files: list[ListedFile], speech: Path) -> None:
+    """Raise a `SettingsError` if a list leads out of its folder, or two files differ in nothing but how they end."""
     targets: dict[Path, Path] = {}
     for file in files:
+        # as it is written: a link may lead anywhere
+        if not Path(os.path.abspath(file.path)).is_relative_to(os.path.abspath(speech)):
+            raise SettingsError(f"{file.path} does not lie below {speech}: compress the folder that it lies in.")
         other = targets.setdefault(file.path.with_suffix(""), file.path)
         if other != file.path:
             raise SettingsError(f"{other} and {file.path} would both become an .opus of one name: rename one of them.")

@@ -18,6 +18,7 @@ Known are a folder of speech by speaker, the root of LibriSpeech, a generated Li
 metadata csv, and a folder that `save_to_disk` of the datasets library wrote.
 """
 
+import math
 import os
 import re
 from collections import Counter
@@ -25,6 +26,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
 from datasets import DatasetDict, load_from_disk
 from tqdm.auto import tqdm
 
@@ -40,6 +42,8 @@ from .speech import list_speech
 MAX_SHOWN = 5
 # shorter speech is of little use: LibriMix leaves out what is below 3 s
 SHORT_S = 1.0
+# and so much may a file be shorter than it says
+SPARE_S = 0.1
 # a speaker's name beside it is no audio
 SOURCE_COLUMN = re.compile(r"(?:source|src|s)_?\d+(?:_path|_audio)?", re.IGNORECASE)
 MIXTURE_COLUMN = re.compile(r"(?:mixture|mix)(?:_path|_audio)?", re.IGNORECASE)
@@ -96,8 +100,8 @@ def check(path: Path) -> list[Finding]:
 
 
 def find_splits(path: Path) -> list[Path]:
-    """The splits of a generated Libri2Mix at or below a path, at most three levels down."""
-    for depth in ("", "*/", "*/*/", "*/*/*/"):
+    """The splits of a generated Libri2Mix at or below a path, at most four levels down."""
+    for depth in ("", "*/", "*/*/", "*/*/*/", "*/*/*/*/"):
         found = {folder.parent for name in MIX_TYPES for folder in path.glob(f"{depth}{name}") if folder.is_dir()}
         if found:
             return sorted(found)
@@ -137,8 +141,13 @@ def check_speech(folder: Path) -> Finding:
     if len(speakers) < 2:
         finding.missing = "a second speaker: one folder below this one holds one speaker"
     else:
-        finding.yaml = f"speech:\n  - root: {folder}"
+        finding.yaml = f"speech:\n  - root: {as_yaml(folder)}"
     return finding
+
+
+def as_yaml(text: object) -> str:
+    """A string as yaml reads it back, in quotes only where it would be something else."""
+    return yaml.safe_dump([str(text)], default_flow_style=True, allow_unicode=True, width=math.inf).strip()[1:-1]
 
 
 def listen(path: Path) -> Header:
@@ -146,12 +155,18 @@ def listen(path: Path) -> Header:
     Decode a file of speech, as a run does when it starts.
 
     Raises:
-        `AudioError`: a run would not take it, or it is too short.
+        `AudioError`: a run would not take it, or it is too short, or cut off.
     """
     header = read_header(path)
     if header.duration_s < SHORT_S:
         raise AudioError(f"{path}: only {header.duration_s:.2f} s long")
-    audible_lufs(path, read_audio(path, header.sampling_rate), header.sampling_rate)
+    audio = read_audio(path, header.sampling_rate)
+    # what a compressed file says of its length may be an estimate
+    if header.duration_s - len(audio) / header.sampling_rate > SPARE_S:
+        raise AudioError(
+            f"{path} is cut off: {len(audio) / header.sampling_rate:.2f} of {header.duration_s:.2f} s are there"
+        )
+    audible_lufs(path, audio, header.sampling_rate)
     return header
 
 
@@ -183,10 +198,8 @@ def read_headers(files: Iterable[Path], finding: Finding) -> dict[Path, Header]:
             header = read_header(file)
         except AudioError as error:
             finding.faults.append(str(error) if file.exists() else f"{file} does not exist")
-            continue
-        if header.num_samples == 0:
-            finding.faults.append(f"{file} is empty")
-        headers[file] = header
+        else:
+            headers[file] = header
     return headers
 
 
@@ -214,7 +227,7 @@ def check_tree(split: Path) -> Finding:
     if not pairs and not finding.missing:
         finding.missing = "mixtures: the folders are empty"
     if not finding.missing:
-        finding.yaml = f"mixtures:\n  - tree: {split}" + (
+        finding.yaml = f"mixtures:\n  - tree: {as_yaml(split)}" + (
             "" if "mix_clean" in mixtures else f"\n    mix_type: {next(iter(mixtures))}"
         )
     return finding
@@ -249,8 +262,8 @@ def check_metadata(path: Path) -> Finding:
     lost = [key for key, folder in roots.items() if folder is None]
     finding.missing = "; ".join(f"the folder that holds {firsts[key]}: give it as `{key}`" for key in lost)
     # clean mixtures need no noise
-    lines = [f"{key}: {folder or 'FOLDER'}" for key, folder in roots.items() if folder or key == "root"]
-    finding.yaml = "\n    ".join([f"mixtures:\n  - metadata: {path}", *lines])
+    lines = [f"{key}: {as_yaml(folder or 'FOLDER')}" for key, folder in roots.items() if folder or key == "root"]
+    finding.yaml = "\n    ".join([f"mixtures:\n  - metadata: {as_yaml(path)}", *lines])
     return finding
 
 
@@ -289,10 +302,10 @@ def check_dataset(path: Path) -> Finding:
         headers = [header for row in rows for header in row]
         finding.facts |= describe_audio(map(shortest, rows), headers) | {"read": HEADERS_ONLY}
     split = next(iter(splits))
-    finding.yaml = f"mixtures:\n  - dataset: {path}\n" + (f"    split: {split}\n" if split else "")
-    finding.yaml += f"    source_columns: [{', '.join(sources)}]"
+    finding.yaml = f"mixtures:\n  - dataset: {as_yaml(path)}\n" + (f"    split: {as_yaml(split)}\n" if split else "")
+    finding.yaml += f"    source_columns: [{', '.join(map(as_yaml, sources))}]"
     if mixture is not None:
-        finding.yaml += f"\n    mixture_column: {mixture}"
+        finding.yaml += f"\n    mixture_column: {as_yaml(mixture)}"
     return finding
 
 
