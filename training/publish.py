@@ -38,6 +38,7 @@ from .files import write_atomically
 from .tables import RESULTS_DIR, ROOT, format_results, load_evaluations
 
 
+CHECKPOINT_NAME = re.compile(r"[a-zA-Z0-9][\w.-]*")
 RESULTS_MARKS = "<!-- results:start -->\n<!-- results:end -->\n"
 MODEL_FILES = ("model.safetensors", "config.json", "preprocessor_config.json")
 RESULTS_BLOCK = re.compile(r"(<!-- results:start -->\n).*?(<!-- results:end -->)", re.DOTALL)
@@ -53,9 +54,13 @@ def export(source: Path, name: str, mask_exponent: float | None = None, chunk_le
     remote code that `save_pretrained` adds is left out, for it is the package itself.
 
     Raises:
-        `ValueError`: the source is no model, has no masks to soften or a fixed length of chunks, or cannot separate with
-            the new values. What stood there before stays.
+        `ValueError`: the name is none for a folder, or the source is no model, has no masks to soften or a fixed length of
+            chunks, or cannot separate with the new values. What stood there before stays.
     """
+    if not CHECKPOINT_NAME.fullmatch(name):
+        raise ValueError(
+            f"--name is {name!r}: a checkpoint is called by letters, digits, '-', '_' and '.', as galr-cpu is."
+        )
     if missing := [file for file in MODEL_FILES if not (source / file).is_file()]:
         raise ValueError(f"{source} holds no model: {missing[0]} is missing.")
     model_type = json.loads((source / "config.json").read_text(encoding="utf-8"))["model_type"]
@@ -101,7 +106,9 @@ def check_separates(folder: Path) -> None:
     try:
         model, feature_extractor = AutoModel.from_pretrained(folder), AutoFeatureExtractor.from_pretrained(folder)
         features = feature_extractor(torch.randn(model.config.chunk_length))
-        feature_extractor.post_process_audio_separation(model(**features), features)
+        sources = feature_extractor.post_process_audio_separation(model(**features), features)
+        if not sources.isfinite().all():
+            raise ValueError("what it makes of noise is not finite.")
     except (OSError, RuntimeError, ValueError, StrictDataclassError) as error:
         shutil.rmtree(folder)
         raise ValueError(f"This model could not separate: {error}") from error
@@ -134,15 +141,15 @@ def main(arguments: list[str] | None = None) -> None:
     )
     commands.add_parser("card", help="write training/results into cards and README")
     options = parser.parse_args(arguments)
-    if options.command == "export":
-        try:
+    try:
+        if options.command == "export":
             print(export(options.source, options.name, options.mask_exponent, options.chunk_length))
-        except ValueError as error:
-            parser.error(str(error))
-    else:
-        require_matplotlib()
-        write_cards(load_evaluations())
-        print("\n".join(map(str, draw_learning_curves(RESULTS_DIR))))
+        else:
+            require_matplotlib()
+            write_cards(load_evaluations())
+            print("\n".join(map(str, draw_learning_curves(RESULTS_DIR))))
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def write_cards(evaluations: list[dict]) -> None:

@@ -13,6 +13,7 @@
 # limitations under the License.
 """Feature extractor of AudioSlots: STFT power compression, and back to waveforms through masks."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -162,8 +163,8 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
         if mask not in ("wiener", "binary"):
             raise ValueError(f"`mask` is {mask!r}: it must be 'wiener' or 'binary'.")
         mask_exponent = self.mask_exponent if mask_exponent is None else mask_exponent
-        if mask_exponent <= 0:
-            raise ValueError(f"`mask_exponent` is {mask_exponent}: it must be greater than 0.")
+        if not 0 < mask_exponent < math.inf:
+            raise ValueError(f"`mask_exponent` is {mask_exponent}: it must be greater than 0, and finite.")
         if mask == "binary":
             masks = binary_masks(outputs.estimates)
         else:
