@@ -249,8 +249,10 @@ def test_two_processes_give_the_results_of_one(checkpoint, evaluation, tmp_path)
     one = read_results(evaluation[0] / "results.json")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m"]
     command += ["training.run_evaluation", "--model", checkpoint, "--root", SAMPLES / "speech"]
-    command += ["--metadata", SAMPLES / "valid.csv", "--output", tmp_path / "two", "--device", "cpu"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    command += ["--metadata", SAMPLES / "valid.csv", "--output", tmp_path / "two"]
+    # where there is nothing else, they take the CPU by themselves
+    command += ["--device", "cpu"] if torch.accelerator.is_available() else []
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.run(
         [str(word) for word in command], env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True
     )
@@ -309,7 +311,8 @@ def test_a_model_of_a_run_has_the_name_of_the_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "message"), [("0", "--oracle is 0"), ("nan", "--oracle is nan"), ("0.3", "`chunk_length` .4800.")]
+    ("seconds", "message"),
+    [("0", "--oracle is 0"), ("nan", "--oracle is nan"), ("0.3", "--oracle is 0.3 s, 4800 samples")],
 )
 def test_an_oracle_with_no_such_chunks_is_refused(tmp_path, capsys, seconds, message):
     with pytest.raises(SystemExit):
@@ -353,6 +356,18 @@ def test_a_model_that_makes_no_numbers_is_named_with_the_mixture(waveform_checkp
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize("num_workers", ["0", "1"])
+def test_a_file_that_cannot_be_decoded_is_named_in_one_line(waveform_checkpoint, tmp_path, capsys, num_workers):
+    speech = shutil.copytree(SAMPLES / "speech", tmp_path / "speech")
+    for path in speech.rglob("*.flac"):
+        path.write_bytes(path.read_bytes()[:20000])
+    with pytest.raises(SystemExit):
+        run(waveform_checkpoint, tmp_path / "out", "--root", speech, "--num-workers", num_workers)
+    *_, line = capsys.readouterr().err.strip().splitlines()
+    assert re.match(r".*error: .*\.flac cannot be read as audio", line)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_model_of_one_source_separates_no_single_voice_from_noise(checkpoint, tmp_path, capsys):
     folder = shutil.copytree(checkpoint, tmp_path / "one")
     config = json.loads((folder / "config.json").read_text()) | {"num_slots": 1}
@@ -369,7 +384,13 @@ def test_a_model_of_one_source_separates_no_single_voice_from_noise(checkpoint, 
         ("galr-cpu", ["--mask-exponent", "0.5"], "--mask-exponent says nothing about a model of galr"),
         ("galr-cpu", ["--chunk-length", "12345"], "`chunk_length` (12345) must be a multiple"),
         ("audioslots-cpu", ["--mask-exponent", "-1"], "`mask_exponent` is -1.0: it must be greater"),
+        ("audioslots-cpu", ["--mask-exponent", "nan"], "`mask_exponent` is nan: it must be"),
         ("audioslots-cpu", ["--chunk-length", "16000"], "whose chunks have one length"),
+        # the last of the options counts
+        ("galr-cpu", ["--name", ""], "--name is ''"),
+        ("galr-cpu", ["--name", ".."], "--name is '..'"),
+        ("galr-cpu", ["--name", "/tmp"], "--name is '/tmp'"),
+        ("galr-cpu", ["--name", "a/b"], "--name is 'a/b'"),
     ],
 )
 def test_what_cannot_be_exported_leaves_nothing(tmp_path, monkeypatch, capsys, source, options, message):

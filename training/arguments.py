@@ -34,6 +34,12 @@ class SettingsError(ValueError):
     """Settings, speech or a list of mixtures that cannot be used as they are, with what to change."""
 
 
+def describe_error(error: Exception) -> str:
+    """What an error says, without the traceback that a `DataLoader` puts before what one of its workers raised."""
+    text = str(error).strip()
+    return text.splitlines()[-1].partition(": ")[2] if text.startswith("Caught ") else text
+
+
 @dataclass
 class SpeechArguments:
     """One folder of speech by speaker that training mixtures are drawn from."""

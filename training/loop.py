@@ -172,6 +172,8 @@ def build_accelerator(arguments: TrainingArguments) -> Accelerator:
         `SettingsError`: the batch cannot be shared out among the processes.
     """
     accelerator = Accelerator(
+        # else several processes without a device that computes would each take themselves for the only one
+        cpu=not torch.accelerator.is_available(),
         mixed_precision=arguments.mixed_precision,
         # as a plugin it is not overridden by the environment that a launcher leaves
         # (the examples of a run are whole batches: the end of a loader says nothing)

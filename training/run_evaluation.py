@@ -37,7 +37,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object, tqdm
+from accelerate.utils import gather_object, parse_flag_from_env, tqdm
 from huggingface_hub.errors import StrictDataclassError
 from torch.utils.data import DataLoader, Dataset
 from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -49,7 +49,7 @@ from audioslots_hf.resources import count_macs
 from audioslots_hf.separation import make_folder
 from audioslots_hf.separator import DEFAULT_CHECKPOINT, find_checkpoint
 
-from .arguments import MIX_TYPES, MixtureArguments
+from .arguments import MIX_TYPES, MixtureArguments, SettingsError, describe_error
 from .data import Mixture, MixtureList, load_mixtures
 from .evaluation import PROTOCOLS, evaluate_mixtures, summarize
 from .files import write_atomically, write_csv
@@ -252,7 +252,12 @@ def load_subject(
         pipeline = load_separator(options.model, device=device)
         return pipeline.model, pipeline.feature_extractor
     rate = AudioSlotsConfig().sampling_rate
-    config = AudioSlotsConfig(chunk_length=round(options.oracle * rate))
+    chunk_length, hop_length = round(options.oracle * rate), AudioSlotsConfig().hop_length
+    if chunk_length % hop_length != 0:
+        raise ValueError(
+            f"--oracle is {options.oracle:g} s, {chunk_length} samples: the samples must be a multiple of {hop_length}."
+        )
+    config = AudioSlotsConfig(chunk_length=chunk_length)
     return None, AudioSlotsFeatureExtractor.from_config(config)
 
 
@@ -325,7 +330,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     check_options(parser, options)
     keep_freed_memory()
-    state = PartialState(cpu=options.device == "cpu")
+    # without a device that computes, processes would each take themselves for the only one
+    on_cpu = (
+        options.device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    )
+    state = PartialState(cpu=on_cpu)
     device = options.device or state.device
     listed = list_arguments(options)
     try:
@@ -344,7 +353,11 @@ def main(arguments: list[str] | None = None) -> None:
     started = time.perf_counter()
     with state.split_between_processes(list(range(len(mixtures)))) as share:
         reader = MixtureReader(mixtures, share, has_pitch())
-        reading_s = sum(gather_object([evaluate_rows(rows, reader, extractor, options.num_workers)]))
+        try:
+            own_reading_s = evaluate_rows(rows, reader, extractor, options.num_workers)
+        except SettingsError as error:
+            parser.error(describe_error(error))
+        reading_s = sum(gather_object([own_reading_s]))
     gather_rows(rows)
     if state.is_main_process:
         times = describe_time(rows, reading_s)

@@ -26,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from audioslots_hf.allocator import keep_freed_memory  # noqa: E402
-from training.arguments import SettingsError, load_arguments  # noqa: E402
+from training.arguments import SettingsError, describe_error, load_arguments  # noqa: E402
 from training.loop import train  # noqa: E402
 
 
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         folder = train(load_arguments(options.config, options.overrides))
     except (SettingsError, OSError, FloatingPointError) as error:
-        parser.error(str(error))
+        parser.error(describe_error(error))
     print(f"The best model is in {folder}")
 
 
