@@ -22,6 +22,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from safetensors.torch import load_file
 from transformers import FeatureExtractionMixin, PreTrainedModel
+from transformers.dynamic_module_utils import custom_object_save
 
 from .arguments import SettingsError, TrainingArguments
 from .files import replace_folder, sync, write_atomically
@@ -139,6 +140,8 @@ def save_plain_models(accelerator: Accelerator, feature_extractor: FeatureExtrac
         # LSTM are views of one buffer, of which Accelerate would keep the first alone
         weights[:] = [{name: weight.clone() for name, weight in model.state_dict().items()}]
         if accelerator.is_main_process:
+            # the code of a configuration comes with it, that of a model does not
+            custom_object_save(model, folder, config=model.config)
             model.config.save_pretrained(folder)
             feature_extractor.save_pretrained(folder)
 
