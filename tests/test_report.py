@@ -299,6 +299,18 @@ def test_bad_options_are_named_before_any_work(evaluations, tmp_path, capsys, op
     assert not (tmp_path / "out").exists()
 
 
+def test_results_are_found_however_deep_they_lie(evaluations, tmp_path):
+    assert len(load_evaluations(tmp_path)) == len(evaluations)
+
+
+def test_a_csv_that_is_missing_is_named(evaluations, tmp_path, capsys):
+    (tmp_path / "results" / "slots" / "model_paper.csv").unlink()
+    (tmp_path / "results" / "slots" / "model_practical.csv").unlink()
+    with pytest.raises(SystemExit):
+        report.main(["--results", str(tmp_path / "results"), "--output", str(tmp_path / "out")])
+    assert "slots/model_p" in capsys.readouterr().err
+
+
 def test_a_file_that_is_no_results_file_is_named(tmp_path):
     for text in ("{", "[]", '{"rows": {}}'):
         (tmp_path / "results.json").write_text(text)

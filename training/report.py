@@ -214,10 +214,10 @@ def main(arguments: list[str] | None = None) -> None:
             parser.error(f"--results {options.results} holds no folder with a results.json: run the evaluation first.")
         figure_2 = None if options.model is None else load_figure_2(options)
         make_folder(options.output)
+        groups = group_by_conditions(evaluations).items()
+        sections = [format_section(options.output, *group) for group in tqdm(groups, desc="Drawing", unit="list")]
     except (ImportError, ValueError, OSError, RuntimeError, StrictDataclassError) as error:
         parser.error(str(error))
-    groups = group_by_conditions(evaluations).items()
-    sections = [format_section(options.output, *group) for group in tqdm(groups, desc="Drawing", unit="list")]
     if figure_2 is not None:
         draw_separation(options.output / "separation.png", *figure_2)
         sections.append(f"## Figure 2 of AudioSlots\n\n![Spectrograms of {figure_2[0].mixture_id}](separation.png)\n")

@@ -104,7 +104,7 @@ def read_results(path: Path) -> dict:
 
 def load_evaluations(folder: Path = RESULTS_DIR) -> list[dict]:
     """All results files below a folder, the best first."""
-    evaluations = [read_results(path) for path in folder.glob("*/results.json")]
+    evaluations = [read_results(path) for path in folder.rglob("results.json")]
     return sorted(evaluations, key=lambda results: (-best_score(results), results["model"]))
 
 
