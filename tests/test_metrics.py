@@ -79,6 +79,8 @@ def test_silence_gives_a_finite_number():
     for estimate, reference in ((silence, signal), (signal, silence), (silence, silence), (signal, signal)):
         assert torch.isfinite(si_snr(estimate, reference))
     assert si_snr(signal, signal) > 100
+    # no better than any other track, unless silence is what was asked for
+    assert si_snr(silence, signal) == -150 and si_snr(silence, silence) == 0
 
 
 @pytest.mark.parametrize("snr_db", [-20.0, 0.0, 13.0, 60.0])

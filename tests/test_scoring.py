@@ -181,6 +181,13 @@ def test_a_silent_reference_is_scored_with_a_warning(evaluate, folders, tmp_path
     assert all(np.isfinite(float(row["si_snr"])) for row in read_rows(tmp_path / "out"))
 
 
+def test_a_silent_estimate_is_the_worst_there_is(evaluate, folders, tmp_path, caplog):
+    path = write(folders["estimates"] / "a_source_1.wav", np.zeros(NUM_SAMPLES))
+    assert evaluate()[0] == 0 and f"{path} is silent, which counts as the worst" in caplog.text
+    scores = {row["estimate"]: float(row["si_snr"]) for row in read_rows(tmp_path / "out")}
+    assert scores.pop(str(path)) == -150 and min(scores.values()) > 0
+
+
 def test_a_file_that_breaks_off_is_named_and_the_others_are_scored(evaluate, folders, tmp_path):
     path = write(folders["estimates"] / "b_source_1.wav", np.full(3000, np.nan))
     status, output, errors = evaluate()

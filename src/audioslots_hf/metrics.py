@@ -18,6 +18,7 @@ import torch
 from .losses import find_permutation
 
 
+MIN_SI_SNR_DB = -150.0
 # SDRs beyond this are rounding noise
 MAX_SDR_DB = 120.0
 
@@ -27,7 +28,8 @@ def si_snr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     Zero-mean scale-invariant signal-to-noise ratio in dB, (..., num_samples) twice -> (...).
 
     SI-SNR = 10 log10(|a r|^2 / |a r - e|^2) with a = <e, r> / |r|^2 (Luo and Mesgarani 2018, arXiv 1711.00541).
-    Computed in float64 and limited to about +-150 dB, so that silence gives a number.
+    Computed in float64 and limited to about +-150 dB, which is also what a silent estimate gets, or it would stand at the 0 dB
+    of 0 / 0 above many mixtures. Of a silent reference every estimate has 0 dB or less.
     """
     estimates, references = estimates.double(), references.double()
     estimates = estimates - estimates.mean(dim=-1, keepdim=True)
@@ -39,7 +41,9 @@ def si_snr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     signal = targets.square().sum(dim=-1)
     noise = (targets - estimates).square().sum(dim=-1)
     floor = eps * (signal + noise) + 1e-300
-    return 10 * torch.log10((signal + floor) / (noise + floor))
+    ratios = 10 * torch.log10((signal + floor) / (noise + floor))
+    is_silent = (signal + noise == 0) & (reference_energy.squeeze(-1) > 0)
+    return torch.where(is_silent, MIN_SI_SNR_DB, ratios)
 
 
 def sdr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:

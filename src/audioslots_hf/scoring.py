@@ -160,6 +160,9 @@ def score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
     for path, reference in zip(job.references.values(), references, strict=True):
         if not reference.any():
             logger.warning(f"{path} is silent, so its scores mean nothing, but they count in the means.")
+    for path, estimate in zip(job.estimates.values(), estimates, strict=True):
+        if not estimate.any():
+            logger.warning(f"{path} is silent, which counts as the worst there is.")
     scores = score_separation(estimates[None], references[None], mixtures, with_sdr=with_sdr)
     order = scores.pop("permutation")[0].argsort().tolist()
     paths = list(job.estimates.values())
