@@ -201,7 +201,11 @@ def open_sound(file: Any, name: str) -> Any:
             sound = soundfile.SoundFile(io.BytesIO(content))
     except (soundfile.SoundFileError, TypeError) as error:
         # TypeError: a file named .raw, which has no header
-        raise ValueError(f"{name} cannot be read as audio: {error}") from error
+        reason = str(error)
+        if isinstance(file, str | Path) and Path(file).is_file() and "does not exist" in reason:
+            # what libsndfile says of an mp3 in which it finds no frame
+            reason = "it is empty, or not in the format of its name."
+        raise ValueError(f"{name} cannot be read as audio: {reason}") from error
     try:
         _check_complete(sound, name)
     except ValueError:
@@ -219,8 +223,8 @@ def _read_content(file: Any) -> bytes | mmap.mmap:
 
 
 def _check_complete(sound: Any, name: str) -> None:
-    # libsndfile shortens a truncated wav, aiff or au to what is there and says so only in its log
-    if match := re.search(r"(?:data|SSND|Data Size) +: (\d+) \(should be (\d+)\)", sound.extra_info):
+    # libsndfile shortens a truncated wav, aiff, au, rf64 or w64 to what is there and says so only in its log
+    if match := re.search(r"(?:data|SSND|Data Size|Riff size|riff) +: (\d+) \(should be (\d+)\)", sound.extra_info):
         promised, present = int(match[1]), int(match[2])
         # a streamed wav promises the largest size there is (SoX: 0x7FFFF000, ffmpeg: 0xFFFFFFFF)
         if present < promised < 0x7FFFF000:
