@@ -191,6 +191,20 @@ def test_a_picture_is_not_overwritten_without_force(separate, tmp_path):
     assert files_in(tmp_path / "out") == ["a_separation.png"] and picture.read_text() == "mine"
 
 
+def test_a_file_that_is_named_twice_is_separated_once(separate, tmp_path):
+    path = write(tmp_path / "in" / "a.wav")
+    status, output, errors = separate(path, path.parent, path)
+    assert (status, errors.count("a.wav: 100%")) == (0, 1)
+    assert files_in(tmp_path / "out") == ["a_source_0.wav", "a_source_1.wav"]
+
+
+def test_a_folder_where_a_track_goes_is_named_before_any_work(separate, tmp_path, monkeypatch):
+    (tmp_path / "out" / "a_source_1.wav").mkdir(parents=True)
+    monkeypatch.setattr(separation, "stream_estimates", None)
+    status, _, errors = separate(write(tmp_path / "a.wav"), "--force")
+    assert status == 1 and f"{tmp_path / 'out' / 'a_source_1.wav'} is a folder" in errors
+
+
 def test_two_inputs_with_the_same_name_are_refused_before_any_work(separate, tmp_path):
     paths = [write(tmp_path / folder / "a.wav") for folder in ("one", "two")]
     status, _, errors = separate(*paths)

@@ -55,22 +55,25 @@ class SeparationJob:
 
 def plan_jobs(files: list[tuple[Path, Path]], output: Path) -> list[SeparationJob]:
     """
-    Check the outputs of all files before any work.
+    Check the outputs of all files before any work; a file that is given twice is separated once.
 
     Raises:
         `ValueError`: two inputs would write the same tracks, or an input is a track.
         `OSError`: the output folder cannot be made or written to.
     """
-    jobs = [SeparationJob(recording, output / folder) for recording, folder in files]
+    jobs = []
     seen: dict[Path, Path] = {}
-    for job in jobs:
+    for job in (SeparationJob(recording, output / folder) for recording, folder in files):
         target = job.folder / job.recording.stem
-        if target in seen:
+        other = seen.setdefault(target, job.recording)
+        if other.resolve() != job.recording.resolve():
             raise ValueError(
-                f"{seen[target]} and {job.recording} would both write {target}_source_0: rename one, or separate them "
-                "into different folders."
+                f"{other} and {job.recording} would both write {target}_source_0: rename one, or separate them into "
+                "different folders."
             )
-        seen[target] = job.recording
+        # one file may be named twice: by itself, and by its folder
+        if job not in jobs:
+            jobs.append(job)
     for job in jobs:
         # with --force, tracks of an earlier run would be overwritten before they are read
         name = re.fullmatch(r"(.+)_source_\d+", job.recording.stem)
@@ -117,6 +120,8 @@ def separate_file(job: SeparationJob, pipeline: AudioSeparationPipeline, force: 
         suffix, file_format, subtype = output_format(job.recording, audio.sampling_rate, audio.num_channels)
         paths = job.output_paths(num_sources, suffix)
         for path in [*paths, job.plot_path] if plot else paths:
+            if path.is_dir():
+                raise ValueError(f"{path} is a folder: rename it, or choose another folder for the tracks.")
             if path.exists() and not force:
                 raise ValueError(f"{path} exists: pass --force to overwrite it, or choose another folder.")
         with TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer:
