@@ -84,6 +84,11 @@ def test_enumeration_compiles_without_a_graph_break(generator):
     torch.testing.assert_close(compiled(estimates, references), matched_mse(estimates, references))
 
 
+@pytest.mark.parametrize("num_sources", [1, 2, 3, 5, 6])
+def test_where_all_orders_are_as_good_the_one_that_is_there_stays(num_sources):
+    assert find_permutation(torch.zeros(1, num_sources, num_sources))[0].tolist() == list(range(num_sources))
+
+
 @pytest.mark.parametrize("num_sources", [2, 6])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_costs_that_are_not_finite_still_give_an_order(num_sources, value):

@@ -61,7 +61,8 @@ def all_permutations(items: torch.Tensor) -> torch.Tensor:
     result = items[:1, None]
     for index in range(1, len(items)):
         column = items[index : index + 1].expand(len(result), 1)
-        places = range(result.shape[1] + 1)
+        # the order that the items have comes first: it is what stays where all are as good
+        places = range(result.shape[1], -1, -1)
         result = torch.cat([torch.cat([result[:, :place], column, result[:, place:]], dim=1) for place in places])
     return result
 
