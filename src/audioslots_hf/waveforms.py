@@ -13,10 +13,14 @@
 # limitations under the License.
 """Raw audio of any form -> checked float32 waveforms."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
+
+
+# what a microphone array has at most; no batch consists of mixtures as short
+MAX_CHANNELS = 8
 
 
 def to_waveform(audio: np.ndarray | torch.Tensor | Sequence[float]) -> torch.Tensor:
@@ -139,7 +143,7 @@ def check_sampling_rate(sampling_rate: int | None, expected: int) -> None:
     """Raise a `ValueError` if audio has another sampling rate, in hertz, than its model."""
     if sampling_rate is not None and sampling_rate != expected:
         raise ValueError(
-            f"The audio has a sampling rate of {sampling_rate} Hz but the model works at {expected} Hz: "
+            f"The audio has a sampling rate of {sampling_rate!r} Hz but the model works at {expected} Hz: "
             "resample it first, or use `audioslots_hf.load_separator`, which takes any rate."
         )
 
@@ -165,7 +169,17 @@ def _to_rows(audio: np.ndarray | torch.Tensor | Sequence) -> torch.Tensor | list
             )
         if 0 in audio.shape or audio.ndim == 0:
             raise ValueError(f"The audio is empty: its shape is {tuple(audio.shape)}.")
+        if audio.ndim == 2 and audio.shape[0] > MAX_CHANNELS >= audio.shape[1]:
+            raise ValueError(
+                f"Audio of shape {tuple(audio.shape)} looks like {audio.shape[1]} channels: give `(num_samples,)` or "
+                "`(batch_size, num_samples)`, or use `audioslots_hf.load_separator`, which takes channels."
+            )
         return to_waveform(audio).view(-1, audio.shape[-1])
+    if isinstance(audio, str | bytes | Mapping) or not isinstance(audio, Iterable):
+        raise ValueError(
+            f"Audio of type {type(audio).__name__} is not supported: give samples, as an array, a tensor or a list, or use "
+            "`audioslots_hf.load_separator`, which takes files."
+        )
     rows = list(audio)
     if not rows:
         raise ValueError("The audio is empty: the list holds no waveform.")
