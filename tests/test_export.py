@@ -209,6 +209,14 @@ def test_what_cannot_be_traced_is_reported_by_name(separator, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_the_readme_says_cannot_be_exported_is_said_at_once(tmp_path, monkeypatch):
+    pipeline = load_separator(save_checkpoint("galr", tmp_path / "galr"), device="cpu")
+    pipeline.model.config.encoder_kernel_size = 2
+    monkeypatch.setattr(export, "trace_model", None)
+    with pytest.raises(ValueError, match="`encoder_kernel_size` of 2 cannot be exported"):
+        export.export_model(pipeline, "onnx", tmp_path / "a.onnx")
+
+
 def test_without_a_runtime_the_file_is_kept_and_said_not_to_be_verified(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert export.open_onnx(Path("a.onnx")) is None

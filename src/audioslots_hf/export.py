@@ -64,6 +64,10 @@ class InputShape:
         chunk = tuple(features[pipeline.model.main_input_name].shape[1:])
         if not isinstance(config, DualPathConfig):
             return cls(chunk)
+        if config.encoder_stride == 1:
+            raise ValueError(
+                "A model with an `encoder_kernel_size` of 2 cannot be exported: torch.export cannot vary its frames."
+            )
         # less than half a segment of frames would be one half alone, for which torch.export wants a program of its own
         return cls(chunk, config.encoder_stride, config.encoder_stride * config.segment_length // 2)
 
