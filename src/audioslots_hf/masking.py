@@ -27,7 +27,7 @@ def wiener_masks(magnitudes: torch.Tensor, exponent: float = 1.0) -> torch.Tenso
     num_sources = magnitudes.shape[-3]
     loudest = magnitudes.amax(dim=-3, keepdim=True)
     # relative to the loudest source no power under- or overflows, whatever the level
-    shares = (magnitudes / loudest.clamp(min=torch.finfo(torch.float32).tiny)) ** exponent
+    shares = (magnitudes / torch.where(loudest > 0, loudest, 1.0)) ** exponent
     masks = shares / shares.sum(dim=-3, keepdim=True).clamp(min=1)
     return torch.where(loudest > 0, masks, 1 / num_sources)
 
