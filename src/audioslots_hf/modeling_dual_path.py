@@ -219,7 +219,7 @@ class DualPathPreTrainedModel(PreTrainedModel):
             init.uniform_(module.weight, -(fan_in**-0.5), fan_in**-0.5)
             if module.bias is not None:
                 init.uniform_(module.bias, -(fan_in**-0.5), fan_in**-0.5)
-        # CODEPATH: "fourier" is training/configs/galr-cpu.yaml and the checkpoint that ships, "random" the papers' configs
+        # CODEPATH: "fourier" is training/configs/galr-cpu.yaml and the checkpoints that ship, "random" the papers' configs
         if isinstance(module, nn.Conv1d | nn.ConvTranspose1d) and self.config.filterbank_init == "fourier":
             init.copy_(
                 module.weight, fourier_filters(self.config.encoder_kernel_size, like=module.weight).unsqueeze(1)

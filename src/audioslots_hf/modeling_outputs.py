@@ -33,7 +33,8 @@ class AudioSeparationOutput(ModelOutput):
     hidden_states (`tuple[torch.Tensor, ...]`, *optional*, returned when `output_hidden_states=True`):
         Hidden states after each layer (GALR and DPRNN: `(segment_length, batch_size, num_segments, hidden_size)`, time first).
     attentions (`tuple[torch.Tensor, ...]`, *optional*, returned when `output_attentions=True`):
-        Attention weights of each layer; empty for Slot Attention, whose layer is one and iterates.
+        Attention weights of each layer, as far as the model is loaded with `attn_implementation="eager"`: fused attention has none.
+        Empty for Slot Attention, whose layer is one and iterates; `None` for DPRNN.
     """
 
     loss: torch.Tensor | None = None
