@@ -98,6 +98,7 @@ def test_our_models_are_timed(name):
     assert times["cpu_seconds"] > 0
 
 
+@pytest.mark.slow
 def test_our_models_are_measured_in_a_process_of_their_own():
     result = peers.measure_in_process("galr", "memory", 1, sampling_rate=8000, seconds=0.5, limit_bytes=2**31)
     assert 2**20 < result["bytes"] < 2**30

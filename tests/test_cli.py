@@ -417,6 +417,7 @@ def test_memory_does_not_grow_with_the_length_of_the_recording(checkpoint, tmp_p
     assert peaks[6] - peaks[1] < 150
 
 
+@pytest.mark.slow
 def test_the_command_keeps_freed_memory_where_glibc_lets_it(monkeypatch):
     """Asked in a process of its own, for it cannot be taken back."""
     code = "from audioslots_hf.allocator import keep_freed_memory; print(keep_freed_memory())"

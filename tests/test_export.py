@@ -89,7 +89,7 @@ def run_torch_export(path: Path):
 RUN = {"onnx": run_onnx, "torch-export": run_torch_export}
 # the ones not marked cover both formats and both kinds of input
 CASES = [
-    ("galr", "onnx"),
+    pytest.param("galr", "onnx", marks=pytest.mark.slow),
     ("audioslots", "torch-export"),
     pytest.param("galr", "torch-export", marks=pytest.mark.slow),
     pytest.param("audioslots", "onnx", marks=pytest.mark.slow),
