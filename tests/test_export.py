@@ -87,7 +87,7 @@ def run_torch_export(path: Path):
 
 
 RUN = {"onnx": run_onnx, "torch-export": run_torch_export}
-# the ones not marked cover both formats and both kinds of input
+# by default only the quickest
 CASES = [
     pytest.param("galr", "onnx", marks=pytest.mark.slow),
     ("audioslots", "torch-export"),
