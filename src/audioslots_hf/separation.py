@@ -61,29 +61,27 @@ def plan_jobs(files: list[tuple[Path, Path]], output: Path) -> list[SeparationJo
         `ValueError`: two inputs would write the same tracks, or an input is a track.
         `OSError`: the output folder cannot be made or written to.
     """
-    jobs = []
-    seen: dict[Path, Path] = {}
-    for job in (SeparationJob(recording, output / folder) for recording, folder in files):
-        target = job.folder / job.recording.stem
-        other = seen.setdefault(target, job.recording)
-        if other.resolve() != job.recording.resolve():
+    jobs: dict[Path, SeparationJob] = {}
+    for recording, folder in files:
+        job = SeparationJob(recording, output / folder)
+        target = job.folder / recording.stem
+        other = jobs.setdefault(target, job).recording
+        # one file may be named twice: by itself, and by its folder
+        if other != recording and other.resolve() != recording.resolve():
             raise ValueError(
-                f"{other} and {job.recording} would both write {target}_source_0: rename one, or separate them into "
+                f"{other} and {recording} would both write {target}_source_0: rename one, or separate them into "
                 "different folders."
             )
-        # one file may be named twice: by itself, and by its folder
-        if job not in jobs:
-            jobs.append(job)
-    for job in jobs:
+    for job in jobs.values():
         # with --force, tracks of an earlier run would be overwritten before they are read
         name = re.fullmatch(r"(.+)_source_\d+", job.recording.stem)
-        if name and (job.recording.parent / name[1]).resolve() in {target.resolve() for target in seen}:
+        if name and (job.recording.parent / name[1]).resolve() in {target.resolve() for target in jobs}:
             raise ValueError(
                 f"{job.recording} is both an input and a track of {name[1]}: separate into another folder, or name the files."
             )
-    for folder in sorted({job.folder for job in jobs}):
+    for folder in sorted({job.folder for job in jobs.values()}):
         make_folder(folder)
-    return jobs
+    return list(jobs.values())
 
 
 def make_folder(folder: Path) -> None:
