@@ -105,7 +105,7 @@ def find_inputs(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
             files.append((path, Path()))
             continue
         suffixes = SOUNDFILE_SUFFIXES + FFMPEG_SUFFIXES
-        found = [file for file in walk_files(path) if file.suffix.lower() in suffixes]
+        found = walk_files(path, suffixes)
         if path.resolve() in output.resolve().parents:
             found = [file for file in found if not file.resolve().is_relative_to(output.resolve())]
         if not found:

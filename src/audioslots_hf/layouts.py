@@ -42,20 +42,23 @@ def list_audio(folder: Path) -> list[Path]:
     )
 
 
-def walk_files(folder: Path) -> list[Path]:
+def walk_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """
-    The files in a folder and in those below it, also where they are linked, by name; each folder once.
+    The files that end so in a folder and in those below it, also where they are linked, by name; each folder once.
 
     What is hidden is left out: notes of another system, or samples of a run that was killed.
     """
     files, seen = [], set()
     for parent, folders, names in os.walk(folder, followlinks=True):
         place = os.path.realpath(parent)
-        # a link may lead back to where it is
-        folders[:] = [] if place in seen else sorted(name for name in folders if not name.startswith("."))
-        if place not in seen:
-            files += [path for name in names if not name.startswith(".") and (path := Path(parent, name)).is_file()]
+        if place in seen:
+            # a link may lead back to where it is
+            folders.clear()
+            continue
         seen.add(place)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = (Path(parent, name) for name in names if not name.startswith("."))
+        files += [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
     return sorted(files)
 
 

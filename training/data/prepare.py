@@ -165,7 +165,7 @@ def list_noise(folder: Path) -> list[Path]:
     Raises:
         `SettingsError`: there are none.
     """
-    files = [path for path in walk_files(folder) if path.suffix.lower() in AUDIO_SUFFIXES]
+    files = walk_files(folder, AUDIO_SUFFIXES)
     if not files:
         raise SettingsError(f"{folder} holds no noise ({', '.join(AUDIO_SUFFIXES)}).")
     return files

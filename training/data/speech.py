@@ -86,7 +86,7 @@ def list_speech(root: str | Path, utterances: str | Path | None = None) -> list[
     if not root.is_dir():
         raise SettingsError(f"{root} is no folder: it must hold a folder for each speaker.")
     if utterances is None:
-        paths = [path for path in walk_files(root) if path.suffix.lower() in AUDIO_SUFFIXES]
+        paths = walk_files(root, AUDIO_SUFFIXES)
         if loose := sorted(path for path in paths if path.parent == root):
             raise SettingsError(
                 f"{loose[0]} lies directly in {root}: put the files of each speaker into a folder of its own."
