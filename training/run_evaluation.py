@@ -252,12 +252,11 @@ def load_subject(
         pipeline = load_separator(options.model, device=device)
         return pipeline.model, pipeline.feature_extractor
     rate = AudioSlotsConfig().sampling_rate
-    chunk_length, hop_length = round(options.oracle * rate), AudioSlotsConfig().hop_length
-    if chunk_length % hop_length != 0:
-        raise ValueError(
-            f"--oracle is {options.oracle:g} s, {chunk_length} samples: the samples must be a multiple of {hop_length}."
-        )
-    config = AudioSlotsConfig(chunk_length=chunk_length)
+    chunk_length = round(options.oracle * rate)
+    try:
+        config = AudioSlotsConfig(chunk_length=chunk_length)
+    except StrictDataclassError as error:
+        raise ValueError(f"--oracle is {options.oracle:g} s, {chunk_length} samples: {error}") from error
     return None, AudioSlotsFeatureExtractor.from_config(config)
 
 
