@@ -301,7 +301,7 @@ class AudioSlotsModel(AudioSlotsPreTrainedModel):
         self.encoder = AudioSlotsEncoder(config)
         self.queries = nn.Parameter(torch.empty(config.num_slots, config.hidden_size))
         # CODEPATH: "slot_attention" is the paper's ablation, training/configs/audioslots-slot-attention.yaml;
-        # "transformer" every other config and the checkpoint that ships
+        # "transformer" every other config and the checkpoints that ship
         if config.slot_module == "transformer":
             layers = [AudioSlotsTransformerLayer(config) for _ in range(config.num_hidden_layers)]
         else:

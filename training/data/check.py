@@ -161,11 +161,10 @@ def listen(path: Path) -> Header:
     if header.duration_s < SHORT_S:
         raise AudioError(f"{path}: only {header.duration_s:.2f} s long")
     audio = read_audio(path, header.sampling_rate)
+    duration_s = len(audio) / header.sampling_rate
     # what a compressed file says of its length may be an estimate
-    if header.duration_s - len(audio) / header.sampling_rate > SPARE_S:
-        raise AudioError(
-            f"{path} is cut off: {len(audio) / header.sampling_rate:.2f} of {header.duration_s:.2f} s are there"
-        )
+    if header.duration_s - duration_s > SPARE_S:
+        raise AudioError(f"{path} is cut off: {duration_s:.2f} of {header.duration_s:.2f} s are there")
     audible_lufs(path, audio, header.sampling_rate)
     return header
 
