@@ -35,7 +35,7 @@ from training.benchmark.memory import PeakMemory, available_bytes
 from training.benchmark.processes import run_in_process
 from training.benchmark.track_continuity import build_voice, count_correct_joins
 from training.data import Utterance
-from training.loop import build_feature_extractor
+from training.model import build_feature_extractor
 
 
 DEBUG = Path(__file__).parents[1] / "training" / "configs" / "debug.yaml"

@@ -33,7 +33,7 @@ from tqdm.auto import tqdm
 
 from audioslots_hf import DprnnConfig, DprnnForAudioSeparation, GalrConfig, GalrForAudioSeparation
 from audioslots_hf.resources import count_macs
-from training.loop import build_feature_extractor
+from training.model import build_feature_extractor
 
 from .memory import PeakMemory, available_bytes
 from .processes import run_in_process

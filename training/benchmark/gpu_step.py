@@ -44,17 +44,15 @@ from training.data import load_examples
 from training.loop import (
     build_accelerator,
     build_average,
-    build_config,
-    build_feature_extractor,
     build_forward,
     build_loader,
-    build_model,
     build_optimizer,
     build_schedule,
     check_objective,
     compute_loss,
     update_weights,
 )
+from training.model import build_config, build_feature_extractor, build_model
 
 
 NUM_PROFILED_STEPS = 3
