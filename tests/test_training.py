@@ -30,7 +30,8 @@ from transformers import AutoFeatureExtractor, AutoModel
 from tests.conftest import SAMPLES
 from training import run_training
 from training.arguments import SettingsError, load_arguments
-from training.loop import build_config, build_feature_extractor, build_model, build_schedule, check_objective, train
+from training.loop import build_schedule, check_objective, train
+from training.model import build_config, build_feature_extractor, build_model
 
 
 CONFIGS = Path(__file__).parents[1] / "training" / "configs"
@@ -125,6 +126,20 @@ def test_a_checkpoint_that_cannot_be_trained_on_is_an_error(values, message, tmp
     arguments.model = values
     with pytest.raises(SettingsError, match=message):
         build_model(build_config(values), arguments)
+
+
+@pytest.mark.parametrize(
+    "precision, has_accelerator, expected", [("bf16", False, "eager"), ("bf16", True, "sdpa"), ("no", False, "sdpa")]
+)
+def test_half_precision_on_a_cpu_trains_with_plain_attention(
+    tmp_path, monkeypatch, precision, has_accelerator, expected
+):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: has_accelerator)
+    arguments = debug_arguments(tmp_path, f"mixed_precision={precision}", "model={model_type: galr}")
+    model = build_model(build_config(arguments.model), arguments)
+    assert model.config._attn_implementation == expected
+    model.save_pretrained(tmp_path)
+    assert "eager" not in (tmp_path / "config.json").read_text()
 
 
 def test_a_resumed_run_gives_the_losses_of_an_unbroken_one(debug_run, tmp_path):

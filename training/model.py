@@ -105,6 +105,9 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
         # transformers 5.17 knows only the old name
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable()
+    if arguments.mixed_precision == "bf16" and not torch.accelerator.is_available():
+        # on a CPU, the backward pass of PyTorch's own attention takes some ten times as long in bfloat16 as in float32
+        model.set_attn_implementation("eager")
     return model
 
 

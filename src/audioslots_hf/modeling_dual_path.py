@@ -20,6 +20,7 @@ segments are then a time-major batch for the LSTM without a copy.
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -132,6 +133,12 @@ class DualPathGlobalLayerNorm(nn.Module):
         return torch.addcmul(shift.to(hidden_states.dtype), hidden_states, scale.to(hidden_states.dtype))
 
 
+def recurrence_precision(device: torch.device) -> AbstractContextManager:
+    """What the LSTMs of a device are computed within, in training in half precision."""
+    # on a GPU, autocast computes an LSTM in float16 also where bfloat16 is asked for: small gradients would vanish
+    return nullcontext() if device.type == "cpu" else without_autocast(device)
+
+
 class DualPathRecurrentBlock(nn.Module):
     """A bidirectional LSTM along time, a projection and gLN, with a residual connection."""
 
@@ -143,8 +150,7 @@ class DualPathRecurrentBlock(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(num_steps, batch_size, num_sequences, hidden_size) -> same, recurrent along the steps"""
-        # on a GPU, autocast computes an LSTM in float16 also where bfloat16 is asked for: small gradients would vanish
-        with without_autocast(hidden_states.device):
+        with recurrence_precision(hidden_states.device):
             recurrent, _ = self.lstm(hidden_states.flatten(1, 2).to(self.lstm.weight_ih_l0.dtype))
         return hidden_states + self.norm(self.proj(recurrent).view_as(hidden_states))
 
