@@ -22,6 +22,7 @@ from audioslots_hf.chunking import (
     chunk_separator,
     default_batch_size,
     iter_chunks,
+    reorder,
     separate_blocks,
     separate_recordings,
     separate_waveforms,
@@ -216,6 +217,15 @@ def test_a_model_gives_the_same_in_blocks_and_in_batches_of_any_size(separator):
     # convolutions of other batch sizes round differently
     torch.testing.assert_close(torch.cat(list(blocks), dim=-1), whole, rtol=0, atol=1e-5)
     torch.testing.assert_close(whole.sum(dim=1), waveforms, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("gain", [1e-5, 1e4])
+def test_the_order_of_sources_is_not_chosen_in_half_precision(gain):
+    sources = gain * make_sources(1, 2, 4000)
+    with torch.autocast("cpu", dtype=torch.float16):
+        joined = separate_waveforms(sources.sum(dim=1), PermutingOracle(sources, 200), 400, 200)
+    # the first chunk says which track is which
+    torch.testing.assert_close(reorder(joined / gain, sources / gain), sources / gain)
 
 
 def test_every_sample_of_a_long_chunk_has_weight():

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
-from .losses import find_permutation, pairwise_mse
+from .losses import find_permutation, pairwise_mse, without_autocast
 from .stft import stft
 from .tracking import Tracker
 
@@ -135,7 +135,9 @@ class Stitcher:
         num_samples = estimates.shape[-1]
         if self.sums is None:
             self.sums = estimates.new_zeros(*estimates.shape[:-1], len(self.window))
-        estimates = self._align(align_channels(estimates), references)
+        # the model may be computed in half precision: correlations of loud audio would overflow there
+        with without_autocast(estimates.device):
+            estimates = self._align(align_channels(estimates), references)
         window = self.window[:num_samples]
         self.sums[..., :num_samples] += estimates * window
         self.weights[:num_samples] += window
