@@ -14,7 +14,7 @@
 import pytest
 import torch
 
-from audioslots_hf import DprnnConfig, DprnnForAudioSeparation
+from audioslots_hf import DprnnConfig, DprnnForAudioSeparation, modeling_dual_path
 from audioslots_hf.modeling_dual_path import (
     DualPathDecoder,
     DualPathEncoder,
@@ -65,6 +65,29 @@ def test_autocast_leaves_the_lstms_of_a_gpu_in_float32():
         assert torch.is_autocast_enabled("cuda")
     finally:
         torch.set_autocast_enabled("cuda", False)
+
+
+@pytest.mark.parametrize("capability, dtype", [("AVX2", torch.bfloat16), ("AVX512", torch.float16)])
+def test_autocast_on_a_cpu_without_such_lstms_leaves_them_in_float32(monkeypatch, capability, dtype):
+    monkeypatch.setattr(modeling_dual_path, "CPU_CAPABILITY", capability)
+    block = DualPathRecurrentBlock(DprnnConfig(**TINY_DUAL_PATH))
+    dtypes = []
+    block.lstm.register_forward_hook(lambda module, inputs, outputs: dtypes.append(outputs[0].dtype))
+    with torch.autocast("cpu", dtype=dtype):
+        block(torch.randn(10, 2, 5, block.lstm.input_size)).float().sum().backward()
+    assert dtypes == [torch.float32]
+
+
+# PyTorch announces another way
+@pytest.mark.filterwarnings("ignore")
+def test_dynamic_quantization_stays_close():
+    torch.manual_seed(0)
+    model = DprnnForAudioSeparation(DprnnConfig(**TINY_DUAL_PATH)).eval()
+    mixtures = torch.randn(2, 100 * model.config.encoder_stride)
+    quantized = torch.ao.quantization.quantize_dynamic(model, {torch.nn.LSTM, torch.nn.Linear})
+    with torch.no_grad():
+        expected, estimates = model(mixtures).estimates, quantized(mixtures).estimates
+    assert 0 < (estimates - expected).norm() < 0.05 * expected.norm()
 
 
 def test_autocast_on_a_cpu_gives_a_recurrent_block_nearly_the_same_gradients():

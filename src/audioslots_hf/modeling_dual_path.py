@@ -36,6 +36,10 @@ from .losses import matched_negative_si_snr, without_autocast
 from .modeling_outputs import AudioSeparationOutput
 
 
+# asked once: not within what torch.compile traces
+CPU_CAPABILITY = torch.backends.cpu.get_cpu_capability()
+
+
 @auto_docstring(custom_intro="Output of every dual-path model without its masks.")
 @dataclass
 class DualPathModelOutput(ModelOutput):
@@ -134,9 +138,14 @@ class DualPathGlobalLayerNorm(nn.Module):
 
 
 def recurrence_precision(device: torch.device) -> AbstractContextManager:
-    """What the LSTMs of a device are computed within, in training in half precision."""
-    # on a GPU, autocast computes an LSTM in float16 also where bfloat16 is asked for: small gradients would vanish
-    return nullcontext() if device.type == "cpu" else without_autocast(device)
+    """
+    What LSTMs are computed within: in bfloat16 under autocast on a CPU that can, else in float32.
+
+    On a GPU, autocast computes an LSTM in float16 also where bfloat16 is asked for: small gradients would vanish. Most CPUs
+    have none in half precision, and none has one in float16 for training.
+    """
+    is_bfloat16 = device.type == "cpu" and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return nullcontext() if is_bfloat16 and CPU_CAPABILITY == "AVX512" else without_autocast(device)
 
 
 class DualPathRecurrentBlock(nn.Module):
@@ -150,8 +159,10 @@ class DualPathRecurrentBlock(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(num_steps, batch_size, num_sequences, hidden_size) -> same, recurrent along the steps"""
+        # a quantized LSTM has no such weights
+        dtype = getattr(self.lstm, "weight_ih_l0", hidden_states).dtype
         with recurrence_precision(hidden_states.device):
-            recurrent, _ = self.lstm(hidden_states.flatten(1, 2).to(self.lstm.weight_ih_l0.dtype))
+            recurrent, _ = self.lstm(hidden_states.flatten(1, 2).to(dtype))
         return hidden_states + self.norm(self.proj(recurrent).view_as(hidden_states))
 
 
