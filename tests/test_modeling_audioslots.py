@@ -12,6 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,16 @@ class TestAudioSlotsWithTenSources(AudioSlotsContracts):
     @pytest.mark.skip(reason="above five sources the Hungarian solver runs outside the graph")
     def test_compiled_gives_the_eager_result(self):
         pass
+
+
+def test_features_of_another_chunk_length_are_an_error():
+    config = tiny_audioslots_config()
+    feature_extractor = tiny_audioslots_feature_extractor()
+    feature_extractor.chunk_length = 2 * config.chunk_length
+    features = feature_extractor(torch.randn(1, 100), sampling_rate=config.sampling_rate)
+    shape = tuple(features["input_features"].shape)
+    with pytest.raises(ValueError, match=rf"{re.escape(str(shape))} .* \({config.num_bins}, {config.num_frames}\)"):
+        AudioSlotsForAudioSeparation(config)(**features)
 
 
 def test_the_number_of_sources_can_be_set_by_the_name_of_the_other_families(tmp_path):

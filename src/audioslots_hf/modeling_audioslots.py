@@ -353,6 +353,12 @@ class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel):
         num_samples (`torch.Tensor` of shape `(batch_size,)`, *optional*):
             Not used here: carried for `post_process_audio_separation`.
         """
+        expected = (self.config.num_bins, self.config.num_frames)
+        if tuple(input_features.shape[1:]) != expected:
+            raise ValueError(
+                f"`input_features` has shape {tuple(input_features.shape)} but the model is for (batch_size, num_bins, "
+                f"num_frames) with {expected}: take the feature extractor of the same checkpoint, or its `from_config`."
+            )
         outputs: BaseModelOutput = self.model(input_features, **kwargs)
         estimates = self.decoder(outputs.last_hidden_state)
 
