@@ -118,9 +118,18 @@ def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(tmp_path):
     assert list(read_log(tmp_path)) == [1, 2]
 
 
-def test_a_checkpoint_between_two_lines_of_the_log_keeps_the_losses_since_the_first(tmp_path):
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_a_checkpoint_between_two_lines_of_the_log_keeps_the_losses_since_the_first(tmp_path, optimizer):
     """The resumed run draws the same dropout, averages the same weights and logs the same means."""
-    settings = (*TINY_GALR, "max_steps=6", "log_steps=3", "save_steps=2", "num_kept_checkpoints=3", "valid_steps=6")
+    settings = (
+        *TINY_GALR,
+        f"optimizer={optimizer}",
+        "max_steps=6",
+        "log_steps=3",
+        "save_steps=2",
+        "num_kept_checkpoints=3",
+        "valid_steps=6",
+    )
     train(debug_arguments(tmp_path / "unbroken", *settings))
     shutil.copytree(tmp_path / "unbroken" / "checkpoint-2", tmp_path / "resumed" / "checkpoint-2")
     train(debug_arguments(tmp_path / "resumed", *settings))

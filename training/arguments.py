@@ -136,6 +136,8 @@ class TrainingArguments:
     # parts that a process goes through its share of the batch in, one after the other: less memory, the same step, but for
     # dropout, which is drawn part by part
     gradient_accumulation_steps: int = 1
+    # "adam", or "muon" for all matrices and Adam for the rest, at the same learning rate: fewer steps to the same loss
+    optimizer: str = "adam"
     learning_rate: float = 2e-4
     warmup_steps: int = 2500
     # a factor of the learning rate every decay_steps, in place of the cosine to zero
@@ -209,6 +211,8 @@ class TrainingArguments:
             raise SettingsError(f"`seed` ({self.seed}) must be from 0 to 2 ** 32 - 1.")
         if self.objective not in ("matched", "mixit"):
             raise SettingsError(f"`objective` ({self.objective!r}) must be 'matched' or 'mixit'.")
+        if self.optimizer not in ("adam", "muon"):
+            raise SettingsError(f"`optimizer` ({self.optimizer!r}) must be 'adam' or 'muon'.")
         if self.objective == "mixit" and self.mixtures:
             raise SettingsError(
                 "`objective` 'mixit' draws recordings: list them under `speech`, not under `mixtures`."

@@ -23,10 +23,9 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list, set_seed
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel, get_cosine_schedule_with_warmup
+from transformers import FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel
 
 from audioslots_hf.configuration_dual_path import DualPathConfig
 from audioslots_hf.losses import mixit_negative_snr
@@ -37,6 +36,7 @@ from .checkpoints import RunState, resume, save_checkpoint, save_model, save_pla
 from .data import Mixture, ResidentLoader, ResidentSpeech, TrainingExamples, load_examples, load_mixtures
 from .evaluation import evaluate_mixtures, summarize
 from .model import build_config, build_feature_extractor, build_model
+from .optimizer import build_average, build_optimizers, build_schedule, update_weights
 
 
 def train(arguments: TrainingArguments) -> Path:
@@ -59,13 +59,13 @@ def train(arguments: TrainingArguments) -> Path:
     model = build_model(config, arguments).to(accelerator.device)
     feature_extractor = build_feature_extractor(config, arguments.model.get("pretrained"))
     average = build_average(model, arguments)
-    optimizer = build_optimizer(model, arguments)
-    # advanced by hand once per optimiser step, so it is not prepared: Accelerate would step it once per process
-    scheduler = build_schedule(optimizer, arguments)
+    optimizers = build_optimizers(model, arguments)
+    # advanced by hand once per optimiser step, so they are not prepared: Accelerate would step them once per process
+    schedulers = [build_schedule(optimizer, arguments) for optimizer in optimizers]
     valid_mixtures = load_valid_mixtures(arguments, config, accelerator.is_main_process)
     dataset = load_examples(arguments, config, accelerator.is_main_process)
-    model, optimizer = accelerator.prepare(model, optimizer)
-    accelerator.register_for_checkpointing(scheduler, *([average] if average else []))
+    model, *optimizers = accelerator.prepare(model, *optimizers)
+    accelerator.register_for_checkpointing(*schedulers, *([average] if average else []))
     save_plain_models(accelerator, feature_extractor)
 
     state = resume(accelerator, arguments)
@@ -86,8 +86,8 @@ def train(arguments: TrainingArguments) -> Path:
         if not accelerator.sync_gradients:
             continue
         gradient_norm = accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
-        update_weights(accelerator.unwrap_model(model), optimizer, scheduler, average)
-        run.after_step(gradient_norm, scheduler.get_last_lr()[0])
+        update_weights(accelerator.unwrap_model(model), optimizers, schedulers, average)
+        run.after_step(gradient_norm, schedulers[0].get_last_lr()[0])
     run.finish()
     accelerator.end_training()
     return Path(arguments.output_dir) / "best"
@@ -130,24 +130,6 @@ def build_accelerator(arguments: TrainingArguments) -> Accelerator:
     return accelerator
 
 
-def build_average(model: PreTrainedModel, arguments: TrainingArguments) -> AveragedModel | None:
-    """The exponential moving average of the weights, from a model that is not wrapped yet; none without `ema_decay`."""
-    if arguments.ema_decay is None:
-        return None
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(arguments.ema_decay))
-    for module in average.modules():
-        # or a GPU would collect the copied weights of an LSTM in every validation batch
-        if isinstance(module, torch.nn.RNNBase):
-            module.flatten_parameters()
-    return average
-
-
-def build_optimizer(model: PreTrainedModel, arguments: TrainingArguments) -> torch.optim.Optimizer:
-    """Adam, of a model that is on its device already."""
-    # fused, a step of it is one kernel; on a CPU it would round otherwise
-    return torch.optim.Adam(model.parameters(), lr=arguments.learning_rate, fused=model.device.type == "cuda")
-
-
 def build_forward(
     model: torch.nn.Module, arguments: TrainingArguments, accelerator: Accelerator
 ) -> Callable[..., AudioSeparationOutput]:
@@ -156,20 +138,6 @@ def build_forward(
         return model
     # on a CPU, torch 2.14 crashes in the backward pass of convolutions whose layout it has changed
     return torch.compile(model, options={"layout_optimization": accelerator.device.type != "cpu"})
-
-
-def build_schedule(
-    optimizer: torch.optim.Optimizer, arguments: TrainingArguments
-) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear warm-up, then a cosine to zero or, with `decay_rate`, a step down every `decay_steps`."""
-    if arguments.decay_rate is None:
-        return get_cosine_schedule_with_warmup(optimizer, arguments.warmup_steps, arguments.max_steps)
-
-    def factor(step: int) -> float:
-        warmup = min(1.0, (step + 1) / max(1, arguments.warmup_steps))
-        return warmup * arguments.decay_rate ** (step // arguments.decay_steps)
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 def load_valid_mixtures(
@@ -212,31 +180,6 @@ def compute_loss(
         recordings = features.pop("labels")
         return mixit_negative_snr(model(**features).estimates, recordings)
     return model(**features).loss
-
-
-def update_weights(
-    model: PreTrainedModel,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LambdaLR,
-    average: AveragedModel | None,
-) -> None:
-    """What an optimiser step does once its gradients are there."""
-    optimizer.step()
-    scheduler.step()
-    optimizer.zero_grad()
-    if average:
-        update_average(average, model)
-
-
-def update_average(average: AveragedModel, model: PreTrainedModel) -> None:
-    """`average.update_parameters(model)`, which would wait for a GPU, of a model without buffers."""
-    if average.n_averaged == 0:
-        average.update_parameters(model)
-        return
-    averaged, weights = ([weight.detach() for weight in part.parameters()] for part in (average.module, model))
-    # an exponential average does not depend on how many weights it has seen
-    average.multi_avg_fn(averaged, weights, None)
-    average.n_averaged += 1
 
 
 class Run:

@@ -43,16 +43,13 @@ from training.arguments import SettingsError, TrainingArguments, load_arguments
 from training.data import load_examples
 from training.loop import (
     build_accelerator,
-    build_average,
     build_forward,
     build_loader,
-    build_optimizer,
-    build_schedule,
     check_objective,
     compute_loss,
-    update_weights,
 )
 from training.model import build_config, build_feature_extractor, build_model
+from training.optimizer import build_average, build_optimizers, build_schedule, update_weights
 
 
 NUM_PROFILED_STEPS = 3
@@ -119,9 +116,9 @@ def build_step(config: PreTrainedConfig, arguments: TrainingArguments, accelerat
     feature_extractor = build_feature_extractor(config)
     dataset = load_examples(arguments, config, show_progress=True)
     model = build_model(config, arguments).to(accelerator.device).train()
-    average, optimizer = build_average(model, arguments), build_optimizer(model, arguments)
-    scheduler = build_schedule(optimizer, arguments)
-    model, optimizer = accelerator.prepare(model, optimizer)
+    average, optimizers = build_average(model, arguments), build_optimizers(model, arguments)
+    schedulers = [build_schedule(optimizer, arguments) for optimizer in optimizers]
+    model, *optimizers = accelerator.prepare(model, *optimizers)
     forward = build_forward(model, arguments, accelerator)
     parts: Iterator[dict[str, torch.Tensor]] = iter(build_loader(dataset, arguments, 0, accelerator))
 
@@ -130,7 +127,7 @@ def build_step(config: PreTrainedConfig, arguments: TrainingArguments, accelerat
             with accelerator.accumulate(model):
                 accelerator.backward(compute_loss(forward, feature_extractor, next(parts), arguments.objective))
         accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
-        update_weights(accelerator.unwrap_model(model), optimizer, scheduler, average)
+        update_weights(accelerator.unwrap_model(model), optimizers, schedulers, average)
 
     return take_step
 
