@@ -35,6 +35,7 @@ from audioslots_hf import (
     GalrForAudioSeparation,
     WaveformFeatureExtractor,
 )
+from audioslots_hf.separator import DEFAULT_CHECKPOINT
 from tests.conftest import SAMPLES, TINY_DUAL_PATH, tiny_audioslots_config
 from training import publish, run_evaluation
 from training.arguments import MixtureArguments, SettingsError
@@ -381,16 +382,16 @@ def test_a_model_of_one_source_separates_no_single_voice_from_noise(checkpoint, 
     "source, options, message",
     [
         ("nowhere", [], "nowhere holds no model: model.safetensors is missing"),
-        ("galr-cpu", ["--mask-exponent", "0.5"], "--mask-exponent says nothing about a model of galr"),
-        ("galr-cpu", ["--chunk-length", "12345"], "`chunk_length` (12345) must be a multiple"),
-        ("audioslots-cpu", ["--mask-exponent", "-1"], "`mask_exponent` is -1.0: it must be greater"),
-        ("audioslots-cpu", ["--mask-exponent", "nan"], "`mask_exponent` is nan: it must be"),
-        ("audioslots-cpu", ["--chunk-length", "16000"], "whose chunks have one length"),
+        (DEFAULT_CHECKPOINT, ["--mask-exponent", "0.5"], "--mask-exponent says nothing about a model of galr"),
+        (DEFAULT_CHECKPOINT, ["--chunk-length", "12345"], "`chunk_length` (12345) must be a multiple"),
+        ("audioslots-cpu-longer", ["--mask-exponent", "-1"], "`mask_exponent` is -1.0: it must be greater"),
+        ("audioslots-cpu-longer", ["--mask-exponent", "nan"], "`mask_exponent` is nan: it must be"),
+        ("audioslots-cpu-longer", ["--chunk-length", "16000"], "whose chunks have one length"),
         # the last of the options counts
-        ("galr-cpu", ["--name", ""], "--name is ''"),
-        ("galr-cpu", ["--name", ".."], "--name is '..'"),
-        ("galr-cpu", ["--name", "/tmp"], "--name is '/tmp'"),
-        ("galr-cpu", ["--name", "a/b"], "--name is 'a/b'"),
+        (DEFAULT_CHECKPOINT, ["--name", ""], "--name is ''"),
+        (DEFAULT_CHECKPOINT, ["--name", ".."], "--name is '..'"),
+        (DEFAULT_CHECKPOINT, ["--name", "/tmp"], "--name is '/tmp'"),
+        (DEFAULT_CHECKPOINT, ["--name", "a/b"], "--name is 'a/b'"),
     ],
 )
 def test_what_cannot_be_exported_leaves_nothing(tmp_path, monkeypatch, capsys, source, options, message):

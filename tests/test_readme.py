@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 import hashlib
-import json
 import re
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import pytest
 
 from audioslots_hf.separator import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
 from training.arguments import load_arguments
-from training.tables import format_results, load_evaluations
+from training.tables import RESULTS_DIR, format_results, load_evaluations, read_results
 
 
 ROOT = Path(__file__).parents[1]
@@ -70,12 +69,29 @@ def test_the_training_command_of_a_card_is_one(name):
     assert f"{arguments.output_dir}/last --name {name}" in card
 
 
+def results_of(name: str) -> dict:
+    return read_results(RESULTS_DIR / name / "results.json")
+
+
+def hash_weights(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
 @pytest.mark.parametrize("name", list_checkpoints())
 def test_results_are_of_the_weights_that_ship(name):
-    path = ROOT / "training" / "results" / name / "results.json"
-    results = json.loads(path.read_text(encoding="utf-8"))
-    weights = (CHECKPOINTS_DIR / name / "model.safetensors").read_bytes()
-    assert results["weights"]["sha256"] == hashlib.sha256(weights).hexdigest()
+    results = results_of(name)
+    assert results["weights"]["sha256"] == hash_weights(CHECKPOINTS_DIR / name)
     assert results["rows"]["model_practical"]["num_mixtures"] == 300
     # what ships must at least separate
     assert results["rows"]["model_practical"]["si_snri"] > 0
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "training" / "weights").glob("*/")), ids=lambda folder: folder.name)
+def test_weights_that_runs_begin_with_are_those_of_their_results_and_better_ones_ship(folder):
+    results = results_of(folder.name)
+    assert results["weights"]["sha256"] == hash_weights(folder)
+    scores = {
+        shipped["model_type"]: shipped["rows"]["model_practical"]["si_snri"]
+        for shipped in map(results_of, list_checkpoints())
+    }
+    assert results["rows"]["model_practical"]["si_snri"] < scores[results["model_type"]]

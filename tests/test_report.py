@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from audioslots_hf.separator import DEFAULT_CHECKPOINT
 from tests.conftest import SAMPLES
 from training import publish, report
 from training.figures import by_input_si_snr, by_pitch_distance, by_sex, plot_groups, plot_histogram
@@ -261,15 +262,15 @@ def test_figure_2_shows_mixture_references_and_estimates(evaluations, tmp_path, 
         report, "plot_separation", lambda path, drawn, rate: (tracks.update(drawn), path.write_bytes(PNG))
     )
     arguments = ["--results", tmp_path / "results", "--output", tmp_path / "out", "--root", SAMPLES / "speech"]
-    arguments += ["--metadata", SAMPLES / "valid.csv", "--model", "audioslots-cpu"]
+    arguments += ["--metadata", SAMPLES / "valid.csv", "--model", "audioslots-cpu-longer"]
     report.main([str(word) for word in arguments])
     titles = [title.split(":")[0] for title in tracks]
     expected = [
         "mixture 0880_0045",
         "reference 1",
         "reference 2",
-        "audioslots-cpu, source 1",
-        "audioslots-cpu, source 2",
+        "audioslots-cpu-longer, source 1",
+        "audioslots-cpu-longer, source 2",
     ]
     assert titles == expected
     mixture, first, second, *estimates = (torch.from_numpy(samples) for samples in tracks.values())
@@ -282,13 +283,20 @@ def test_figure_2_shows_mixture_references_and_estimates(evaluations, tmp_path, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "galr-cpu"], "--model and --root"),
+        (["--model", DEFAULT_CHECKPOINT], "--model and --root"),
         (["--autoencoder", "x"], "--autoencoder x needs --model"),
         (["--results", "nowhere"], "--results nowhere holds no folder"),
-        (["--model", "galr-cpu", "--root", "nowhere"], "nowhere"),
+        (["--model", DEFAULT_CHECKPOINT, "--root", "nowhere"], "nowhere"),
         (
-            ["--model", "galr-cpu", "--root", str(SAMPLES / "speech"), "--autoencoder", "audioslots-cpu"],
-            "--autoencoder audioslots-cpu separates 2 sources",
+            [
+                "--model",
+                DEFAULT_CHECKPOINT,
+                "--root",
+                str(SAMPLES / "speech"),
+                "--autoencoder",
+                "audioslots-cpu-longer",
+            ],
+            "--autoencoder audioslots-cpu-longer separates 2 sources",
         ),
     ],
 )

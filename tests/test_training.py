@@ -27,6 +27,7 @@ import torch
 from accelerate.state import AcceleratorState
 from transformers import AutoFeatureExtractor, AutoModel
 
+from audioslots_hf.separator import DEFAULT_CHECKPOINT
 from tests.conftest import SAMPLES
 from training import run_training
 from training.arguments import SettingsError, load_arguments
@@ -112,12 +113,12 @@ def test_a_run_keeps_the_masks_of_a_checkpoint(debug_run, tmp_path):
     ("values", "message"),
     [
         ({"pretrained": "no/such/model"}, r"`model.pretrained` \(no/such/model\) is none of the shipped checkpoints"),
-        ({"pretrained": "galr-cpu", "model_type": "dprnn"}, "`model.model_type` differs from that .*, galr"),
-        ({"pretrained": "galr-cpu", "num_layers": 2}, "Unknown key `model.num_layers`"),
-        ({"pretrained": "galr-cpu", "return_dict": False}, "Unknown key `model.return_dict`"),
-        ({"pretrained": "galr-cpu", "lstm_hidden_size": 32}, "change no sizes under `model`"),
-        ({"pretrained": "galr-cpu", "num_hidden_layers": 6}, "change no sizes under `model`"),
-        ({"pretrained": "galr-cpu", "num_hidden_layers": 2}, "change no sizes under `model`"),
+        ({"pretrained": DEFAULT_CHECKPOINT, "model_type": "dprnn"}, "`model.model_type` differs from that .*, galr"),
+        ({"pretrained": DEFAULT_CHECKPOINT, "num_layers": 2}, "Unknown key `model.num_layers`"),
+        ({"pretrained": DEFAULT_CHECKPOINT, "return_dict": False}, "Unknown key `model.return_dict`"),
+        ({"pretrained": DEFAULT_CHECKPOINT, "lstm_hidden_size": 32}, "change no sizes under `model`"),
+        ({"pretrained": DEFAULT_CHECKPOINT, "num_hidden_layers": 6}, "change no sizes under `model`"),
+        ({"pretrained": DEFAULT_CHECKPOINT, "num_hidden_layers": 2}, "change no sizes under `model`"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_trained_on_is_an_error(values, message, tmp_path, monkeypatch):
