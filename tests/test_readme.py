@@ -19,7 +19,7 @@ import pytest
 
 from audioslots_hf.separator import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
 from training.arguments import load_arguments
-from training.tables import RESULTS_DIR, format_results, load_evaluations, read_results
+from training.tables import RESULTS_DIR, best_score, format_results, load_evaluations, read_results
 
 
 ROOT = Path(__file__).parents[1]
@@ -90,8 +90,12 @@ def test_results_are_of_the_weights_that_ship(name):
 def test_weights_that_runs_begin_with_are_those_of_their_results_and_better_ones_ship(folder):
     results = results_of(folder.name)
     assert results["weights"]["sha256"] == hash_weights(folder)
-    scores = {
-        shipped["model_type"]: shipped["rows"]["model_practical"]["si_snri"]
-        for shipped in map(results_of, list_checkpoints())
-    }
-    assert results["rows"]["model_practical"]["si_snri"] < scores[results["model_type"]]
+    shipped = [other for other in map(results_of, list_checkpoints()) if other["model_type"] == results["model_type"]]
+    assert best_score(results) < min(map(best_score, shipped))
+
+
+def test_the_weights_that_runs_begin_with_are_all_there_and_no_others():
+    configs = [load_arguments(path, []) for path in (ROOT / "training" / "configs").glob("*.yaml")]
+    named = {arguments.model["pretrained"] for arguments in configs if "pretrained" in arguments.model}
+    folders = {str(path.relative_to(ROOT)) for path in (ROOT / "training" / "weights").glob("*/")}
+    assert folders and named - set(list_checkpoints()) == folders

@@ -136,7 +136,7 @@ class TrainingArguments:
     # parts that a process goes through its share of the batch in, one after the other: less memory, the same step, but for
     # dropout, which is drawn part by part
     gradient_accumulation_steps: int = 1
-    # "adam", or "muon" for all matrices and Adam for the rest, at the same learning rate: fewer steps to the same loss
+    # "adam", or "muon" for all matrices and Adam for the rest, at the same learning rate
     optimizer: str = "adam"
     learning_rate: float = 2e-4
     warmup_steps: int = 2500

@@ -59,17 +59,19 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=run_evaluate)
 
     info = commands.add_parser("info", help="measure a model: size, operations, speed, memory")
-    info.add_argument("model", nargs="?", help="shipped name, folder or Hub repository (default: the shipped model)")
+    info.add_argument("model", nargs="?", help="shipped name, folder or Hub repository (default: the best that ships)")
     info.set_defaults(run=run_info)
 
     export = commands.add_parser("export", help="write a model to a file that runs without this package")
-    export.add_argument("model", nargs="?", help="shipped name, folder or Hub repository (default: the shipped model)")
+    export.add_argument(
+        "model", nargs="?", help="shipped name, folder or Hub repository (default: the best that ships)"
+    )
     export.add_argument("--format", required=True, help="onnx or torch-export")
     export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: the model's name, .onnx or .pt2")
     export.add_argument("--force", action="store_true", help="overwrite a file that exists")
     export.set_defaults(run=run_export)
 
-    separate.add_argument("--model", help="shipped name, folder or Hub repository (default: the shipped model)")
+    separate.add_argument("--model", help="shipped name, folder or Hub repository (default: the best that ships)")
     for command in (separate, info):
         command.add_argument("--device", default="auto", help="cpu, cuda, mps, ... (default: the fastest there is)")
     return parser
