@@ -15,11 +15,11 @@
 How well a training run fills its device: `python -m training.benchmark gpu-step CONFIG key=value ...`, with the run's own settings.
 
 The ceiling is what a large matrix product of random numbers reaches in the precision of the run (float32 without TF32, which
-cuDNN's convolutions and LSTMs do use), or in float32 where that is faster. LSTMs are float32 in a run in bf16 too. The operations
-are those of the forward and the backward pass, the latter of an LSTM counted as twice the former, and not what gradient
-checkpointing does again, nor those of Muon, whose time counts in both shares. "Convolutions and products" are the operations in
-these kernels over the time of these kernels. The device is idle in what is left of a step when the time of all kernels is taken
-away; on a CPU, that is the time outside of torch's operators.
+cuDNN's convolutions and LSTMs do use), or in float32 where that is faster. LSTMs are float32 in a run in bf16 too, but on CPUs
+that have them. The operations are those of the forward and the backward pass, the latter of an LSTM counted as twice the
+former, and not what gradient checkpointing does again, nor those of Muon, whose time counts in both shares. "Convolutions and
+products" are the operations in these kernels over the time of these kernels. The device is idle in what is left of a step when
+the time of all kernels is taken away; on a CPU, that is the time outside of torch's operators.
 """
 
 import argparse
