@@ -29,6 +29,9 @@ from .scoring import format_summary, plan_outputs, plan_scoring, score_jobs, sum
 from .separation import SeparationJob, plan_jobs, separate_file
 
 
+MODEL_HELP = "shipped name, folder or Hub repository (default: the best that ships)"
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of every subcommand."""
     parser = argparse.ArgumentParser(prog="audioslots", description="Separate the voices of a recording.")
@@ -59,19 +62,17 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=run_evaluate)
 
     info = commands.add_parser("info", help="measure a model: size, operations, speed, memory")
-    info.add_argument("model", nargs="?", help="shipped name, folder or Hub repository (default: the best that ships)")
+    info.add_argument("model", nargs="?", help=MODEL_HELP)
     info.set_defaults(run=run_info)
 
     export = commands.add_parser("export", help="write a model to a file that runs without this package")
-    export.add_argument(
-        "model", nargs="?", help="shipped name, folder or Hub repository (default: the best that ships)"
-    )
+    export.add_argument("model", nargs="?", help=MODEL_HELP)
     export.add_argument("--format", required=True, help="onnx or torch-export")
     export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: the model's name, .onnx or .pt2")
     export.add_argument("--force", action="store_true", help="overwrite a file that exists")
     export.set_defaults(run=run_export)
 
-    separate.add_argument("--model", help="shipped name, folder or Hub repository (default: the best that ships)")
+    separate.add_argument("--model", help=MODEL_HELP)
     for command in (separate, info):
         command.add_argument("--device", default="auto", help="cpu, cuda, mps, ... (default: the fastest there is)")
     return parser
