@@ -27,8 +27,9 @@ import torch
 from accelerate.state import AcceleratorState
 from transformers import AutoFeatureExtractor, AutoModel
 
+from audioslots_hf import DprnnConfig, GalrConfig
 from audioslots_hf.separator import DEFAULT_CHECKPOINT
-from tests.conftest import SAMPLES
+from tests.conftest import SAMPLES, TINY_DUAL_PATH
 from training import run_training
 from training.arguments import SettingsError, load_arguments
 from training.loop import check_objective, train
@@ -117,7 +118,6 @@ def test_a_run_keeps_the_masks_of_a_checkpoint(debug_run, tmp_path):
         ({"pretrained": DEFAULT_CHECKPOINT, "num_layers": 2}, "Unknown key `model.num_layers`"),
         ({"pretrained": DEFAULT_CHECKPOINT, "return_dict": False}, "Unknown key `model.return_dict`"),
         ({"pretrained": DEFAULT_CHECKPOINT, "lstm_hidden_size": 32}, "change no sizes under `model`"),
-        ({"pretrained": DEFAULT_CHECKPOINT, "num_hidden_layers": 6}, "change no sizes under `model`"),
         ({"pretrained": DEFAULT_CHECKPOINT, "num_hidden_layers": 2}, "change no sizes under `model`"),
     ],
 )
@@ -127,6 +127,31 @@ def test_a_checkpoint_that_cannot_be_trained_on_is_an_error(values, message, tmp
     arguments.model = values
     with pytest.raises(SettingsError, match=message):
         build_model(build_config(values), arguments)
+
+
+@pytest.mark.parametrize("config_class", [DprnnConfig, GalrConfig])
+def test_layers_added_to_a_checkpoint_change_nothing_until_they_learn(config_class, tmp_path):
+    config = config_class(**TINY_DUAL_PATH | {"num_hidden_layers": 1, "hidden_size": 16, "chunk_length": 4000})
+    small = AutoModel.from_config(config).eval()
+    small.save_pretrained(tmp_path / "small")
+    arguments = debug_arguments(tmp_path / "run")
+    arguments.model = {"pretrained": str(tmp_path / "small"), "num_hidden_layers": 3}
+    large = build_model(build_config(arguments.model), arguments).eval()
+    assert len(large.model.layers) == 3
+    references = torch.randn(2, 2, small.config.chunk_length)
+    mixtures = references.sum(1)
+    torch.testing.assert_close(large(mixtures).estimates, small(mixtures).estimates, atol=0, rtol=0)
+
+    # some biases have no gradient: the softmax and the layer norm behind them cancel what they add
+    added = {name: value for name, value in large.model.layers[1:].named_parameters() if value.ndim > 1}
+    before = {name: value.detach().clone() for name, value in added.items()}
+    optimizer = torch.optim.SGD(large.parameters(), lr=0.1)
+    # the first step moves the ends of the new layers, the second what leads to them
+    for _ in range(2):
+        optimizer.zero_grad()
+        large(mixtures, labels=references).loss.backward()
+        optimizer.step()
+    assert [name for name, value in added.items() if torch.equal(value, before[name])] == []
 
 
 @pytest.mark.parametrize(

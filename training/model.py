@@ -15,13 +15,18 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from torch import nn
 from transformers import AutoConfig, AutoModel, FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel
 
 from audioslots_hf import FAMILIES
+from audioslots_hf.modeling_dprnn import DprnnLayer
+from audioslots_hf.modeling_dual_path import DualPathRecurrentBlock
+from audioslots_hf.modeling_galr import GalrAttentiveBlock, GalrLayer
 from audioslots_hf.separator import find_checkpoint, list_checkpoints
 
 from .arguments import SettingsError, TrainingArguments, check_type
@@ -81,6 +86,8 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
     """
     A fresh model, or one with the weights of `pretrained`, that computes as the settings and the machine ask for.
 
+    Layers that a dual-path `pretrained` has not, added by `num_hidden_layers`, do nothing until they are trained.
+
     Raises:
         `SettingsError`: the weights of `pretrained` are of other shapes than the configuration asks for.
     """
@@ -97,10 +104,15 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
             raise SettingsError(
                 f"The weights of `model.pretrained` ({name}) do not fit: change no sizes under `model`. {error}"
             ) from error
-        if unlike := sorted({*found["missing_keys"], *found["unexpected_keys"]}):
+        new_layers = list_new_layers(model, found["missing_keys"])
+        added = {f"{prefix}.{key}" for prefix, layer in new_layers.items() for key in layer.state_dict()}
+        if unlike := sorted({*found["missing_keys"]} - added | {*found["unexpected_keys"]}):
             raise SettingsError(
-                f"The weights of `model.pretrained` ({name}) do not fit, {unlike[0]} for one: change no sizes under `model`."
+                f"The weights of `model.pretrained` ({name}) do not fit, {unlike[0]} for one: change no sizes under `model`; "
+                "only a GALR or a DPRNN may get more layers."
             )
+        for layer in new_layers.values():
+            silence_layer(layer)
     if arguments.gradient_checkpointing:
         # transformers 5.17 knows only the old name
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
@@ -109,6 +121,32 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
         # on a CPU, the backward pass of PyTorch's own attention takes some ten times as long in bfloat16 as in float32
         model.set_attn_implementation("eager")
     return model
+
+
+def list_new_layers(model: PreTrainedModel, missing_keys: Iterable[str]) -> dict[str, nn.Module]:
+    """The dual-path layers, by their names, that a checkpoint has no weight of."""
+    missing_keys = set(missing_keys)
+    return {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, GalrLayer | DprnnLayer)
+        and missing_keys.issuperset(f"{name}.{key}" for key in layer.state_dict())
+    }
+
+
+@torch.no_grad()
+def silence_layer(layer: GalrLayer | DprnnLayer) -> None:
+    """Let a layer pass on what comes in: a model that it is added to computes what it did before, and learns from there."""
+    for module in layer.modules():
+        # the last of each residual branch
+        if isinstance(module, DualPathRecurrentBlock):
+            ends = module.norm
+        elif isinstance(module, GalrAttentiveBlock):
+            ends = module.frame_proj
+        else:
+            continue
+        ends.weight.zero_()
+        ends.bias.zero_()
 
 
 def build_feature_extractor(config: PreTrainedConfig, pretrained: str | None = None) -> FeatureExtractionMixin:
