@@ -154,6 +154,17 @@ def test_layers_added_to_a_checkpoint_change_nothing_until_they_learn(config_cla
     assert [name for name, value in added.items() if torch.equal(value, before[name])] == []
 
 
+def test_layers_that_a_checkpoint_itself_lacks_are_an_error(tmp_path):
+    AutoModel.from_config(DprnnConfig(**TINY_DUAL_PATH)).save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
+    arguments = debug_arguments(tmp_path / "run")
+    for num_layers in (3, 4):
+        arguments.model = {"pretrained": str(tmp_path), "num_hidden_layers": num_layers}
+        with pytest.raises(SettingsError, match=r"do not fit, model.layers.2.\S+ for one"):
+            build_model(build_config(arguments.model), arguments)
+
+
 @pytest.mark.parametrize(
     "precision, has_accelerator, expected", [("bf16", False, "eager"), ("bf16", True, "sdpa"), ("no", False, "sdpa")]
 )

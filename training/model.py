@@ -15,7 +15,6 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -24,9 +23,9 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel
 
 from audioslots_hf import FAMILIES
-from audioslots_hf.modeling_dprnn import DprnnLayer
+from audioslots_hf.configuration_dual_path import DualPathConfig
 from audioslots_hf.modeling_dual_path import DualPathRecurrentBlock
-from audioslots_hf.modeling_galr import GalrAttentiveBlock, GalrLayer
+from audioslots_hf.modeling_galr import GalrAttentiveBlock
 from audioslots_hf.separator import find_checkpoint, list_checkpoints
 
 from .arguments import SettingsError, TrainingArguments, check_type
@@ -104,9 +103,10 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
             raise SettingsError(
                 f"The weights of `model.pretrained` ({name}) do not fit: change no sizes under `model`. {error}"
             ) from error
-        new_layers = list_new_layers(model, found["missing_keys"])
+        new_layers = list_new_layers(model, AutoConfig.from_pretrained(find_checkpoint(name)))
         added = {f"{prefix}.{key}" for prefix, layer in new_layers.items() for key in layer.state_dict()}
-        if unlike := sorted({*found["missing_keys"]} - added | {*found["unexpected_keys"]}):
+        # what a folder lacks by its own configuration is damage, and no new layer
+        if unlike := sorted({*found["missing_keys"]} ^ added | {*found["unexpected_keys"]}):
             raise SettingsError(
                 f"The weights of `model.pretrained` ({name}) do not fit, {unlike[0]} for one: change no sizes under `model`; "
                 "only a GALR or a DPRNN may get more layers."
@@ -123,19 +123,19 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
     return model
 
 
-def list_new_layers(model: PreTrainedModel, missing_keys: Iterable[str]) -> dict[str, nn.Module]:
-    """The dual-path layers, by their names, that a checkpoint has no weight of."""
-    missing_keys = set(missing_keys)
+def list_new_layers(model: PreTrainedModel, before: PreTrainedConfig) -> dict[str, nn.Module]:
+    """The layers, by their names, that a dual-path model has beyond those of a checkpoint's configuration."""
+    if not isinstance(before, DualPathConfig):
+        return {}
     return {
-        name: layer
-        for name, layer in model.named_modules()
-        if isinstance(layer, GalrLayer | DprnnLayer)
-        and missing_keys.issuperset(f"{name}.{key}" for key in layer.state_dict())
+        f"model.layers.{index}": layer
+        for index, layer in enumerate(model.model.layers)
+        if index >= before.num_hidden_layers
     }
 
 
 @torch.no_grad()
-def silence_layer(layer: GalrLayer | DprnnLayer) -> None:
+def silence_layer(layer: nn.Module) -> None:
     """Let a layer pass on what comes in: a model that it is added to computes what it did before, and learns from there."""
     for module in layer.modules():
         # the last of each residual branch
