@@ -94,16 +94,17 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
     if name is None:
         model = AutoModel.from_config(config)
     else:
+        checkpoint = find_checkpoint(name)
         try:
             # training keeps float32 weights, also of a checkpoint in half precision
             model, found = AutoModel.from_pretrained(
-                find_checkpoint(name), config=config, dtype=torch.float32, output_loading_info=True
+                checkpoint, config=config, dtype=torch.float32, output_loading_info=True
             )
         except RuntimeError as error:
             raise SettingsError(
                 f"The weights of `model.pretrained` ({name}) do not fit: change no sizes under `model`. {error}"
             ) from error
-        new_layers = list_new_layers(model, AutoConfig.from_pretrained(find_checkpoint(name)))
+        new_layers = list_new_layers(model, AutoConfig.from_pretrained(checkpoint))
         added = {f"{prefix}.{key}" for prefix, layer in new_layers.items() for key in layer.state_dict()}
         # what a folder lacks by its own configuration is damage, and no new layer
         if unlike := sorted({*found["missing_keys"]} ^ added | {*found["unexpected_keys"]}):
@@ -127,26 +128,19 @@ def list_new_layers(model: PreTrainedModel, before: PreTrainedConfig) -> dict[st
     """The layers, by their names, that a dual-path model has beyond those of a checkpoint's configuration."""
     if not isinstance(before, DualPathConfig):
         return {}
-    return {
-        f"model.layers.{index}": layer
-        for index, layer in enumerate(model.model.layers)
-        if index >= before.num_hidden_layers
-    }
+    first = before.num_hidden_layers
+    return {f"model.layers.{index}": layer for index, layer in enumerate(model.model.layers[first:], first)}
 
 
 @torch.no_grad()
 def silence_layer(layer: nn.Module) -> None:
     """Let a layer pass on what comes in: a model that it is added to computes what it did before, and learns from there."""
-    for module in layer.modules():
-        # the last of each residual branch
-        if isinstance(module, DualPathRecurrentBlock):
-            ends = module.norm
-        elif isinstance(module, GalrAttentiveBlock):
-            ends = module.frame_proj
-        else:
-            continue
-        ends.weight.zero_()
-        ends.bias.zero_()
+    # the last module of each residual branch
+    ends = [block.norm for block in layer.modules() if isinstance(block, DualPathRecurrentBlock)]
+    ends += [block.frame_proj for block in layer.modules() if isinstance(block, GalrAttentiveBlock)]
+    for end in ends:
+        end.weight.zero_()
+        end.bias.zero_()
 
 
 def build_feature_extractor(config: PreTrainedConfig, pretrained: str | None = None) -> FeatureExtractionMixin:
