@@ -28,6 +28,8 @@ from audioslots_hf import (
 
 
 SAMPLES = Path(__file__).parent / "samples"
+# the AudioSlots that ships beside DEFAULT_CHECKPOINT
+AUDIOSLOTS_CHECKPOINT = "audioslots-cpu-50k"
 
 
 def tiny_audioslots_config(**overrides) -> AudioSlotsConfig:

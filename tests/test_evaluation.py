@@ -36,7 +36,7 @@ from audioslots_hf import (
     WaveformFeatureExtractor,
 )
 from audioslots_hf.separator import DEFAULT_CHECKPOINT
-from tests.conftest import SAMPLES, TINY_DUAL_PATH, tiny_audioslots_config
+from tests.conftest import AUDIOSLOTS_CHECKPOINT, SAMPLES, TINY_DUAL_PATH, tiny_audioslots_config
 from training import publish, run_evaluation
 from training.arguments import MixtureArguments, SettingsError
 from training.data import Mixture, load_mixtures, read_metadata
@@ -384,9 +384,9 @@ def test_a_model_of_one_source_separates_no_single_voice_from_noise(checkpoint, 
         ("nowhere", [], "nowhere holds no model: model.safetensors is missing"),
         (DEFAULT_CHECKPOINT, ["--mask-exponent", "0.5"], "--mask-exponent says nothing about a model of galr"),
         (DEFAULT_CHECKPOINT, ["--chunk-length", "12345"], "`chunk_length` (12345) must be a multiple"),
-        ("audioslots-cpu-50k", ["--mask-exponent", "-1"], "`mask_exponent` is -1.0: it must be greater"),
-        ("audioslots-cpu-50k", ["--mask-exponent", "nan"], "`mask_exponent` is nan: it must be"),
-        ("audioslots-cpu-50k", ["--chunk-length", "16000"], "whose chunks have one length"),
+        (AUDIOSLOTS_CHECKPOINT, ["--mask-exponent", "-1"], "`mask_exponent` is -1.0: it must be greater"),
+        (AUDIOSLOTS_CHECKPOINT, ["--mask-exponent", "nan"], "`mask_exponent` is nan: it must be"),
+        (AUDIOSLOTS_CHECKPOINT, ["--chunk-length", "16000"], "whose chunks have one length"),
         # the last of the options counts
         (DEFAULT_CHECKPOINT, ["--name", ""], "--name is ''"),
         (DEFAULT_CHECKPOINT, ["--name", ".."], "--name is '..'"),

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from audioslots_hf.separator import DEFAULT_CHECKPOINT
-from tests.conftest import SAMPLES
+from tests.conftest import AUDIOSLOTS_CHECKPOINT, SAMPLES
 from training import publish, report
 from training.figures import by_input_si_snr, by_pitch_distance, by_sex, plot_groups, plot_histogram
 from training.files import write_csv
@@ -262,15 +262,15 @@ def test_figure_2_shows_mixture_references_and_estimates(evaluations, tmp_path, 
         report, "plot_separation", lambda path, drawn, rate: (tracks.update(drawn), path.write_bytes(PNG))
     )
     arguments = ["--results", tmp_path / "results", "--output", tmp_path / "out", "--root", SAMPLES / "speech"]
-    arguments += ["--metadata", SAMPLES / "valid.csv", "--model", "audioslots-cpu-50k"]
+    arguments += ["--metadata", SAMPLES / "valid.csv", "--model", AUDIOSLOTS_CHECKPOINT]
     report.main([str(word) for word in arguments])
     titles = [title.split(":")[0] for title in tracks]
     expected = [
         "mixture 0880_0045",
         "reference 1",
         "reference 2",
-        "audioslots-cpu-50k, source 1",
-        "audioslots-cpu-50k, source 2",
+        f"{AUDIOSLOTS_CHECKPOINT}, source 1",
+        f"{AUDIOSLOTS_CHECKPOINT}, source 2",
     ]
     assert titles == expected
     mixture, first, second, *estimates = (torch.from_numpy(samples) for samples in tracks.values())
@@ -294,9 +294,9 @@ def test_figure_2_shows_mixture_references_and_estimates(evaluations, tmp_path, 
                 "--root",
                 str(SAMPLES / "speech"),
                 "--autoencoder",
-                "audioslots-cpu-50k",
+                AUDIOSLOTS_CHECKPOINT,
             ],
-            "--autoencoder audioslots-cpu-50k separates 2 sources",
+            f"--autoencoder {AUDIOSLOTS_CHECKPOINT} separates 2 sources",
         ),
     ],
 )
