@@ -327,7 +327,7 @@ def test_a_file_that_is_no_results_file_is_named(tmp_path):
 
 
 def test_the_learning_curve_of_a_run_shows_loss_and_validation(tmp_path, monkeypatch):
-    lines = [{"step": step, "loss": -float(step)} for step in range(1, 101)]
+    lines = [{"step": step, "loss": -float(step) - 900} for step in range(1, 101)]
     lines += [
         {"step": 50, "valid_si_snri": 1.5},
         {"step": 75, "valid_si_snri": float("nan")},
@@ -341,7 +341,9 @@ def test_the_learning_curve_of_a_run_shows_loss_and_validation(tmp_path, monkeyp
     [(figure, path)] = figures
     loss, validation = figure.axes
     assert path.name == "learning_curve.png" and "dB" in validation.get_ylabel()
-    np.testing.assert_array_equal(loss.lines[1].get_ydata(), -np.arange(1, 101))
+    np.testing.assert_array_equal(loss.lines[0].get_ydata(), -np.arange(901, 1001))
     # a mean over five steps, fewer at the ends, of a straight line
-    np.testing.assert_allclose(loss.lines[2].get_ydata()[2:-2], -np.arange(3, 99))
+    np.testing.assert_allclose(loss.lines[1].get_ydata()[2:-2], -np.arange(903, 999))
+    # a run that begins with trained weights would be a flat line if the axis went on to zero
+    assert loss.get_ylim()[1] < -890
     assert validation.lines[0].get_xydata().tolist() == [[50, 1.5], [100, 2.5]]

@@ -92,7 +92,6 @@ def start_figure() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(9, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.axhline(0, color="0.6", linewidth=0.8)
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
     return figure, axes
@@ -127,6 +126,7 @@ def plot_groups(path: Path, series: dict[str, Groups], xlabel: str, unit: str) -
             What is counted in a group: voices or mixtures.
     """
     figure, axes = start_figure()
+    axes.axhline(0, color="0.6", linewidth=0.8)
     places = {label: place for place, label in enumerate(order_labels(series.values()))}
     # all series of a group stay nearer to their label than to the next
     step = min(0.12, 0.8 / len(series))
@@ -153,6 +153,7 @@ def plot_groups(path: Path, series: dict[str, Groups], xlabel: str, unit: str) -
 def plot_histogram(path: Path, series: dict[str, Scores]) -> None:
     """Draw how many mixtures reach which SI-SNRi, in bins of one decibel."""
     figure, axes = start_figure()
+    axes.axhline(0, color="0.6", linewidth=0.8)
     values = {name: [float(score["si_snri"]) for score in scores] for name, scores in series.items()}
     everything = np.concatenate(list(values.values()))
     edges = np.arange(np.floor(everything.min()), np.ceil(everything.max()) + 1.5)
