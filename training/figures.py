@@ -153,7 +153,6 @@ def plot_groups(path: Path, series: dict[str, Groups], xlabel: str, unit: str) -
 def plot_histogram(path: Path, series: dict[str, Scores]) -> None:
     """Draw how many mixtures reach which SI-SNRi, in bins of one decibel."""
     figure, axes = start_figure()
-    axes.axhline(0, color="0.6", linewidth=0.8)
     values = {name: [float(score["si_snri"]) for score in scores] for name, scores in series.items()}
     everything = np.concatenate(list(values.values()))
     edges = np.arange(np.floor(everything.min()), np.ceil(everything.max()) + 1.5)
