@@ -158,7 +158,7 @@ def test_joins_that_go_wrong_are_counted(monkeypatch):
     rng = np.random.default_rng(0)
     assert count_correct_joins(references, 8000, -15.0, rng) == (12, 12)
     # a tracker that leaves the random order: about half are right
-    monkeypatch.setattr("audioslots_hf.chunking.Tracker.follow", lambda self, estimates, history: estimates)
+    monkeypatch.setattr("audioslots_hf.chunking.Tracker.follow", lambda self, estimates, *evidence: estimates)
     monkeypatch.setattr("audioslots_hf.tracking.Tracker.order", torch.arange(2), raising=False)
     monkeypatch.setattr("audioslots_hf.tracking.Tracker.__init__", lambda self: None)
     correct, total = count_correct_joins(references, 8000, -15.0, np.random.default_rng(0))

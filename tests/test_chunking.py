@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from audioslots_hf.chunking import (
+    SeparatedChunks,
     Stitcher,
     align_channels,
     chunk_separator,
@@ -42,15 +43,19 @@ class PermutingOracle:
             The true sources.
         hop_length (`int`):
             Number of samples from one chunk to the next.
+        embeddings (`torch.Tensor` of shape `(num_channels, num_sources, embedding_size)`, *optional*):
+            What it knows the speakers by.
     """
 
-    def __init__(self, sources: torch.Tensor, hop_length: int):
+    def __init__(self, sources: torch.Tensor, hop_length: int, embeddings: torch.Tensor | None = None):
         self.sources = sources
         self.hop_length = hop_length
+        self.embeddings = sources[..., :0] if embeddings is None else embeddings
         self.generator = torch.Generator().manual_seed(0)
         self.orders = []
 
-    def __call__(self, chunks: list[torch.Tensor]) -> torch.Tensor:
+    def __call__(self, chunks: list[torch.Tensor]) -> SeparatedChunks:
+        embeddings = []
         estimates = torch.zeros(len(chunks), self.sources.shape[1], max(len(chunk) for chunk in chunks))
         for row, chunk in enumerate(chunks):
             index, channel = divmod(len(self.orders), len(self.sources))
@@ -59,14 +64,16 @@ class PermutingOracle:
             torch.testing.assert_close(true.sum(dim=0), chunk)
             self.orders.append(torch.randperm(len(true), generator=self.generator))
             estimates[row, :, : len(chunk)] = true[self.orders[-1]]
-        return estimates
+            embeddings.append(self.embeddings[channel, self.orders[-1]])
+        return SeparatedChunks(estimates, torch.stack(embeddings))
 
 
-def two_tracks(chunks: list[torch.Tensor]) -> torch.Tensor:
+def two_tracks(chunks: list[torch.Tensor]) -> SeparatedChunks:
     """Shares that depend on the place in the chunk, so that only a right join adds up."""
     padded = torch.nn.utils.rnn.pad_sequence(chunks, batch_first=True)
     shares = torch.linspace(0.1, 0.9, CHUNK_LENGTH)[: padded.shape[-1]]
-    return torch.stack([padded * shares, padded * (1 - shares)], dim=1)
+    estimates = torch.stack([padded * shares, padded * (1 - shares)], dim=1)
+    return SeparatedChunks(estimates, estimates[..., :0])
 
 
 def make_sources(num_channels: int, num_sources: int, num_samples: int = 333) -> torch.Tensor:
@@ -91,7 +98,8 @@ def test_batches_hold_no_more_rows_than_asked_for_but_one_chunk_at_least(num_cha
 
     def separate_chunks(chunks):
         sizes.append(len(chunks))
-        return torch.stack([torch.stack([chunk, chunk]) for chunk in chunks])
+        estimates = torch.stack([torch.stack([chunk, chunk]) for chunk in chunks])
+        return SeparatedChunks(estimates, estimates[..., :0])
 
     list(separate_blocks([torch.randn(num_channels, 4000)], separate_chunks, 100, 100, batch_size=6))
     assert max(sizes) == expected
@@ -164,6 +172,20 @@ def test_sources_that_sound_different_are_followed_where_nothing_overlaps():
     estimates = separate_waveforms(sources.sum(dim=1), oracle, 400, 400)
     expected = sources[:, oracle.orders[0]]
     torch.testing.assert_close(estimates, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_channels", [1, 2])
+@pytest.mark.parametrize("num_sources", [2, 3])
+def test_speakers_are_known_again_by_their_embeddings_where_all_else_is_alike(num_channels, num_sources):
+    """White noise of one level in disjoint chunks: neither overlap nor spectrum tells."""
+    sources = make_sources(1, num_sources, 4000) * torch.tensor([1.0, 0.5])[:num_channels, None, None]
+    # the quieter channel knows nobody
+    embeddings = 20 * torch.eye(num_sources) * torch.tensor([1.0, 0.0])[:num_channels, None, None]
+    followed = separate_waveforms(sources.sum(dim=1), PermutingOracle(sources, 400, embeddings), 400, 400)
+    lost = separate_waveforms(sources.sum(dim=1), PermutingOracle(sources, 400), 400, 400)
+    # the first chunk says which track is which
+    torch.testing.assert_close(reorder(followed, sources), sources)
+    assert (reorder(lost, sources) - sources).norm() > 0.5 * sources.norm()
 
 
 def test_every_channel_takes_the_order_of_the_loudest():

@@ -25,6 +25,7 @@ import torch
 
 from audioslots_hf import separation
 from audioslots_hf.allocator import keep_freed_memory
+from audioslots_hf.chunking import SeparatedChunks
 from audioslots_hf.cli import main
 from tests.audio_helpers import noise, tones, with_unknown_length, write_fake_ffmpeg
 
@@ -62,9 +63,10 @@ def separate(checkpoint, tmp_path, capsys):
 def replace_model(monkeypatch, shares: list[float]):
     """Make every source this share of the mixture."""
 
-    def separate_chunks(chunks: list[torch.Tensor]) -> torch.Tensor:
+    def separate_chunks(chunks: list[torch.Tensor]) -> SeparatedChunks:
         padded = torch.nn.utils.rnn.pad_sequence(chunks, batch_first=True)
-        return torch.stack([share * padded for share in shares], dim=1)
+        estimates = torch.stack([share * padded for share in shares], dim=1)
+        return SeparatedChunks(estimates, estimates[..., :0])
 
     monkeypatch.setattr(separation, "chunk_separator", lambda model, feature_extractor: separate_chunks)
 

@@ -92,9 +92,9 @@ def test_the_papers_protocol_orders_chunks_that_the_practical_one_cannot(mixture
         oracle = oracle_separator([mixture.references], feature_extractor, hop_length)
 
         def swap(chunks, oracle=oracle):
-            estimates = oracle(chunks)
-            estimates[1::2] = estimates[1::2].flip(1)
-            return estimates
+            separated = oracle(chunks)
+            separated.estimates[1::2] = separated.estimates[1::2].flip(1)
+            return separated
 
         (separated,) = join_estimates([mixture], swap, 8000, hop_length, protocol, batch_size=16)
         scores[protocol] = score_estimates(*separated)["si_snri"]

@@ -28,6 +28,7 @@ from audioslots_hf.losses import (
     pairwise_mse,
     pairwise_negative_si_snr,
     solve_assignment,
+    speaker_contrastive_loss,
 )
 from audioslots_hf.metrics import si_snr
 
@@ -224,3 +225,49 @@ def test_mixit_compiles_without_a_graph_break(generator):
 def test_mixit_refuses_recordings_that_do_not_fit(shape):
     with pytest.raises(ValueError, match="no more recordings than sources"):
         mixit_negative_snr(torch.zeros(1, 4, 10), torch.zeros(shape))
+
+
+@pytest.fixture
+def chunks(generator):
+    """Four chunks of two recordings of three sources: references, and estimates of them in an order of each chunk."""
+    references = torch.randn(4, 3, 50, generator=generator)
+    orders = torch.stack([torch.randperm(3, generator=generator) for _ in range(4)])
+    return references, references[torch.arange(4)[:, None], orders], orders
+
+
+@pytest.mark.parametrize("common", [0.0, 7.0])
+def test_embeddings_that_know_every_speaker_have_no_contrastive_loss(chunks, common, generator):
+    references, estimates, orders = chunks
+    speakers = torch.stack([20 * torch.eye(3), -20 * torch.eye(3)])
+    recording_ids = torch.tensor([0, 1, 1, 0])
+    embeddings = speakers[recording_ids][torch.arange(4)[:, None], orders]
+    # what all sources of a chunk share says nothing
+    embeddings = embeddings + common * torch.randn(4, 1, 3, generator=generator)
+    assert speaker_contrastive_loss(embeddings, estimates, references, recording_ids) < 1e-3
+    mistaken = embeddings.clone()
+    mistaken[3] = mistaken[3].roll(1, dims=0)
+    assert speaker_contrastive_loss(mistaken, estimates, references, recording_ids) > 10
+
+
+def test_the_contrastive_loss_of_no_knowledge_is_that_of_guessing(chunks):
+    references, estimates, _ = chunks
+    embeddings = torch.ones(4, 3, 5, requires_grad=True)
+    loss = speaker_contrastive_loss(embeddings, estimates, references, torch.zeros(4, dtype=torch.long))
+    assert loss.item() == pytest.approx(math.log(3))
+    # nobody to be told from
+    loss = speaker_contrastive_loss(embeddings, estimates, references, torch.arange(4))
+    loss.backward()
+    assert loss == 0 and not embeddings.grad.any()
+
+
+def test_the_contrastive_loss_is_that_of_all_pairs(chunks, generator):
+    references, estimates, orders = chunks
+    embeddings = torch.randn(4, 3, 5, generator=generator)
+    recording_ids = torch.tensor([5, 2, 5, 5])
+    centred = embeddings - embeddings.mean(dim=1, keepdim=True)
+    losses = []
+    for one, other in permutations((0, 2, 3), 2):
+        a, b = (centred[chunk][orders[chunk].argsort()] for chunk in (one, other))
+        losses.append(torch.nn.functional.cross_entropy(a @ b.T / 5**0.5, torch.arange(3)))
+    loss = speaker_contrastive_loss(embeddings, estimates, references, recording_ids)
+    torch.testing.assert_close(loss, torch.stack(losses).mean())

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 from audioslots_hf import AudioSlotsConfig, AudioSlotsForAudioSeparation
+from audioslots_hf.losses import speaker_contrastive_loss
 from audioslots_hf.modeling_audioslots import AudioSlotsDecoder, AudioSlotsEncoder, fourier_features
 from tests.common import SeparationContracts
 from tests.conftest import tiny_audioslots_config, tiny_audioslots_feature_extractor
@@ -50,6 +51,8 @@ class AudioSlotsContracts(SeparationContracts):
         {"decoder_num_layers": 1},
         {"hidden_size": "16"},
         {"layer_norm_eps": 0.0},
+        {"speaker_embedding_size": -1},
+        {"speaker_loss_weight": -0.5},
     ]
 
     def make_config(self, **overrides):
@@ -95,6 +98,41 @@ class TestAudioSlotsWithSlotAttention(AudioSlotsContracts):
         outputs = model(**features, output_hidden_states=True)
         assert len(model.model.layers) == 1
         assert len(outputs.hidden_states) == self.make_config().num_slot_attention_iterations + 1
+
+
+class TestAudioSlotsWithSpeakerEmbeddings(AudioSlotsContracts):
+    # chunks of one recording have a loss together that they have not alone
+    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
+    test_trainer_predicts_the_estimates_alone = None
+
+    @pytest.fixture
+    def features(self, feature_extractor, references):
+        features = feature_extractor(
+            references.sum(dim=1), sampling_rate=feature_extractor.sampling_rate, labels=references
+        )
+        features["recording_ids"] = torch.tensor([0, 0, 1])
+        return features
+
+    def make_config(self, **overrides):
+        return tiny_audioslots_config(**({"speaker_embedding_size": 6} | overrides))
+
+    def test_embeddings_change_no_estimate(self, model, features):
+        plain = AudioSlotsForAudioSeparation(tiny_audioslots_config()).eval()
+        plain.load_state_dict({name: value for name, value in model.state_dict().items() if "speaker" not in name})
+        outputs, expected = model(**features), plain(**features)
+        torch.testing.assert_close(outputs.estimates, expected.estimates, atol=0, rtol=0)
+        assert outputs.speaker_embeddings.shape == (3, 2, 6) and expected.speaker_embeddings is None
+
+    def test_the_loss_is_that_of_the_magnitudes_and_the_weighted_one_of_the_speakers(self, model, features):
+        with_speakers = model(**features).loss
+        speaker_loss = speaker_contrastive_loss(
+            model(**features).speaker_embeddings,
+            model(**features).estimates,
+            features["labels"],
+            features.pop("recording_ids"),
+        )
+        assert speaker_loss > 0.1
+        torch.testing.assert_close(with_speakers, model(**features).loss + 0.03 * speaker_loss)
 
 
 class TestAudioSlotsAutoencoder(AudioSlotsContracts):

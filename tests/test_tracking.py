@@ -17,6 +17,10 @@ import torch
 from audioslots_hf.tracking import Tracker, overlap_scores, spectral_profiles
 
 
+# of a model without
+NO_EMBEDDINGS = torch.zeros(2, 0)
+
+
 @pytest.fixture
 def voices() -> torch.Tensor:
     """A dull and a bright source, (1, 2, 16000)"""
@@ -56,10 +60,10 @@ def test_the_overlap_decides_between_well_separated_estimates():
     """Two sources of the same spectrum: only the overlap tells."""
     tracks = torch.randn(1, 2, 4000, generator=torch.Generator().manual_seed(1))
     tracker = Tracker()
-    tracker.follow(tracks[..., :2000], tracks[..., :0])
+    tracker.follow(tracks[..., :2000], tracks[..., :0], NO_EMBEDDINGS)
     for start in range(500, 2001, 500):
         chunk = tracks[..., start : start + 2000]
-        followed = tracker.follow(chunk.flip(1), chunk[..., :1500])
+        followed = tracker.follow(chunk.flip(1), chunk[..., :1500], NO_EMBEDDINGS)
         assert torch.equal(followed, chunk)
 
 
@@ -68,10 +72,10 @@ def test_the_spectrum_decides_between_weakly_separated_estimates(voices):
     mixture = voices.sum(dim=1, keepdim=True) / 2
     weak = mixture + 0.2 * (voices - mixture)
     tracker = Tracker()
-    tracker.follow(weak[..., :8000], weak[..., :0])
+    tracker.follow(weak[..., :8000], weak[..., :0], NO_EMBEDDINGS)
     # what the overlap says is the wrong order
     history = weak[..., 8000:14000].flip(1)
-    followed = tracker.follow(weak[..., 8000:].flip(1), history)
+    followed = tracker.follow(weak[..., 8000:].flip(1), history, NO_EMBEDDINGS)
     assert torch.equal(followed, weak[..., 8000:])
 
 
@@ -80,4 +84,26 @@ def test_short_chunks_and_single_sources_pass(num_samples):
     tracker = Tracker()
     for num_sources in (1, 2):
         chunk = torch.randn(2, num_sources, num_samples)
-        assert torch.equal(tracker.follow(chunk, chunk[..., :0]), chunk)
+        assert torch.equal(tracker.follow(chunk, chunk[..., :0], chunk[0, :, :0]), chunk)
+
+
+def test_embeddings_decide_between_weakly_separated_estimates(voices):
+    """What overlap and spectrum say is little, and wrong."""
+    mixture = voices.sum(dim=1, keepdim=True) / 2
+    weak = mixture + 0.05 * (voices - mixture)
+    embeddings = torch.tensor([[8.0, 0.0], [0.0, 8.0]])
+    tracker = Tracker()
+    tracker.follow(weak[..., :8000], weak[..., :0], embeddings)
+    followed = tracker.follow(weak[..., 8000:].flip(1), weak[..., 8000:14000].flip(1), embeddings)
+    assert torch.equal(followed, weak[..., 8000:].flip(1))
+    assert tracker.order.tolist() == [0, 1]
+
+
+def test_one_unlike_chunk_does_not_make_a_speaker_forgotten(voices):
+    noise = voices[:, :1].expand(1, 2, -1)
+    embeddings = torch.tensor([[4.0, 0.0], [0.0, 4.0]])
+    tracker = Tracker()
+    for chunk in 10 * [embeddings] + [0.1 * embeddings.flip(0)]:
+        tracker.follow(noise, noise[..., :0], chunk)
+    tracker.follow(noise, noise[..., :0], embeddings.flip(0))
+    assert tracker.order.tolist() == [1, 0]

@@ -32,7 +32,7 @@ from audioslots_hf.separator import DEFAULT_CHECKPOINT
 from tests.conftest import SAMPLES, TINY_DUAL_PATH
 from training import run_training
 from training.arguments import SettingsError, load_arguments
-from training.loop import check_objective, train
+from training.loop import check_objective, cut_chunks, train
 from training.model import build_config, build_feature_extractor, build_model
 
 
@@ -154,6 +154,43 @@ def test_layers_added_to_a_checkpoint_change_nothing_until_they_learn(config_cla
     assert [name for name, value in added.items() if torch.equal(value, before[name])] == []
 
 
+def test_speaker_embeddings_added_to_a_checkpoint_change_no_estimate_and_learn(debug_run, tmp_path):
+    model = {"pretrained": str(debug_run / "last"), "speaker_embedding_size": 8, "speaker_loss_weight": 1.0}
+    arguments = debug_arguments(tmp_path, "num_chunks=3", "max_steps=40", "valid_steps=40")
+    arguments.model = model
+    before = AutoModel.from_pretrained(debug_run / "last").eval()
+    after = build_model(build_config(model), arguments).eval()
+    features = torch.rand(2, before.config.num_bins, before.config.num_frames)
+    torch.testing.assert_close(after(features).estimates, before(features).estimates, atol=0, rtol=0)
+    train(arguments)
+    losses = list(read_log(tmp_path).values())
+    assert np.mean(losses[-3:]) < losses[0] - 0.03
+    trained = AutoModel.from_pretrained(tmp_path / "last").speaker_proj.weight
+    assert trained.shape == (8, before.config.hidden_size)
+    assert not torch.allclose(trained, after.speaker_proj.weight, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("num_chunks", "model"),
+    [(2, "{}"), (1, "{speaker_embedding_size: 4}"), (2, "{model_type: galr}")],
+)
+def test_chunks_and_speaker_embeddings_need_each_other(num_chunks, model, tmp_path):
+    arguments = debug_arguments(tmp_path / "run", f"num_chunks={num_chunks}", f"model={model}")
+    with pytest.raises(
+        SettingsError, match=rf"`num_chunks` is {num_chunks} .* `speaker_embedding_size` \d.* Set both"
+    ):
+        train(arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_mixtures_are_cut_into_chunks_that_know_their_mixture():
+    references = torch.arange(24.0).view(2, 2, 6)
+    mixtures, cut, recording_ids = cut_chunks({"mixture": references.sum(dim=1), "references": references}, 2)
+    assert torch.equal(mixtures, cut.sum(dim=1))
+    assert cut[1].tolist() == [[2, 3], [8, 9]] and cut[5].tolist() == [[16, 17], [22, 23]]
+    assert recording_ids.tolist() == [0, 0, 0, 1, 1, 1]
+
+
 def test_layers_that_a_checkpoint_itself_lacks_are_an_error(tmp_path):
     AutoModel.from_config(DprnnConfig(**TINY_DUAL_PATH)).save_pretrained(tmp_path)
     config = tmp_path / "config.json"
@@ -259,8 +296,10 @@ def test_every_config_parses_and_its_model_steps(path, monkeypatch):
     if config.model_type != "audioslots":
         # on the meta device an LSTM goes step by step: a fifth of a second on the CPU is faster
         config, device = build_config(arguments.model | {"chunk_length": 3200}), "cpu"
-    references = torch.randn(1, config.num_sources, config.chunk_length)
+    references = torch.randn(arguments.num_chunks, config.num_sources, config.chunk_length)
     features = build_feature_extractor(config)(references.sum(dim=1), labels=references).to(device)
+    if arguments.num_chunks > 1:
+        features["recording_ids"] = torch.zeros(arguments.num_chunks, dtype=torch.long, device=device)
     with torch.device(device):
         model = AutoModel.from_config(config)
         model(**features).loss.backward()
@@ -287,6 +326,7 @@ def test_every_config_names_its_paper_hardware_hours_and_score(path):
         (["speech=[]"], "speech"),
         (["batch_size"], "no `=`"),
         (["batch_size=0"], "batch_size"),
+        (["num_chunks=0"], "num_chunks"),
         (["mixed_precision=fp8"], "fp8"),
         (["valid.root=null"], "`valid`.*`metadata` and `root`"),
         (["speeds=[0.0]"], "speeds"),

@@ -131,8 +131,11 @@ class TrainingArguments:
     seed: int = 72
     # optimiser steps
     max_steps: int = 300_000
-    # of all processes together
+    # mixtures of all processes together
     batch_size: int = 64
+    # chunks that a mixture is as long as, one after the other: two or more teach an AudioSlots with speaker embeddings to know
+    # a speaker again
+    num_chunks: int = 1
     # parts that a process goes through its share of the batch in, one after the other: less memory, the same step, but for
     # dropout, which is drawn part by part
     gradient_accumulation_steps: int = 1
@@ -234,6 +237,7 @@ class TrainingArguments:
         for name in (
             "max_steps",
             "batch_size",
+            "num_chunks",
             "log_steps",
             "valid_steps",
             "save_steps",

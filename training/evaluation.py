@@ -21,6 +21,7 @@ from transformers import BatchFeature, FeatureExtractionMixin, PreTrainedModel
 
 from audioslots_hf.chunking import (
     SeparateChunks,
+    SeparatedChunks,
     chunk_separator,
     default_batch_size,
     default_hop_length,
@@ -53,13 +54,14 @@ def oracle_separator(
     """
     chunks = cut_references(references, feature_extractor.chunk_length, hop_length)
 
-    def separate_chunks(mixtures: list[torch.Tensor]) -> torch.Tensor:
+    def separate_chunks(mixtures: list[torch.Tensor]) -> SeparatedChunks:
         labels = [next(chunks) for _ in mixtures]
         features: BatchFeature = feature_extractor(
             mixtures, sampling_rate=feature_extractor.sampling_rate, labels=labels
         )
         outputs = AudioSeparationOutput(estimates=features["labels"])
-        return feature_extractor.post_process_audio_separation(outputs, features, **post_process_kwargs)
+        estimates = feature_extractor.post_process_audio_separation(outputs, features, **post_process_kwargs)
+        return SeparatedChunks(estimates, estimates[..., :0])
 
     return separate_chunks
 
@@ -87,7 +89,7 @@ def autoencoder_separator(
     chunks = cut_references(references, feature_extractor.chunk_length, hop_length)
 
     @torch.inference_mode()
-    def separate_chunks(mixtures: list[torch.Tensor]) -> torch.Tensor:
+    def separate_chunks(mixtures: list[torch.Tensor]) -> SeparatedChunks:
         labels = [next(chunks) for _ in mixtures]
         rows = [reference for sources in labels for reference in sources]
         num_sources = len(labels[0])
@@ -102,7 +104,8 @@ def autoencoder_separator(
         estimates = estimates * levels[..., None, None] ** feature_extractor.compression_exponent
         features = feature_extractor(mixtures, sampling_rate=sampling_rate)
         outputs = AudioSeparationOutput(estimates=estimates)
-        return feature_extractor.post_process_audio_separation(outputs, features, **post_process_kwargs)
+        estimates = feature_extractor.post_process_audio_separation(outputs, features, **post_process_kwargs)
+        return SeparatedChunks(estimates, estimates[..., :0])
 
     return separate_chunks
 

@@ -94,11 +94,18 @@ def train(arguments: TrainingArguments) -> Path:
 
 
 def check_objective(arguments: TrainingArguments, config: PreTrainedConfig) -> None:
-    """Raise a `SettingsError` if the family has no waveforms to add up."""
+    """Raise a `SettingsError` if the model does not estimate what its loss needs: waveforms to add up, or speaker embeddings."""
     if arguments.objective == "mixit" and not isinstance(config, DualPathConfig):
         raise SettingsError(
             f"`objective` 'mixit' adds estimated waveforms up, and {config.model_type} estimates none: set "
             "`model.model_type` to galr or dprnn, or `objective` to matched."
+        )
+    # embeddings that no loss reaches would stay noise, and chunks that no embedding joins would only be less varied
+    size = getattr(config, "speaker_embedding_size", 0)
+    if (size > 0) != (arguments.num_chunks > 1):
+        raise SettingsError(
+            f"`num_chunks` is {arguments.num_chunks} and the model's `speaker_embedding_size` {size}: a speaker is known again "
+            "by an embedding of more than 0 numbers, in 2 chunks or more. Set both, or neither; only audioslots has the second."
         )
 
 
@@ -173,13 +180,25 @@ def compute_loss(
     objective: str,
 ) -> torch.Tensor:
     """The loss of the mixtures of a batch; for mixtures of mixtures, the references are what was recorded."""
-    features = feature_extractor(
-        batch["mixture"], sampling_rate=feature_extractor.sampling_rate, labels=batch["references"]
-    )
+    mixtures, references, recording_ids = cut_chunks(batch, feature_extractor.chunk_length)
+    features = feature_extractor(mixtures, sampling_rate=feature_extractor.sampling_rate, labels=references)
+    if len(mixtures) > len(batch["mixture"]):
+        features["recording_ids"] = recording_ids
     if objective == "mixit":
         recordings = features.pop("labels")
         return mixit_negative_snr(model(**features).estimates, recordings)
     return model(**features).loss
+
+
+def cut_chunks(batch: dict[str, torch.Tensor], chunk_length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """
+    Chunks of mixtures, one after the other: `(num_chunks, chunk_length)`, `(num_chunks, num_sources, chunk_length)` of
+    references, and the number `(num_chunks,)` of the mixture that each is of.
+    """
+    mixtures = batch["mixture"].unflatten(-1, (-1, chunk_length))
+    references = batch["references"].unflatten(-1, (-1, chunk_length)).transpose(1, 2)
+    recording_ids = torch.arange(len(mixtures), device=mixtures.device).repeat_interleave(mixtures.shape[1])
+    return mixtures.flatten(0, 1), references.flatten(0, 1), recording_ids
 
 
 class Run:

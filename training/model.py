@@ -85,7 +85,8 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
     """
     A fresh model, or one with the weights of `pretrained`, that computes as the settings and the machine ask for.
 
-    Layers that a dual-path `pretrained` has not, added by `num_hidden_layers`, do nothing until they are trained.
+    Layers that a dual-path `pretrained` has not, added by `num_hidden_layers`, do nothing until they are trained; speaker
+    embeddings that an AudioSlots has not, added by `speaker_embedding_size`, begin at random.
 
     Raises:
         `SettingsError`: the weights of `pretrained` are of other shapes than the configuration asks for.
@@ -104,13 +105,16 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
             raise SettingsError(
                 f"The weights of `model.pretrained` ({name}) do not fit: change no sizes under `model`. {error}"
             ) from error
-        new_layers = list_new_layers(model, AutoConfig.from_pretrained(checkpoint))
+        before = AutoConfig.from_pretrained(checkpoint)
+        new_layers = list_new_layers(model, before)
         added = {f"{prefix}.{key}" for prefix, layer in new_layers.items() for key in layer.state_dict()}
+        if getattr(before, "speaker_embedding_size", None) == 0 and config.speaker_embedding_size > 0:
+            added.add("speaker_proj.weight")
         # what a folder lacks by its own configuration is damage, and no new layer
         if unlike := sorted({*found["missing_keys"]} ^ added | {*found["unexpected_keys"]}):
             raise SettingsError(
                 f"The weights of `model.pretrained` ({name}) do not fit, {unlike[0]} for one: change no sizes under `model`; "
-                "only a GALR or a DPRNN may get more layers."
+                "only a GALR or a DPRNN may get more layers, and an AudioSlots speaker embeddings that it has not."
             )
         for layer in new_layers.values():
             silence_layer(layer)

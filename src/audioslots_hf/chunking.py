@@ -15,6 +15,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -24,8 +25,17 @@ from .stft import stft
 from .tracking import Tracker
 
 
-# Maps a list of chunks, each (num_samples,), to their estimates (num_chunks, num_sources, longest num_samples).
-SeparateChunks = Callable[[list[torch.Tensor]], torch.Tensor]
+class SeparatedChunks(NamedTuple):
+    """The sources of some chunks, and what tells their speakers apart."""
+
+    # (num_chunks, num_sources, longest num_samples)
+    estimates: torch.Tensor
+    # (num_chunks, num_sources, embedding_size), of size 0 from a model without
+    speaker_embeddings: torch.Tensor
+
+
+# separates a list of chunks, each (num_samples,)
+SeparateChunks = Callable[[list[torch.Tensor]], SeparatedChunks]
 
 
 def chunk_separator(
@@ -34,11 +44,13 @@ def chunk_separator(
     """The function that separates a batch of chunks with a model of any family, on the model's device."""
 
     @torch.inference_mode()
-    def separate_chunks(chunks: list[torch.Tensor]) -> torch.Tensor:
+    def separate_chunks(chunks: list[torch.Tensor]) -> SeparatedChunks:
         chunks = [chunk.to(model.device) for chunk in chunks]
         features = feature_extractor(chunks, sampling_rate=feature_extractor.sampling_rate, return_tensors="pt")
         outputs = model(**features)
-        return feature_extractor.post_process_audio_separation(outputs, features, **post_process_kwargs).cpu()
+        estimates = feature_extractor.post_process_audio_separation(outputs, features, **post_process_kwargs).cpu()
+        embeddings = outputs.get("speaker_embeddings")
+        return SeparatedChunks(estimates, estimates[..., :0] if embeddings is None else embeddings.float().cpu())
 
     return separate_chunks
 
@@ -117,7 +129,13 @@ class Stitcher:
         self.weights = torch.zeros(chunk_length)
         self.tracker = Tracker()
 
-    def add(self, estimates: torch.Tensor, is_last: bool, references: torch.Tensor | None = None) -> torch.Tensor:
+    def add(
+        self,
+        estimates: torch.Tensor,
+        is_last: bool,
+        references: torch.Tensor | None = None,
+        embeddings: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """
         Join one chunk.
 
@@ -128,6 +146,8 @@ class Stitcher:
                 Whether the recording ends with this chunk.
             references (`torch.Tensor` of shape `(num_channels, num_sources, num_samples)`, *optional*):
                 True sources of the chunk, to choose the order by, as the AudioSlots paper does. Evaluation only.
+            embeddings (`torch.Tensor` of shape `(num_channels, num_sources, embedding_size)`, *optional*):
+                Speaker embeddings of the estimates, for the [`Tracker`].
 
         Returns:
             `torch.Tensor` of shape `(num_channels, num_sources, num_finished_samples)`.
@@ -137,7 +157,8 @@ class Stitcher:
             self.sums = estimates.new_zeros(*estimates.shape[:-1], len(self.window))
         # the model may be computed in half precision: correlations of loud audio would overflow there
         with without_autocast(estimates.device):
-            estimates = self._align(align_channels(estimates), references)
+            embeddings = (estimates[..., :0] if embeddings is None else embeddings)[loudest_channel(estimates)]
+            estimates = self._align(align_channels(estimates), references, embeddings)
         window = self.window[:num_samples]
         self.sums[..., :num_samples] += estimates * window
         self.weights[:num_samples] += window
@@ -147,11 +168,13 @@ class Stitcher:
         self.weights = shift(self.weights, num_finished)
         return finished
 
-    def _align(self, estimates: torch.Tensor, references: torch.Tensor | None) -> torch.Tensor:
+    def _align(
+        self, estimates: torch.Tensor, references: torch.Tensor | None, embeddings: torch.Tensor
+    ) -> torch.Tensor:
         if references is not None:
             return reorder(estimates, references)
         overlap = min(int((self.weights > 0).sum()), estimates.shape[-1])
-        return self.tracker.follow(estimates, self.sums[..., :overlap] / self.weights[:overlap])
+        return self.tracker.follow(estimates, self.sums[..., :overlap] / self.weights[:overlap], embeddings)
 
 
 def shift(values: torch.Tensor, num_samples: int) -> torch.Tensor:
@@ -169,6 +192,11 @@ def reorder(estimates: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return estimates[:, find_permutation(costs)[0].argsort()]
 
 
+def loudest_channel(estimates: torch.Tensor) -> int:
+    """Index of the channel of most energy, (num_channels, num_sources, num_samples) -> scalar"""
+    return int(estimates.square().sum(dim=(1, 2)).argmax())
+
+
 def align_channels(estimates: torch.Tensor) -> torch.Tensor:
     """
     Give every channel the source order of the loudest, (num_channels, num_sources, num_samples) -> same.
@@ -179,7 +207,7 @@ def align_channels(estimates: torch.Tensor) -> torch.Tensor:
         return estimates
     # zeros behind, so that even a single sample has a frame; windows of 512 samples are longer than any such delay
     magnitudes = stft(torch.nn.functional.pad(estimates, (0, 256)), 512, 256).abs().flatten(2)
-    loudest = magnitudes[magnitudes.square().sum(dim=(1, 2)).argmax()][None]
+    loudest = magnitudes[loudest_channel(estimates)]
     orders = find_permutation(pairwise_mse(magnitudes, loudest.expand_as(magnitudes))).argsort(dim=-1)
     return estimates.gather(1, orders.unsqueeze(-1).expand_as(estimates))
 
@@ -238,10 +266,12 @@ def separate_recordings(
     chunks = (chunk for recording in recordings for chunk in cut_recording(*recording, chunk_length, hop_length))
     stitcher = Stitcher(chunk_length, hop_length)
     for batch in batch_chunks(chunks, batch_size):
-        estimates = separate_chunks([row for chunk, _, _ in batch for row in chunk])
-        estimates = estimates.split([len(chunk) for chunk, _, _ in batch])
-        for (chunk, is_last, references), chunk_estimates in zip(batch, estimates, strict=True):
-            yield stitcher.add(chunk_estimates[..., : chunk.shape[-1]], is_last, references), is_last
+        separated = separate_chunks([row for chunk, _, _ in batch for row in chunk])
+        end = 0
+        for chunk, is_last, references in batch:
+            start, end = end, end + len(chunk)
+            estimates = separated.estimates[start:end, :, : chunk.shape[-1]]
+            yield stitcher.add(estimates, is_last, references, separated.speaker_embeddings[start:end]), is_last
             if is_last:
                 stitcher = Stitcher(chunk_length, hop_length)
 

@@ -59,13 +59,18 @@ class AudioSlotsConfig(PreTrainedConfig):
         Width of the fully connected network that maps a slot and a position to a magnitude.
     decoder_num_layers (`int`, *optional*, defaults to 4):
         Number of linear layers of that network, at least 2.
+    speaker_embedding_size (`int`, *optional*, defaults to 0):
+        Size of an embedding of each slot that knows its speaker again in other chunks of a recording. With 0, as in the
+        paper, there is none.
+    speaker_loss_weight (`float`, *optional*, defaults to 0.03):
+        Weight of the contrastive loss of these embeddings, beside the mean squared error of the magnitudes.
     """
 
     model_type = "audioslots"
     # the name that every family of this package shares
     attribute_map = {"num_sources": "num_slots"}
     # what transformers' Trainer would gather over a whole evaluation
-    keys_to_ignore_at_inference = ["last_hidden_state", "hidden_states", "attentions"]
+    keys_to_ignore_at_inference = ["speaker_embeddings", "last_hidden_state", "hidden_states", "attentions"]
 
     sampling_rate: int = positive_int_field(default=16000)
     chunk_length: int = positive_int_field(default=8000)
@@ -88,6 +93,8 @@ class AudioSlotsConfig(PreTrainedConfig):
     num_fourier_frequencies: int = positive_int_field(default=8)
     decoder_hidden_size: int = positive_int_field(default=512)
     decoder_num_layers: int = positive_int_field(default=4)
+    speaker_embedding_size: int = interval(min=0)(default=0)
+    speaker_loss_weight: float = interval(min=0.0)(default=0.03)
     layer_norm_eps: float = interval(min=0.0)(default=1e-5)
 
     def validate_architecture(self) -> None:

@@ -143,6 +143,51 @@ def matched_mse(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tens
     return costs.gather(-1, permutation.unsqueeze(-1)).mean()
 
 
+def speaker_scores(embeddings: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """
+    How much the sources of one chunk sound like those of another, from embeddings, as log-odds.
+
+    `(..., num_sources, embedding_size)` twice -> `(..., num_sources, num_sources)`. What all sources of a chunk have in
+    common, its words and its noise, is taken out first: only their differences count.
+    """
+    centred = [values - values.mean(dim=-2, keepdim=True) for values in (embeddings, others)]
+    return centred[0] @ centred[1].transpose(-1, -2) / max(1, embeddings.shape[-1]) ** 0.5
+
+
+def speaker_contrastive_loss(
+    embeddings: torch.Tensor, estimates: torch.Tensor, references: torch.Tensor, recording_ids: torch.Tensor
+) -> torch.Tensor:
+    """
+    Contrastive loss of speaker embeddings: in every other chunk of a recording, a source is to be told from the rest.
+
+    Cross-entropy (InfoNCE, van den Oord et al., arXiv 1807.03748) of [`speaker_scores`] over every two chunks of one recording,
+    once the estimates of both are in the order of their references.
+
+    Args:
+        embeddings (`torch.Tensor` of shape `(batch_size, num_sources, embedding_size)`):
+            Embedding of each estimate.
+        estimates (`torch.Tensor` of shape `(batch_size, num_sources, ...)`):
+            Estimates, each chunk in an order of its own.
+        references (`torch.Tensor` of shape `(batch_size, num_sources, ...)`):
+            True sources, all chunks of a recording in the same order.
+        recording_ids (`torch.Tensor` of shape `(batch_size,)`):
+            Which recording each chunk is of.
+
+    Returns:
+        A scalar `torch.Tensor`, in float32; 0 if no two chunks are of one recording.
+    """
+    check_same_shape(estimates, references)
+    costs = pairwise_mse(estimates.detach().float(), references.float())
+    order = find_permutation(costs).argsort(dim=-1)
+    embeddings = embeddings.float().gather(1, order.unsqueeze(-1).expand_as(embeddings))
+    with without_autocast(embeddings.device):
+        # (batch_size, batch_size, num_sources, num_sources)
+        scores = speaker_scores(embeddings.unsqueeze(1), embeddings.unsqueeze(0))
+    losses = -scores.log_softmax(dim=-1).diagonal(dim1=-2, dim2=-1).mean(dim=-1)
+    together = (recording_ids[:, None] == recording_ids).fill_diagonal_(False)
+    return (losses * together).sum() / together.sum().clamp(min=1)
+
+
 def mixit_negative_snr(estimates: torch.Tensor, recordings: torch.Tensor) -> torch.Tensor:
     """
     Mixture invariant training (Wisdom et al. 2020, arXiv 2006.12701): needs recordings, but no true sources.

@@ -29,7 +29,7 @@ from transformers.utils import TransformersKwargs, auto_docstring, can_return_tu
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_audioslots import AudioSlotsConfig
-from .losses import matched_mse
+from .losses import matched_mse, speaker_contrastive_loss
 from .modeling_outputs import AudioSeparationOutput
 
 
@@ -331,6 +331,11 @@ class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel):
         super().__init__(config)
         self.model = AudioSlotsModel(config)
         self.decoder = AudioSlotsDecoder(config)
+        self.speaker_proj = None
+        # CODEPATH: 0 is the paper's model and every config before audioslots-cpu-speakers; more follows a speaker from chunk to
+        # chunk, as audioslots-cpu-speakers does
+        if config.speaker_embedding_size > 0:
+            self.speaker_proj = nn.Linear(config.hidden_size, config.speaker_embedding_size, bias=False)
         self.post_init()
 
     @can_return_tuple
@@ -339,6 +344,7 @@ class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel):
         self,
         input_features: torch.Tensor,
         labels: torch.Tensor | None = None,
+        recording_ids: torch.Tensor | None = None,
         mixture_spectrograms: torch.Tensor | None = None,
         num_samples: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -348,6 +354,9 @@ class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel):
             Power-compressed magnitudes of the mixture, from [`AudioSlotsFeatureExtractor`].
         labels (`torch.Tensor` of shape `(batch_size, num_slots, num_bins, num_frames)`, *optional*):
             Power-compressed magnitudes of the references, in any order.
+        recording_ids (`torch.Tensor` of shape `(batch_size,)`, *optional*):
+            With `labels`, and for a model with speaker embeddings: which recording each mixture is a chunk of. Two chunks of one
+            recording must have their references in the same order. Adds [`speaker_contrastive_loss`] to the loss.
         mixture_spectrograms (complex `torch.Tensor` of shape `(batch_size, num_bins + 1, num_frames + 1)`, *optional*):
             Not used here: carried for `post_process_audio_separation`.
         num_samples (`torch.Tensor` of shape `(batch_size,)`, *optional*):
@@ -361,14 +370,21 @@ class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel):
             )
         outputs: BaseModelOutput = self.model(input_features, **kwargs)
         estimates = self.decoder(outputs.last_hidden_state)
+        speaker_embeddings = None
+        if self.speaker_proj is not None:
+            speaker_embeddings = self.speaker_proj(outputs.last_hidden_state)
 
         loss = None
         if labels is not None:
             loss = matched_mse(estimates, labels)
+            if recording_ids is not None and speaker_embeddings is not None:
+                speaker_loss = speaker_contrastive_loss(speaker_embeddings, estimates, labels, recording_ids)
+                loss = loss + self.config.speaker_loss_weight * speaker_loss
 
         return AudioSeparationOutput(
             loss=loss,
             estimates=estimates,
+            speaker_embeddings=speaker_embeddings,
             last_hidden_state=outputs.last_hidden_state,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,

@@ -28,6 +28,9 @@ class AudioSeparationOutput(ModelOutput):
     estimates (`torch.Tensor` of shape `(batch_size, num_sources, ...)`):
         One estimate per source in the model's own domain (AudioSlots: compressed magnitudes of shape
         `(num_bins, num_frames)`). The feature extractor's `post_process_audio_separation` turns them into waveforms.
+    speaker_embeddings (`torch.Tensor` of shape `(batch_size, num_sources, speaker_embedding_size)`, *optional*):
+        What tells the speaker of an estimate from the others of its chunk, wherever in the recording (AudioSlots with a
+        `speaker_embedding_size`).
     last_hidden_state (`torch.Tensor`, *optional*):
         What the estimates were decoded from (AudioSlots: the slots, `(batch_size, num_slots, hidden_size)`).
     hidden_states (`tuple[torch.Tensor, ...]`, *optional*, returned when `output_hidden_states=True`):
@@ -39,6 +42,7 @@ class AudioSeparationOutput(ModelOutput):
 
     loss: torch.Tensor | None = None
     estimates: torch.Tensor | None = None
+    speaker_embeddings: torch.Tensor | None = None
     last_hidden_state: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None

@@ -134,8 +134,9 @@ class AudioSeparationPipeline(ChunkPipeline):
         separate_chunks = chunk_separator(self.model, self.feature_extractor, **(post_process_kwargs or {}))
         lengths = model_inputs["num_samples"].tolist()
         rows = [row[:length] for row, length in zip(model_inputs["chunk"], lengths, strict=True)]
+        separated = separate_chunks(rows)
         return {
-            "estimates": separate_chunks(rows),
+            **separated._asdict(),
             "num_samples": model_inputs["num_samples"],
             "recording": model_inputs["recording"],
             "is_last": model_inputs["is_last"],
@@ -154,7 +155,9 @@ class AudioSeparationPipeline(ChunkPipeline):
             length = int(items[0]["num_samples"])
             # (num_channels, num_sources, num_samples)
             estimates = torch.cat([item["estimates"][..., :length] for item in items])
-            parts.append(stitcher.add(estimates, is_last=start + num_channels == len(model_outputs)))
+            embeddings = torch.cat([item["speaker_embeddings"] for item in items])
+            is_last = start + num_channels == len(model_outputs)
+            parts.append(stitcher.add(estimates, is_last, embeddings=embeddings))
         sources = torch.cat(parts, dim=-1)
         sources = resample(sources, config.sampling_rate, recording.sampling_rate)[..., :num_samples]
         return [

@@ -15,7 +15,7 @@
 
 import torch
 
-from .losses import find_permutation
+from .losses import find_permutation, speaker_scores
 from .stft import stft
 
 
@@ -82,9 +82,10 @@ class Tracker:
 
     def __init__(self) -> None:
         self.profiles: torch.Tensor | None = None
+        self.embeddings: torch.Tensor | None = None
         self.order: torch.Tensor | None = None
 
-    def follow(self, estimates: torch.Tensor, history: torch.Tensor) -> torch.Tensor:
+    def follow(self, estimates: torch.Tensor, history: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
         """
         Give the estimates of the next chunk the order of the tracks.
 
@@ -93,6 +94,8 @@ class Tracker:
                 Estimates of the next chunk, in any order, the same in all channels.
             history (`torch.Tensor` of shape `(num_channels, num_sources, num_overlapping_samples)`):
                 What the tracks already hold of the first samples of this chunk.
+            embeddings (`torch.Tensor` of shape `(num_sources, embedding_size)`):
+                Speaker embeddings of the estimates; of size 0 from a model without.
 
         Returns:
             `torch.Tensor` of shape `(num_channels, num_sources, num_samples)`: the estimates in the order of the tracks.
@@ -102,10 +105,12 @@ class Tracker:
             return estimates
         profiles = spectral_profiles(estimates)
         if self.profiles is None:
-            self.profiles = profiles
+            self.profiles, self.embeddings = profiles, embeddings
             return estimates
         scores = OVERLAP_WEIGHT * overlap_scores(estimates[..., : history.shape[-1]], history)
         scores = scores + profiles @ normalize(self.profiles).T
+        scores = scores + speaker_scores(embeddings, self.embeddings)
         self.order = find_permutation(-scores[None])[0].argsort()
         self.profiles = MEMORY * self.profiles + profiles[self.order]
+        self.embeddings = MEMORY * self.embeddings + (1 - MEMORY) * embeddings[self.order]
         return estimates[:, self.order]

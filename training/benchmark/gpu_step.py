@@ -183,7 +183,8 @@ def run(options: argparse.Namespace) -> dict[str, str | float | None]:
     check_objective(arguments, config)
     accelerator = build_accelerator(arguments)
     device = accelerator.device
-    products, operations = count_operations(config, arguments.batch_size, device)
+    num_chunks = arguments.batch_size * arguments.num_chunks
+    products, operations = count_operations(config, num_chunks, device)
     dtypes = [torch.float32, *([torch.bfloat16] if arguments.mixed_precision == "bf16" else [])]
     # a CPU may be slower in bf16
     ceiling = max(measure_ceiling(device, dtype) for dtype in dtypes)
@@ -192,7 +193,7 @@ def run(options: argparse.Namespace) -> dict[str, str | float | None]:
         take_step()
     step_s = time_steps(take_step, options.steps, device)
     kernels = time_kernels(take_step, device)
-    audio_s = arguments.batch_size * config.chunk_length / config.sampling_rate
+    audio_s = num_chunks * config.chunk_length / config.sampling_rate
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     results = Results(
         device=name,

@@ -31,7 +31,7 @@ class TrainingExamples(Dataset):
     """
     Crops of mixtures for the steps of a run.
 
-    Item `index` is a dictionary of float32 tensors: `mixture` (chunk_length,) and `references` (num_sources, chunk_length).
+    Item `index` is a dictionary of float32 tensors: `mixture` (crop_length,) and `references` (num_sources, crop_length).
     Speech is drawn afresh for every example. A list of mixtures is gone through epoch after epoch, each in another order.
     Whatever yields such items by index can replace it.
 
@@ -42,18 +42,18 @@ class TrainingExamples(Dataset):
             Mixtures that exist already.
         arguments ([`TrainingArguments`]):
             The seed, the number of examples, and the weight of each of these.
-        chunk_length (`int`):
+        crop_length (`int`):
             Number of samples of a crop.
     """
 
     def __init__(
-        self, mixer: SpeechMixer | None, lists: list[MixtureList], arguments: TrainingArguments, chunk_length: int
+        self, mixer: SpeechMixer | None, lists: list[MixtureList], arguments: TrainingArguments, crop_length: int
     ):
         self.mixer = mixer
         self.lists = lists
         self.seed = arguments.seed
         self.num_examples = arguments.max_steps * arguments.batch_size
-        self.chunk_length = chunk_length
+        self.crop_length = crop_length
         weights = [sum(folder.weight for folder in arguments.speech)] if mixer is not None else []
         self.weights = [Fraction(weight) for weight in (*weights, *(item.weight for item in arguments.mixtures))]
 
@@ -76,9 +76,9 @@ class TrainingExamples(Dataset):
 
     def crop(self, mixtures: MixtureList, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         """A random span of a mixture; a shorter one is put at a random place among zeros."""
-        spare = mixtures.rows[index]["num_samples"] - self.chunk_length
+        spare = mixtures.rows[index]["num_samples"] - self.crop_length
         start, place = int(rng.integers(max(spare, 0) + 1)), int(rng.integers(max(-spare, 0) + 1))
-        mixture = mixtures.read(index, start, self.chunk_length)
+        mixture = mixtures.read(index, start, self.crop_length)
         tensors = {"mixture": mixture.waveform, "references": mixture.references}
         if spare >= 0:
             return tensors
@@ -110,13 +110,13 @@ def shuffled_order(seed: int, part: int, epoch: int, length: int) -> np.ndarray:
 
 def load_examples(arguments: TrainingArguments, config: PreTrainedConfig, show_progress: bool) -> TrainingExamples:
     """Read the speech and the lists of a run and set up the drawing of examples."""
-    sampling_rate, chunk_length = config.sampling_rate, config.chunk_length
+    sampling_rate, crop_length = config.sampling_rate, arguments.num_chunks * config.chunk_length
     mixer = None
     if arguments.speech:
         speech = [load_speech(folder, sampling_rate, show_progress) for folder in arguments.speech]
         # of two recordings the mixture of mixtures is made
         num_voices = 2 if arguments.objective == "mixit" else config.num_sources
-        mixer = SpeechMixer(speech, arguments, num_voices, chunk_length, sampling_rate)
+        mixer = SpeechMixer(speech, arguments, num_voices, crop_length, sampling_rate)
     lists = [
         load_mixtures(item, sampling_rate, config.num_sources, show_progress=show_progress)
         for item in arguments.mixtures
@@ -127,4 +127,4 @@ def load_examples(arguments: TrainingArguments, config: PreTrainedConfig, show_p
                 f"{item.name} lists mixtures of {found} sources, which a model of {config.num_sources} cannot be trained on: "
                 "give single voices as `speech`."
             )
-    return TrainingExamples(mixer, lists, arguments, chunk_length)
+    return TrainingExamples(mixer, lists, arguments, crop_length)
