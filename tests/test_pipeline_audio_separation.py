@@ -30,6 +30,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 
 from audioslots_hf import AudioSeparationPipeline, load_separator
 from audioslots_hf import separator as separator_module
+from audioslots_hf.chunking import chunk_separator, separate_waveforms
 from tests.audio_helpers import noise, serve, tones
 
 
@@ -167,6 +168,35 @@ def test_a_list_and_a_generator_give_what_one_by_one_gives(checkpoint, separator
         assert len(found) == len(one_by_one)
         for sources, expected in zip(found, one_by_one, strict=True):
             assert_same_sources(sources, expected)
+
+
+class HighFromLow(torch.nn.Module):
+    """Embeddings of two speakers who change places where the sound changes."""
+
+    def __init__(self, slots_of_low: torch.Tensor, slots_of_high: torch.Tensor):
+        super().__init__()
+        self.axis = slots_of_high - slots_of_low
+        self.middle = (slots_of_high + slots_of_low) / 2
+
+    def forward(self, slots: torch.Tensor) -> torch.Tensor:
+        is_high = ((slots - self.middle) * self.axis).sum(dim=(1, 2)) > 0
+        return torch.where(is_high[:, None, None], 20 * torch.eye(2).flip(0), 20 * torch.eye(2))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_speaker_embeddings_order_the_tracks_as_they_do_in_a_stream(separator, batch_size):
+    low, high = torch.from_numpy(noise(2, 2, 2000))
+    low, high = torch.nn.functional.avg_pool1d(low, 9, stride=1, padding=4), high.diff(append=high[:, -1:])
+    audio = torch.cat([low, high], dim=1)
+    model, feature_extractor = separator.model, separator.feature_extractor
+    plain = torch.from_numpy(stack(separator({"array": audio, "sampling_rate": 8000})))
+    slots = [model(**feature_extractor(x[:1, :800], sampling_rate=8000)).last_hidden_state for x in (low, high)]
+    model.speaker_proj = HighFromLow(*slots)
+    tracks = torch.from_numpy(stack(separator({"array": audio, "sampling_rate": 8000}, batch_size=batch_size)))
+    streamed = separate_waveforms(audio, chunk_separator(model, feature_extractor), 800, 200)
+    torch.testing.assert_close(tracks, streamed.transpose(0, 1), rtol=0, atol=1e-5)
+    # here they change places, which overlap and spectrum do not see
+    assert (tracks - plain).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("batch_size, num_batches", [(1, 7), (4, 2), (None, 1)])
