@@ -235,7 +235,7 @@ def test_a_training_step_is_measured(capsys):
     assert results["tflop_per_s"] == pytest.approx(results["share_of_ceiling"] * results["ceiling_tflop_per_s"])
     # the kernels of convolutions and products do most of the work in a part of the time
     assert results["products_share_of_ceiling"] > results["share_of_ceiling"]
-    assert "batches of 2, CPU" in capsys.readouterr().out
+    assert "batches of 2 chunks, CPU" in capsys.readouterr().out
 
 
 def test_what_the_profiler_may_not_see_is_left_open(monkeypatch, capsys):

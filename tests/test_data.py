@@ -80,7 +80,7 @@ def prepared(tmp_path_factory, noise_folder) -> Prepared:
 def mixer():
     arguments = load_arguments(DEBUG, [f"speech.0.root={SPEECH}", "max_steps=1000"])
     speech = [load_speech(arguments.speech[0], 16000, show_progress=False)]
-    return SpeechMixer(speech, arguments, num_voices=2, chunk_length=4000, sampling_rate=16000)
+    return SpeechMixer(speech, arguments, num_voices=2, crop_length=4000, sampling_rate=16000)
 
 
 @pytest.mark.parametrize("sampling_rate", [8000, 11025, 16000, 24000])

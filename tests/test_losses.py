@@ -271,3 +271,22 @@ def test_the_contrastive_loss_is_that_of_all_pairs(chunks, generator):
         losses.append(torch.nn.functional.cross_entropy(a @ b.T / 5**0.5, torch.arange(3)))
     loss = speaker_contrastive_loss(embeddings, estimates, references, recording_ids)
     torch.testing.assert_close(loss, torch.stack(losses).mean())
+
+
+def test_chunks_in_which_nobody_can_be_told_apart_have_no_contrastive_loss(chunks, generator):
+    references, estimates, _ = chunks
+    embeddings = torch.randn(4, 3, 5, generator=generator)
+    recording_ids = torch.zeros(4, dtype=torch.long)
+    expected = speaker_contrastive_loss(embeddings[:3], estimates[:3], references[:3], recording_ids[:3])
+    # of two silent references either may be taken for the other
+    silent = references.clone()
+    silent[3, 1:] = 0
+    torch.testing.assert_close(speaker_contrastive_loss(embeddings, estimates, silent, recording_ids), expected)
+    silent[3, 1] = 1.0
+    assert (speaker_contrastive_loss(embeddings, estimates, silent, recording_ids) - expected).abs() > 1e-3
+
+
+def test_recordings_that_are_not_named_for_every_chunk_are_an_error(chunks):
+    references, estimates, _ = chunks
+    with pytest.raises(ValueError, match=r"`recording_ids` has shape \(1,\) but must have \(4,\)"):
+        speaker_contrastive_loss(torch.zeros(4, 3, 5), estimates, references, torch.zeros(1))

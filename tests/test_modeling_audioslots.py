@@ -101,10 +101,6 @@ class TestAudioSlotsWithSlotAttention(AudioSlotsContracts):
 
 
 class TestAudioSlotsWithSpeakerEmbeddings(AudioSlotsContracts):
-    # chunks of one recording have a loss together that they have not alone
-    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
-    test_trainer_predicts_the_estimates_alone = None
-
     @pytest.fixture
     def features(self, feature_extractor, references):
         features = feature_extractor(
@@ -115,6 +111,15 @@ class TestAudioSlotsWithSpeakerEmbeddings(AudioSlotsContracts):
 
     def make_config(self, **overrides):
         return tiny_audioslots_config(**({"speaker_embedding_size": 6} | overrides))
+
+    # chunks of one recording have a loss together that they have not alone
+    def test_trainer_accumulates_gradients_to_those_of_the_whole_batch(self, model, features, tmp_path):
+        del features["recording_ids"]
+        super().test_trainer_accumulates_gradients_to_those_of_the_whole_batch(model, features, tmp_path)
+
+    def test_trainer_predicts_the_estimates_alone(self, model, features, tmp_path):
+        del features["recording_ids"]
+        super().test_trainer_predicts_the_estimates_alone(model, features, tmp_path)
 
     def test_embeddings_change_no_estimate(self, model, features):
         plain = AudioSlotsForAudioSeparation(tiny_audioslots_config()).eval()

@@ -100,12 +100,17 @@ def check_objective(arguments: TrainingArguments, config: PreTrainedConfig) -> N
             f"`objective` 'mixit' adds estimated waveforms up, and {config.model_type} estimates none: set "
             "`model.model_type` to galr or dprnn, or `objective` to matched."
         )
-    # embeddings that no loss reaches would stay noise, and chunks that no embedding joins would only be less varied
     size = getattr(config, "speaker_embedding_size", 0)
-    if (size > 0) != (arguments.num_chunks > 1):
+    if size > 0 and arguments.num_chunks == 1:
+        # no loss would reach them
         raise SettingsError(
-            f"`num_chunks` is {arguments.num_chunks} and the model's `speaker_embedding_size` {size}: a speaker is known again "
-            "by an embedding of more than 0 numbers, in 2 chunks or more. Set both, or neither; only audioslots has the second."
+            f"The model has speaker embeddings (`speaker_embedding_size` {size}), which are learned from several chunks of a "
+            "mixture: set `num_chunks` (1) to 2 or more."
+        )
+    if size == 0 and arguments.num_chunks > 1:
+        raise SettingsError(
+            f"`num_chunks` is {arguments.num_chunks}, but the model has no speaker embeddings to learn from the chunks of a "
+            "mixture: set it to 1, or `model.speaker_embedding_size` of an audioslots to 64."
         )
 
 

@@ -161,7 +161,8 @@ def speaker_contrastive_loss(
     Contrastive loss of speaker embeddings: in every other chunk of a recording, a source is to be told from the rest.
 
     Cross-entropy (InfoNCE, van den Oord et al., arXiv 1807.03748) of [`speaker_scores`] over every two chunks of one recording,
-    once the estimates of both are in the order of their references.
+    once the estimates of both are in the order of their references. Chunks in which two references are silent have no order,
+    and count for nothing.
 
     Args:
         embeddings (`torch.Tensor` of shape `(batch_size, num_sources, embedding_size)`):
@@ -175,8 +176,15 @@ def speaker_contrastive_loss(
 
     Returns:
         A scalar `torch.Tensor`, in float32; 0 if no two chunks are of one recording.
+
+    Raises:
+        `ValueError`: not one reference for each estimate, or one id for each chunk.
     """
     check_same_shape(estimates, references)
+    if recording_ids.shape != (len(embeddings),):
+        raise ValueError(
+            f"`recording_ids` has shape {tuple(recording_ids.shape)} but must have ({len(embeddings)},): one for each chunk."
+        )
     costs = pairwise_mse(estimates.detach().float(), references.float())
     order = find_permutation(costs).argsort(dim=-1)
     embeddings = embeddings.float().gather(1, order.unsqueeze(-1).expand_as(embeddings))
@@ -184,7 +192,9 @@ def speaker_contrastive_loss(
         # (batch_size, batch_size, num_sources, num_sources)
         scores = speaker_scores(embeddings.unsqueeze(1), embeddings.unsqueeze(0))
     losses = -scores.log_softmax(dim=-1).diagonal(dim1=-2, dim2=-1).mean(dim=-1)
-    together = (recording_ids[:, None] == recording_ids).fill_diagonal_(False)
+    has_order = (~references.flatten(2).any(dim=-1)).sum(dim=-1) < 2
+    together = (recording_ids[:, None] == recording_ids) & has_order[:, None] & has_order
+    together = together.fill_diagonal_(False)
     return (losses * together).sum() / together.sum().clamp(min=1)
 
 

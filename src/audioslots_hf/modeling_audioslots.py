@@ -332,8 +332,8 @@ class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel):
         self.model = AudioSlotsModel(config)
         self.decoder = AudioSlotsDecoder(config)
         self.speaker_proj = None
-        # CODEPATH: 0 is the paper's model and every config before audioslots-cpu-speakers; more follows a speaker from chunk to
-        # chunk, as audioslots-cpu-speakers does
+        # CODEPATH: 0 is the paper's model, and that of most configs; more follows a speaker from chunk to chunk, in
+        # audioslots-cpu-speakers and training/configs/audioslots-gpu.yaml
         if config.speaker_embedding_size > 0:
             self.speaker_proj = nn.Linear(config.hidden_size, config.speaker_embedding_size, bias=False)
         self.post_init()

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Which estimate of a chunk belongs to which track: evidence from the overlap and from the voices' spectra."""
+"""Which estimate of a chunk belongs to which track: evidence from the overlap, the voices' spectra and speaker embeddings."""
 
 import torch
 
@@ -83,6 +83,7 @@ class Tracker:
     def __init__(self) -> None:
         self.profiles: torch.Tensor | None = None
         self.embeddings: torch.Tensor | None = None
+        self.weight = 1.0
         self.order: torch.Tensor | None = None
 
     def follow(self, estimates: torch.Tensor, history: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
@@ -109,8 +110,10 @@ class Tracker:
             return estimates
         scores = OVERLAP_WEIGHT * overlap_scores(estimates[..., : history.shape[-1]], history)
         scores = scores + profiles @ normalize(self.profiles).T
-        scores = scores + speaker_scores(embeddings, self.embeddings)
+        # a mean, which keeps the scale that the embeddings have learned
+        scores = scores + speaker_scores(embeddings, self.embeddings / self.weight)
         self.order = find_permutation(-scores[None])[0].argsort()
         self.profiles = MEMORY * self.profiles + profiles[self.order]
-        self.embeddings = MEMORY * self.embeddings + (1 - MEMORY) * embeddings[self.order]
+        self.embeddings = MEMORY * self.embeddings + embeddings[self.order]
+        self.weight = MEMORY * self.weight + 1
         return estimates[:, self.order]

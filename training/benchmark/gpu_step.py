@@ -240,7 +240,8 @@ class Results:
             ("share of the ceiling, convolutions and products", percent(self.products_share_of_ceiling)),
             ("idle", percent(self.idle_share)),
         ]
-        title = f"{config}, {precision}, batches of {arguments.batch_size}, {self.device}, torch {torch.__version__}"
+        num_chunks = arguments.batch_size * arguments.num_chunks
+        title = f"{config}, {precision}, batches of {num_chunks} chunks, {self.device}, torch {torch.__version__}"
         return "\n".join(
             [title, "", "| measured | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
         )

@@ -53,23 +53,23 @@ class ResidentSpeech:
         self.resamplers = {speed: build_resampler(speed).to(device) for speed in mixer.speeds if speed != 1}
 
     def draw(self, seed: int, indices: range) -> torch.Tensor:
-        """The voices of the mixtures of some examples, float32 (len(indices), num_voices, chunk_length), on the device."""
+        """The voices of the mixtures of some examples, float32 (len(indices), num_voices, crop_length), on the device."""
         drawn = [self.mixer.draw_voices(np.random.default_rng((seed, index))) for index in indices]
         voices = self.render([voice for mixture in drawn for voice in mixture]).view(
-            len(indices), -1, self.mixer.chunk_length
+            len(indices), -1, self.mixer.crop_length
         )
         peaks = voices.sum(dim=1, keepdim=True).abs().amax(dim=2, keepdim=True)
         return voices * (MAX_PEAK / peaks.clamp(min=1e-8)).clamp(max=1.0)
 
     def render(self, voices: list[DrawnVoice]) -> torch.Tensor:
-        """The samples of voices, float32 (num_voices, chunk_length)"""
-        samples = torch.empty(len(voices), self.mixer.chunk_length, device=self.device)
+        """The samples of voices, float32 (num_voices, crop_length)"""
+        samples = torch.empty(len(voices), self.mixer.crop_length, device=self.device)
         for speed in sorted({voice.speed for voice in voices}):
             rows = [row for row, voice in enumerate(voices) if voice.speed == speed]
             crops = self.cut([voices[row] for row in rows])
             if speed != 1:
                 crops = self.resamplers[speed](crops)
-            samples[self.upload(rows)] = crops[:, : self.mixer.chunk_length]
+            samples[self.upload(rows)] = crops[:, : self.mixer.crop_length]
         samples *= self.upload([gain_between(voice.utterance.loudness, 0.0) for voice in voices])[:, None]
         zeros = [0.0 if voice.tilt_db == 0 else tilt_coefficient(voice.tilt_db) for voice in voices]
         # a filter of one zero, from silence on

@@ -147,7 +147,7 @@ class SpeechMixer:
             Weights, noise floors and augmentation.
         num_voices (`int`):
             Number of speakers of a mixture, all different.
-        chunk_length (`int`):
+        crop_length (`int`):
             Number of samples of a crop.
         sampling_rate (`int`):
             In hertz.
@@ -161,7 +161,7 @@ class SpeechMixer:
         speech: list[list[list[Utterance]]],
         arguments: TrainingArguments,
         num_voices: int,
-        chunk_length: int,
+        crop_length: int,
         sampling_rate: int,
     ):
         num_speakers = sum(len(folder) for folder in speech)
@@ -176,14 +176,14 @@ class SpeechMixer:
         self.upper_bounds = (weights / weights.sum()).cumsum()[:-1]
         self.speeds = [Fraction(speed).limit_denominator(100) for speed in arguments.speeds]
         # the resampler needs one more sample than it makes
-        self.crop_lengths = {speed: math.ceil(chunk_length * speed) + 1 for speed in self.speeds}
+        self.crop_lengths = {speed: math.ceil(crop_length * speed) + 1 for speed in self.speeds}
         self.num_voices = num_voices
-        self.chunk_length = chunk_length
+        self.crop_length = crop_length
         self.sampling_rate = sampling_rate
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """The voices of a mixture, float32 (num_voices, chunk_length)"""
-        voices = np.empty((self.num_voices, self.chunk_length), dtype=np.float32)
+        """The voices of a mixture, float32 (num_voices, crop_length)"""
+        voices = np.empty((self.num_voices, self.crop_length), dtype=np.float32)
         for row, voice in enumerate(self.draw_voices(rng)):
             voices[row] = self.render(voice)
         peak = np.abs(voices.sum(axis=0)).max()
@@ -217,14 +217,14 @@ class SpeechMixer:
         return voice
 
     def render(self, voice: DrawnVoice) -> np.ndarray:
-        """The samples of a voice, float32 (chunk_length,)"""
+        """The samples of a voice, float32 (crop_length,)"""
         samples = voice.utterance.read(max(voice.start, 0), voice.num_samples, self.sampling_rate)
         if len(samples) < voice.num_samples:
             leading = max(-voice.start, 0)
             samples = np.pad(samples, (leading, voice.num_samples - leading - len(samples)))
         if voice.speed != 1:
             samples = resample_poly(samples, voice.speed.denominator, voice.speed.numerator)
-        samples = samples[: self.chunk_length] * gain_between(voice.utterance.loudness, 0.0)
+        samples = samples[: self.crop_length] * gain_between(voice.utterance.loudness, 0.0)
         if voice.tilt_db != 0:
             samples = lfilter([1.0, tilt_coefficient(voice.tilt_db)], [1.0], samples)
         if voice.noise_floor_db is not None:
