@@ -372,6 +372,8 @@ def main(arguments: list[str] | None = None) -> None:
         }
         write_results(options.output, subject | run | describe_rows(rows, times), rows)
         print(format_time(times))
+    # a process that ends with an open group may abort, and its launcher would then end the others before they have written
+    state.destroy_process_group()
 
 
 def describe_stft(extractor: FeatureExtractionMixin) -> dict[str, dict[str, int]]:
