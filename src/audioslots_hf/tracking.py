@@ -25,6 +25,8 @@ from .stft import stft
 OVERLAP_WEIGHT = 2.0
 # What a track sounded like is remembered over about 20 chunks.
 MEMORY = 0.95
+# Who spoke on it, over about 50: chosen on 100 validation mixtures, where 20 lose 0.1 dB and 100 gain nothing.
+SPEAKER_MEMORY = 0.98
 NUM_BANDS = 32
 
 
@@ -114,6 +116,6 @@ class Tracker:
         scores = scores + speaker_scores(embeddings, self.embeddings / self.weight)
         self.order = find_permutation(-scores[None])[0].argsort()
         self.profiles = MEMORY * self.profiles + profiles[self.order]
-        self.embeddings = MEMORY * self.embeddings + embeddings[self.order]
-        self.weight = MEMORY * self.weight + 1
+        self.embeddings = SPEAKER_MEMORY * self.embeddings + embeddings[self.order]
+        self.weight = SPEAKER_MEMORY * self.weight + 1
         return estimates[:, self.order]
