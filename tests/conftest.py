@@ -29,7 +29,7 @@ from audioslots_hf import (
 
 SAMPLES = Path(__file__).parent / "samples"
 # the AudioSlots that ships beside DEFAULT_CHECKPOINT
-AUDIOSLOTS_CHECKPOINT = "audioslots-cpu-74k"
+AUDIOSLOTS_CHECKPOINT = "audioslots-cpu-speakers"
 
 
 def tiny_audioslots_config(**overrides) -> AudioSlotsConfig:
