@@ -101,24 +101,29 @@ class AudioSlotsConfig(PreTrainedConfig):
         """Part of `@strict`-powered validation: checks the fields against each other."""
         self._validate_spectrogram()
         self._validate_encoder()
+        self._validate_speakers()
         if self.slot_module not in ("transformer", "slot_attention"):
             raise ValueError(f"`slot_module` ({self.slot_module!r}) must be 'transformer' or 'slot_attention'.")
         if self.hidden_act not in ACT2FN:
             raise ValueError(f"`hidden_act` ({self.hidden_act!r}) must be one of {', '.join(sorted(ACT2FN))}.")
         if self.decoder_num_layers < 2:
             raise ValueError(f"`decoder_num_layers` ({self.decoder_num_layers}) must be at least 2.")
+        if self.layer_norm_eps <= 0.0:
+            raise ValueError(f"`layer_norm_eps` ({self.layer_norm_eps}) must be greater than 0.")
+
+    def _validate_speakers(self) -> None:
+        # the interval of transformers 5.17 knows no lower bound of 0
+        if self.speaker_embedding_size < 0:
+            raise ValueError(
+                f"`speaker_embedding_size` ({self.speaker_embedding_size}) must be 0, for none, or greater."
+            )
         if self.speaker_embedding_size > 0 and self.num_slots < 2:
             raise ValueError(
                 f"`speaker_embedding_size` ({self.speaker_embedding_size}) must be 0 with `num_slots` {self.num_slots}: "
                 "embeddings tell speakers from one another."
             )
-        if self.speaker_embedding_size > 0 and self.speaker_loss_weight <= 0.0:
-            raise ValueError(
-                f"`speaker_loss_weight` ({self.speaker_loss_weight}) must be greater than 0: "
-                f"`speaker_embedding_size` ({self.speaker_embedding_size}) would never be learned."
-            )
-        if self.layer_norm_eps <= 0.0:
-            raise ValueError(f"`layer_norm_eps` ({self.layer_norm_eps}) must be greater than 0.")
+        if self.speaker_loss_weight <= 0.0:
+            raise ValueError(f"`speaker_loss_weight` ({self.speaker_loss_weight}) must be greater than 0.")
 
     def _validate_spectrogram(self) -> None:
         if self.compression_exponent <= 0.0:
