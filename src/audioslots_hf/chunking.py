@@ -267,11 +267,9 @@ def separate_recordings(
     stitcher = Stitcher(chunk_length, hop_length)
     for batch in batch_chunks(chunks, batch_size):
         separated = separate_chunks([row for chunk, _, _ in batch for row in chunk])
-        end = 0
-        for chunk, is_last, references in batch:
-            start, end = end, end + len(chunk)
-            estimates = separated.estimates[start:end, :, : chunk.shape[-1]]
-            yield stitcher.add(estimates, is_last, references, separated.speaker_embeddings[start:end]), is_last
+        parts = (values.split([len(chunk) for chunk, _, _ in batch]) for values in separated)
+        for (chunk, is_last, references), estimates, embeddings in zip(batch, *parts, strict=True):
+            yield stitcher.add(estimates[..., : chunk.shape[-1]], is_last, references, embeddings), is_last
             if is_last:
                 stitcher = Stitcher(chunk_length, hop_length)
 

@@ -368,8 +368,9 @@ def export_model(pipeline: AudioSeparationPipeline, export_format: str, path: Pa
     Write a model to one file, and compare what the file computes with what the model does.
 
     What is written is the model alone, from its main input, `(batch_size, num_samples)` or `(batch_size, num_bins,
-    num_frames)`, to `estimates`: the feature extractor goes there and back, and speaker embeddings are left out. The batch may have any size. The time-domain
-    families take any length that is a multiple of the encoder's stride, from half a segment on; the others that of a chunk.
+    num_frames)`, to `estimates`: the feature extractor goes there and back, and speaker embeddings are left out. The batch may
+    have any size. The time-domain families take any length that is a multiple of the encoder's stride, from half a segment on;
+    the others that of a chunk.
 
     Args:
         pipeline ([`AudioSeparationPipeline`]):
