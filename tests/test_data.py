@@ -13,6 +13,7 @@
 # limitations under the License.
 import csv
 import json
+import math
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +23,7 @@ import pytest
 import soundfile
 import torch
 from datasets import Audio, Dataset
-from scipy.signal import lfilter, resample_poly
+from scipy.signal import butter, freqs, lfilter, resample_poly
 
 from tests.audio_helpers import noise
 from tests.conftest import SAMPLES
@@ -40,6 +41,7 @@ from training.data import (
 )
 from training.data.audio import audio_length, read_audio
 from training.data.examples import share_out, shuffled_order
+from training.data.high_pass import high_pass
 from training.data.libri2mix import extend_noise, read_metadata, speaker_of, speakers_of_mixture
 from training.data.loudness import gain_between, loudness_lufs
 from training.data.prepare import Prepared, Voice, draw_gains, prepare, write_mixture
@@ -599,6 +601,7 @@ def in_memory_speech() -> list:
         (["speeds=[1.0]", "tilt_db=3.0"], 80000, 1e-6),
         # another filter of the resampling: torchaudio's is shorter than SciPy's
         (["speeds=[0.8, 0.95, 1.2]", "tilt_db=3.0"], 4000, 0.03),
+        (["speeds=[1.0]", "tilt_db=3.0", "high_pass_hz=[50.0, 400.0]"], 4000, 1e-5),
     ],
 )
 def test_speech_on_the_device_sounds_like_that_in_memory(in_memory_speech, overrides, chunk_length, tolerance):
@@ -660,6 +663,62 @@ def test_tilt_raises_high_over_low_frequencies_by_its_amount(tilt_db):
     impulse[0] = 1.0
     response = 20 * np.log10(np.abs(np.fft.rfft(lfilter([1.0, tilt_coefficient(tilt_db)], [1.0], impulse))))
     assert response[-1] - response[0] == pytest.approx(tilt_db, abs=1e-3)
+
+
+def test_the_high_pass_is_butterworths():
+    impulse = torch.zeros(16000, dtype=torch.float64)
+    impulse[8000] = 1.0
+    frequencies = np.fft.rfftfreq(16000, 1 / 16000)[20:]
+    expected = np.abs(freqs(*butter(4, 300.0, "highpass", analog=True), worN=frequencies)[1])
+    filtered = high_pass(impulse, 300.0, 16000)
+    np.testing.assert_allclose(np.abs(np.fft.rfft(filtered))[20:], expected, atol=1e-4)
+    # symmetric: without delay
+    torch.testing.assert_close(filtered[8001:15000], filtered[1001:8000].flip(0))
+
+
+def test_each_voice_has_its_own_high_pass_and_nothing_comes_in_at_the_other_end():
+    voices = torch.from_numpy(noise(3, 4000))
+    voices[2] = 0.0
+    voices[2, -1] = 1.0
+    filtered = high_pass(voices, torch.tensor([0.0, 200.0, 50.0]), 16000)
+    torch.testing.assert_close(filtered[0], voices[0])
+    torch.testing.assert_close(filtered[1], high_pass(voices[1], 200.0, 16000))
+    assert filtered[2, -300:].abs().max() > 0.5 and filtered[2, :300].abs().max() < 1e-3
+    assert high_pass(torch.ones(16000), 50.0, 16000)[4000:12000].abs().max() < 1e-3
+
+
+def test_one_high_pass_for_all_voices_of_a_mixture(mixer, monkeypatch):
+    unfiltered = mixer.draw_voices(np.random.default_rng(3))
+    assert {voice.high_pass_hz for voice in unfiltered} == {0.0}
+    monkeypatch.setattr(mixer.arguments, "high_pass_hz", [50.0, 400.0])
+    filtered = mixer.draw_voices(np.random.default_rng(3))
+    cutoffs = {voice.high_pass_hz for voice in filtered}
+    assert len(cutoffs) == 1
+    # what is drawn after it differs, what is drawn before it does not
+    for before, after in zip(unfiltered, filtered, strict=True):
+        after.high_pass_hz = 0.0
+        assert after == before
+    drawn = [mixer.draw_voices(np.random.default_rng(seed))[0].high_pass_hz for seed in range(300)]
+    assert 50 <= min(drawn) < 60 and 340 < max(drawn) <= 400
+    # as often below as above the middle of the logarithm
+    assert np.median(drawn) == pytest.approx(math.sqrt(50 * 400), rel=0.1)
+
+
+def test_a_high_pass_takes_the_lows_of_a_voice_and_nothing_else(mixer):
+    voice = mixer.draw_voices(np.random.default_rng(0))[0]
+    frequencies = np.fft.rfftfreq(mixer.crop_length, 1 / 16000)
+    before = np.abs(np.fft.rfft(mixer.render(voice))) ** 2
+    voice.high_pass_hz = 400.0
+    after = np.abs(np.fft.rfft(mixer.render(voice))) ** 2
+    lows, highs = frequencies < 200, frequencies > 1000
+    assert after[lows].sum() < 0.01 * before[lows].sum()
+    assert after[highs].sum() == pytest.approx(before[highs].sum(), rel=0.01)
+
+
+def test_a_high_pass_that_leaves_nothing_is_refused(mixer):
+    arguments = load_arguments(DEBUG, ["high_pass_hz=[50.0, 8000.0]"])
+    with pytest.raises(SettingsError, match=r"high_pass_hz.*8000\.0.*below 8000\.0 Hz"):
+        SpeechMixer(mixer.speech, arguments, 2, 4000, 16000)
 
 
 @pytest.mark.parametrize("num_sources", [3, 5])

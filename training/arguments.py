@@ -160,6 +160,9 @@ class TrainingArguments:
     speech_on_device: bool = False
     # range of a random first-order tilt of the spectrum, +- dB between low and high frequencies
     tilt_db: float = 0.0
+    # range of the cutoff of a random high-pass filter in hertz, drawn from its logarithm, one for all voices of a mixture: what
+    # comes over a telephone has no lows
+    high_pass_hz: list[float] | None = None
     num_workers: int = 0
     log_steps: int = 50
     valid_steps: int = 5000
@@ -185,6 +188,8 @@ class TrainingArguments:
             raise SettingsError(
                 f"`speeds` ({self.speeds}) must hold at least one factor, each from {SPEEDS[0]} to {SPEEDS[1]}."
             )
+        if (cutoffs := self.high_pass_hz) is not None and not (len(cutoffs) == 2 and 0 < cutoffs[0] <= cutoffs[1]):
+            raise SettingsError(f"`high_pass_hz` ({cutoffs}) must be [lowest, highest], both above 0.")
         self._check_optimisation()
         self._check_residence()
 

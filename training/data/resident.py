@@ -14,7 +14,7 @@
 """
 Speech that lives on the device: a whole corpus as int16 in its memory, and mixtures drawn there: nothing is read or copied.
 
-What is drawn is the same as from memory or from disk: the places, gains, speeds and tilts of [`SpeechMixer`], example by
+What is drawn is the same as from memory or from disk: the places, gains, speeds, tilts and cutoffs of [`SpeechMixer`], example by
 example. Only the resampling filter (torchaudio's in place of SciPy's, on a GPU in TF32) and the samples of the noise floor differ.
 """
 
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from ..arguments import SettingsError
+from .high_pass import high_pass
 from .loudness import MAX_PEAK, gain_between
 from .speech import DrawnVoice, SpeechMixer, tilt_coefficient
 
@@ -75,6 +76,9 @@ class ResidentSpeech:
         # a filter of one zero, from silence on
         samples[:, 1:] += self.upload(zeros)[:, None] * samples[:, :-1]
         self.add_noise(samples, voices)
+        if self.mixer.arguments.high_pass_hz is not None:
+            cutoffs_hz = self.upload([voice.high_pass_hz for voice in voices])
+            samples = high_pass(samples, cutoffs_hz, self.mixer.sampling_rate)
         return samples * self.upload([gain_between(0.0, voice.loudness) for voice in voices])[:, None]
 
     def cut(self, voices: list[DrawnVoice]) -> torch.Tensor:

@@ -19,6 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.signal import lfilter, resample_poly
 from tqdm.auto import tqdm
 
@@ -26,6 +27,7 @@ from audioslots_hf.layouts import walk_files
 
 from ..arguments import SettingsError, SpeechArguments, TrainingArguments
 from .audio import AUDIO_SUFFIXES, audio_length, read_audio
+from .high_pass import high_pass
 from .loudness import MAX_PEAK, SPEECH_LUFS, gain_between, loudness_lufs
 from .rows import parse_number, place_rows, read_rows
 
@@ -62,6 +64,8 @@ class DrawnVoice:
     # of white noise, below the speech
     noise_floor_db: float | None = None
     noise_seed: int = 0
+    # cutoff of the channel that the whole mixture comes through, 0 for none
+    high_pass_hz: float = 0.0
 
 
 @dataclass
@@ -153,7 +157,7 @@ class SpeechMixer:
             In hertz.
 
     Raises:
-        `SettingsError`: fewer speakers than voices.
+        `SettingsError`: fewer speakers than voices, or a high-pass filter that leaves nothing.
     """
 
     def __init__(
@@ -168,6 +172,10 @@ class SpeechMixer:
         if num_speakers < num_voices:
             raise SettingsError(
                 f"There are {num_speakers} speakers for mixtures of {num_voices}: one folder holds one speaker."
+            )
+        if arguments.high_pass_hz is not None and arguments.high_pass_hz[1] >= sampling_rate / 2:
+            raise SettingsError(
+                f"`high_pass_hz` ({arguments.high_pass_hz}) must end below {sampling_rate / 2} Hz, half of the sampling rate."
             )
         self.speech = speech
         self.arguments = arguments
@@ -198,7 +206,12 @@ class SpeechMixer:
             folder = int(np.searchsorted(self.upper_bounds, rng.random(), side="right"))
             speakers.add((folder, int(rng.integers(len(self.speech[folder])))))
         # a set has no order that may be relied on
-        return [self.draw_voice(folder, speaker, rng) for folder, speaker in sorted(speakers)]
+        voices = [self.draw_voice(folder, speaker, rng) for folder, speaker in sorted(speakers)]
+        if (cutoffs := self.arguments.high_pass_hz) is not None:
+            cutoff_hz = math.exp(rng.uniform(*np.log(cutoffs)))
+            for voice in voices:
+                voice.high_pass_hz = cutoff_hz
+        return voices
 
     def draw_voice(self, folder: int, speaker: int, rng: np.random.Generator) -> DrawnVoice:
         """A crop of one speaker at a random place, loudness, speed and tilt."""
@@ -230,6 +243,8 @@ class SpeechMixer:
         if voice.noise_floor_db is not None:
             noise = np.random.default_rng(voice.noise_seed).standard_normal(len(samples))
             samples = samples + noise * gain_between(0.0, voice.noise_floor_db)
+        if voice.high_pass_hz > 0:
+            samples = high_pass(torch.from_numpy(samples).float(), voice.high_pass_hz, self.sampling_rate).numpy()
         return (samples * gain_between(0.0, voice.loudness)).astype(np.float32, copy=False)
 
 
