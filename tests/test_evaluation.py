@@ -40,8 +40,9 @@ from tests.conftest import AUDIOSLOTS_CHECKPOINT, SAMPLES, TINY_DUAL_PATH, tiny_
 from training import publish, run_evaluation
 from training.arguments import MixtureArguments, SettingsError
 from training.data import Mixture, load_mixtures, read_metadata
+from training.data.high_pass import high_pass
 from training.evaluation import evaluate_mixtures, join_estimates, oracle_separator, score_estimates, summarize
-from training.tables import format_results, read_results
+from training.tables import conditions_of, format_results, read_results
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,28 @@ def test_the_command_writes_results_that_agree_with_their_rows(checkpoint, evalu
     assert 0 < results["share_outside_model"] < 1
 
 
+def test_mixtures_can_come_over_a_telephone(waveform_checkpoint, tmp_path, mixtures):
+    plain = run(waveform_checkpoint, tmp_path / "plain")
+    filtered = run(waveform_checkpoint, tmp_path / "filtered", "--high-pass", 300)
+    # tables keep them apart
+    assert (plain["mode"], filtered["mode"]) == ("min, clean", "min, clean, high-pass 300 Hz")
+    assert conditions_of(plain).slug != conditions_of(filtered).slug
+    lines = list(csv.DictReader((tmp_path / "filtered" / "model_paper.csv").read_text().splitlines()))
+    telephone = Mixture("a", high_pass(mixtures[0].references, 300.0, 16000))
+    expected = score_estimates(telephone, telephone.references)
+    assert float(lines[0]["source_1_input_si_snr"]) == pytest.approx(expected["source_1_input_si_snr"], abs=1e-3)
+    unfiltered = score_estimates(mixtures[0], mixtures[0].references)
+    assert abs(unfiltered["source_1_input_si_snr"] - expected["source_1_input_si_snr"]) > 0.1
+
+
+def test_the_channel_takes_the_lows_of_the_noise_too(mixtures):
+    noise = torch.randn(mixtures[0].references.shape[1], generator=torch.Generator().manual_seed(0))
+    noisy = Mixture("a", mixtures[0].references, noise)
+    filtered = run_evaluation.filter_mixture(noisy, 300.0, 16000)
+    torch.testing.assert_close(filtered.waveform, high_pass(noisy.waveform, 300.0, 16000), rtol=0, atol=1e-5)
+    assert filtered.mixture_id == "a"
+
+
 def test_the_oracle_needs_no_model_and_has_both_masks(tmp_path):
     arguments = [
         "--oracle",
@@ -279,6 +302,9 @@ def test_two_processes_give_the_results_of_one(checkpoint, evaluation, tmp_path)
         (["--device", "abacus"], "abacus"),
         (["--model", "nobody/nothing"], "nobody/nothing"),
         (["--num-workers", "-1"], "--num-workers is -1"),
+        (["--high-pass", "0"], "--high-pass is 0"),
+        (["--high-pass", "8000"], "--high-pass is 8000: it must be above 0 and below 8000 Hz"),
+        (["--high-pass", "nan"], "--high-pass is nan"),
         (["--metadata", str(SAMPLES / "README.md")], "README.md"),
         (["--oracle", "0.5"], "--oracle: not allowed with argument --model"),
     ],

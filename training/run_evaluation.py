@@ -32,7 +32,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -51,6 +51,7 @@ from audioslots_hf.separator import DEFAULT_CHECKPOINT, find_checkpoint
 
 from .arguments import MIX_TYPES, MixtureArguments, SettingsError, describe_error
 from .data import Mixture, MixtureList, load_mixtures
+from .data.high_pass import high_pass
 from .evaluation import PROTOCOLS, evaluate_mixtures, summarize
 from .files import write_atomically, write_csv
 from .pitch import median_f0s, require_torchaudio
@@ -80,6 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--mode", choices=("min", "max"), default="min", help="how the metadata is mixed (min)")
     parser.add_argument("--tree", type=Path, help="in place of both: a split of a generated Libri2Mix")
     parser.add_argument("--mix-type", choices=MIX_TYPES, default="mix_clean", help="(mix_clean)")
+    parser.add_argument(
+        "--high-pass", type=float, metavar="HZ", help="take the lows off all mixtures first; a telephone's: 300"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for results.json and the csv files")
     parser.add_argument("--num-mixtures", type=int, help="only the first so many")
     parser.add_argument("--num-workers", type=int, default=2, help="processes that read the mixtures (2)")
@@ -127,12 +131,13 @@ def plan_rows(model: PreTrainedModel | None, feature_extractor: FeatureExtractio
 
 
 class MixtureReader(Dataset):
-    """The mixtures of a list, each with what is known of its voices."""
+    """The mixtures of a list, perhaps without their lows, each with what is known of its voices."""
 
-    def __init__(self, mixtures: MixtureList, indices: list[int], with_pitch: bool):
+    def __init__(self, mixtures: MixtureList, indices: list[int], with_pitch: bool, high_pass_hz: float | None = None):
         self.mixtures = mixtures
         self.indices = indices
         self.with_pitch = with_pitch
+        self.high_pass_hz = high_pass_hz
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -143,7 +148,15 @@ class MixtureReader(Dataset):
         if self.with_pitch:
             for number, f0_hz in enumerate(median_f0s(mixture.references, self.mixtures.sampling_rate), start=1):
                 voices[f"source_{number}_f0_hz"] = f0_hz
+        if self.high_pass_hz is not None:
+            mixture = filter_mixture(mixture, self.high_pass_hz, self.mixtures.sampling_rate)
         return mixture, voices
+
+
+def filter_mixture(mixture: Mixture, high_pass_hz: float, sampling_rate: int) -> Mixture:
+    """A mixture, and what it consists of, through a channel without lows."""
+    rest = None if mixture.rest is None else high_pass(mixture.rest, high_pass_hz, sampling_rate)
+    return replace(mixture, references=high_pass(mixture.references, high_pass_hz, sampling_rate), rest=rest)
 
 
 def describe_speakers(row: dict) -> dict[str, str]:
@@ -289,6 +302,14 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         parser.error(f"--oracle is {options.oracle:g}: it must be the length of a chunk in seconds, at most 60.")
 
 
+def check_cutoff(high_pass_hz: float | None, sampling_rate: int) -> None:
+    """Raise a `ValueError` where a filter would leave nothing, or be none."""
+    if high_pass_hz is not None and not 0 < high_pass_hz < sampling_rate / 2:
+        raise ValueError(
+            f"--high-pass is {high_pass_hz:g}: it must be above 0 and below {sampling_rate / 2:g} Hz, half of the sampling rate."
+        )
+
+
 def list_arguments(options: argparse.Namespace) -> MixtureArguments:
     """Where the mixtures come from."""
     if options.tree is not None:
@@ -302,9 +323,11 @@ def list_arguments(options: argparse.Namespace) -> MixtureArguments:
     )
 
 
-def describe_list(listed: MixtureArguments) -> dict[str, str]:
-    """What was separated: the name of the list, and how it was mixed."""
+def describe_list(listed: MixtureArguments, high_pass_hz: float | None) -> dict[str, str]:
+    """What was separated: the name of the list, and how it was mixed and filtered."""
     kind = "clean" if listed.mix_type == "mix_clean" else listed.mix_type
+    if high_pass_hz is not None:
+        kind += f", high-pass {high_pass_hz:g} Hz"
     if listed.tree is not None:
         split = Path(listed.tree).resolve()
         # Libri2Mix/wav16k/min/test
@@ -338,6 +361,7 @@ def main(arguments: list[str] | None = None) -> None:
     listed = list_arguments(options)
     try:
         model, extractor = load_subject(options, device)
+        check_cutoff(options.high_pass, extractor.sampling_rate)
         num_sources = 1 if model is None else model.config.num_sources
         if num_sources == 1 and options.mix_type == "mix_single":
             raise ValueError(
@@ -351,7 +375,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows = plan_rows(model, extractor)
     started = time.perf_counter()
     with state.split_between_processes(list(range(len(mixtures)))) as share:
-        reader = MixtureReader(mixtures, share, has_pitch())
+        reader = MixtureReader(mixtures, share, has_pitch(), options.high_pass)
         try:
             own_reading_s = evaluate_rows(rows, reader, extractor, options.num_workers)
         except SettingsError as error:
@@ -361,7 +385,7 @@ def main(arguments: list[str] | None = None) -> None:
     if state.is_main_process:
         times = describe_time(rows, reading_s)
         run = {
-            **describe_list(listed),
+            **describe_list(listed, options.high_pass),
             "sampling_rate": extractor.sampling_rate,
             "chunk_length": extractor.chunk_length,
             **describe_stft(extractor),
