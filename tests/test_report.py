@@ -151,6 +151,13 @@ def test_results_of_other_lists_have_a_table_of_their_own(evaluations):
     assert len(tables) == 2 and tables[1].startswith("`other.csv`") and "`local`" not in tables[0].split("sha256")[0]
 
 
+def test_a_list_as_it_is_stands_before_it_is_filtered(evaluations):
+    filtered = [{**results, "mode": f"{results['mode']}, high-pass 300 Hz"} for results in evaluations]
+    text = format_results(filtered + evaluations)
+    assert text.count("mixtures of") == 2 * format_results(evaluations).count("mixtures of")
+    assert text.index("min, clean;") < text.index("min, clean, high-pass 300 Hz;")
+
+
 def test_lists_of_the_same_name_are_not_the_same(evaluations):
     other = evaluations[0] | {"metadata_sha256": "0123456789"}
     assert len(format_results([*evaluations[1:], other]).split("8 mixtures of `list.csv`")) == 3

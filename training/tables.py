@@ -67,11 +67,11 @@ def conditions_of(results: dict) -> Conditions:
 
 
 def group_by_conditions(evaluations: list[dict]) -> dict[Conditions, list[dict]]:
-    """Results that may stand in one table, the conditions with most mixtures first."""
+    """Results that may stand in one table: the conditions with most mixtures first, a list as it is before it is filtered."""
     groups: dict[Conditions, list[dict]] = {}
     for results in evaluations:
         groups.setdefault(conditions_of(results), []).append(results)
-    return dict(sorted(groups.items(), key=lambda group: -group[0].num_mixtures))
+    return dict(sorted(groups.items(), key=lambda group: (-group[0].num_mixtures, group[0].mode)))
 
 
 def read_results(path: Path) -> dict:
