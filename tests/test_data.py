@@ -25,9 +25,10 @@ import torch
 from datasets import Audio, Dataset
 from scipy.signal import butter, freqs, lfilter, resample_poly
 
+from audioslots_hf import GalrConfig
 from tests.audio_helpers import noise
 from tests.conftest import SAMPLES
-from training.arguments import MixtureArguments, SettingsError, SpeechArguments, load_arguments
+from training.arguments import LOWEST_HIGH_PASS_HZ, MixtureArguments, SettingsError, SpeechArguments, load_arguments
 from training.data import (
     FEATURES,
     MixtureList,
@@ -36,6 +37,7 @@ from training.data import (
     SpeechMixer,
     TrainingExamples,
     Utterance,
+    load_examples,
     load_mixtures,
     load_speech,
 )
@@ -685,6 +687,8 @@ def test_each_voice_has_its_own_high_pass_and_nothing_comes_in_at_the_other_end(
     torch.testing.assert_close(filtered[1], high_pass(voices[1], 200.0, 16000))
     assert filtered[2, -300:].abs().max() > 0.5 and filtered[2, :300].abs().max() < 1e-3
     assert high_pass(torch.ones(16000), 50.0, 16000)[4000:12000].abs().max() < 1e-3
+    # the lowest cutoff leaves nothing of 0 Hz either
+    assert high_pass(torch.ones(32000), LOWEST_HIGH_PASS_HZ, 16000)[8000:24000].abs().max() < 1e-3
 
 
 def test_one_high_pass_for_all_voices_of_a_mixture(mixer, monkeypatch):
@@ -694,7 +698,7 @@ def test_one_high_pass_for_all_voices_of_a_mixture(mixer, monkeypatch):
     filtered = mixer.draw_voices(np.random.default_rng(3))
     cutoffs = {voice.high_pass_hz for voice in filtered}
     assert len(cutoffs) == 1
-    # what is drawn after it differs, what is drawn before it does not
+    # the draws of the voices do not change
     for before, after in zip(unfiltered, filtered, strict=True):
         after.high_pass_hz = 0.0
         assert after == before
@@ -715,10 +719,10 @@ def test_a_high_pass_takes_the_lows_of_a_voice_and_nothing_else(mixer):
     assert after[highs].sum() == pytest.approx(before[highs].sum(), rel=0.01)
 
 
-def test_a_high_pass_that_leaves_nothing_is_refused(mixer):
-    arguments = load_arguments(DEBUG, ["high_pass_hz=[50.0, 8000.0]"])
-    with pytest.raises(SettingsError, match=r"high_pass_hz.*8000\.0.*below 8000\.0 Hz"):
-        SpeechMixer(mixer.speech, arguments, 2, 4000, 16000)
+def test_a_high_pass_that_leaves_nothing_is_refused_before_any_speech_is_read():
+    arguments = load_arguments(DEBUG, ["high_pass_hz=[50.0, 8000.0]", "speech.0.root=nowhere"])
+    with pytest.raises(SettingsError, match=r"high_pass_hz.*8000\.0.*below 8000 Hz"):
+        load_examples(arguments, GalrConfig(sampling_rate=16000), show_progress=False)
 
 
 @pytest.mark.parametrize("num_sources", [3, 5])

@@ -152,10 +152,15 @@ def test_results_of_other_lists_have_a_table_of_their_own(evaluations):
 
 
 def test_a_list_as_it_is_stands_before_it_is_filtered(evaluations):
-    filtered = [{**results, "mode": f"{results['mode']}, high-pass 300 Hz"} for results in evaluations]
-    text = format_results(filtered + evaluations)
-    assert text.count("mixtures of") == 2 * format_results(evaluations).count("mixtures of")
-    assert text.index("min, clean;") < text.index("min, clean, high-pass 300 Hz;")
+    filtered = [{**results, "mode": "min, clean, high-pass 300 Hz"} for results in evaluations]
+    others = [{**results, "metadata": "other.csv"} for results in evaluations]
+    text = format_results(filtered + others + evaluations)
+    headers = [line.split("of ")[1] for line in text.splitlines() if " mixtures of " in line]
+    assert [header.split(";")[0] for header in headers] == [
+        "`list.csv`, 16000 Hz, min, clean",
+        "`list.csv`, 16000 Hz, min, clean, high-pass 300 Hz",
+        "`other.csv`, 16000 Hz, min, clean",
+    ]
 
 
 def test_lists_of_the_same_name_are_not_the_same(evaluations):

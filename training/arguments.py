@@ -28,6 +28,8 @@ import yaml
 MIX_TYPES = ("mix_clean", "mix_both", "mix_single")
 # an octave down and up: beyond, a voice is none
 SPEEDS = (0.5, 2.0)
+# below it a high-pass filter would ring longer than what is put behind the samples for it
+LOWEST_HIGH_PASS_HZ = 20.0
 
 
 class SettingsError(ValueError):
@@ -160,8 +162,8 @@ class TrainingArguments:
     speech_on_device: bool = False
     # range of a random first-order tilt of the spectrum, +- dB between low and high frequencies
     tilt_db: float = 0.0
-    # range of the cutoff of a random high-pass filter in hertz, drawn from its logarithm, one for all voices of a mixture: what
-    # comes over a telephone has no lows
+    # range of the cutoff of a random high-pass filter in hertz, drawn from its logarithm, one for all voices of a mixture of
+    # `speech`: what comes over a telephone has no lows
     high_pass_hz: list[float] | None = None
     num_workers: int = 0
     log_steps: int = 50
@@ -188,8 +190,12 @@ class TrainingArguments:
             raise SettingsError(
                 f"`speeds` ({self.speeds}) must hold at least one factor, each from {SPEEDS[0]} to {SPEEDS[1]}."
             )
-        if (cutoffs := self.high_pass_hz) is not None and not (len(cutoffs) == 2 and 0 < cutoffs[0] <= cutoffs[1]):
-            raise SettingsError(f"`high_pass_hz` ({cutoffs}) must be [lowest, highest], both above 0.")
+        if (cutoffs := self.high_pass_hz) is not None and not (
+            len(cutoffs) == 2 and LOWEST_HIGH_PASS_HZ <= cutoffs[0] <= cutoffs[1]
+        ):
+            raise SettingsError(
+                f"`high_pass_hz` ({cutoffs}) must be [lowest, highest], from {LOWEST_HIGH_PASS_HZ:g} Hz on, or null for no filter."
+            )
         self._check_optimisation()
         self._check_residence()
 

@@ -49,7 +49,7 @@ from audioslots_hf.resources import count_macs
 from audioslots_hf.separation import make_folder
 from audioslots_hf.separator import DEFAULT_CHECKPOINT, find_checkpoint
 
-from .arguments import MIX_TYPES, MixtureArguments, SettingsError, describe_error
+from .arguments import LOWEST_HIGH_PASS_HZ, MIX_TYPES, MixtureArguments, SettingsError, describe_error
 from .data import Mixture, MixtureList, load_mixtures
 from .data.high_pass import high_pass
 from .evaluation import PROTOCOLS, evaluate_mixtures, summarize
@@ -82,7 +82,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--tree", type=Path, help="in place of both: a split of a generated Libri2Mix")
     parser.add_argument("--mix-type", choices=MIX_TYPES, default="mix_clean", help="(mix_clean)")
     parser.add_argument(
-        "--high-pass", type=float, metavar="HZ", help="take the lows off all mixtures first; a telephone's: 300"
+        "--high-pass",
+        type=float,
+        metavar="HZ",
+        help="take the lows off all mixtures first; a telephone's band begins at 300",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for results.json and the csv files")
     parser.add_argument("--num-mixtures", type=int, help="only the first so many")
@@ -304,9 +307,10 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
 
 def check_cutoff(high_pass_hz: float | None, sampling_rate: int) -> None:
     """Raise a `ValueError` where a filter would leave nothing, or be none."""
-    if high_pass_hz is not None and not 0 < high_pass_hz < sampling_rate / 2:
+    if high_pass_hz is not None and not LOWEST_HIGH_PASS_HZ <= high_pass_hz < sampling_rate / 2:
         raise ValueError(
-            f"--high-pass is {high_pass_hz:g}: it must be above 0 and below {sampling_rate / 2:g} Hz, half of the sampling rate."
+            f"--high-pass is {high_pass_hz:g}: it must be at least {LOWEST_HIGH_PASS_HZ:g} Hz and below {sampling_rate / 2:g} Hz, "
+            "half of the sampling rate."
         )
 
 

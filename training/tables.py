@@ -67,11 +67,20 @@ def conditions_of(results: dict) -> Conditions:
 
 
 def group_by_conditions(evaluations: list[dict]) -> dict[Conditions, list[dict]]:
-    """Results that may stand in one table: the conditions with most mixtures first, a list as it is before it is filtered."""
+    """Results that may stand in one table: those of most mixtures first, and a list as it is before it is filtered."""
     groups: dict[Conditions, list[dict]] = {}
     for results in evaluations:
         groups.setdefault(conditions_of(results), []).append(results)
-    return dict(sorted(groups.items(), key=lambda group: (-group[0].num_mixtures, group[0].mode)))
+    # a list stands where its best result does; what is filtered has the longer mode
+    places: dict[tuple[str, str], int] = {}
+    for conditions in groups:
+        places.setdefault((conditions.metadata, conditions.metadata_sha256), len(places))
+
+    def place(group: tuple[Conditions, list[dict]]) -> tuple[int, int, int]:
+        conditions = group[0]
+        return -conditions.num_mixtures, places[conditions.metadata, conditions.metadata_sha256], len(conditions.mode)
+
+    return dict(sorted(groups.items(), key=place))
 
 
 def read_results(path: Path) -> dict:

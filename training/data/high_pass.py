@@ -31,7 +31,7 @@ def high_pass(waveforms: torch.Tensor, cutoffs_hz: float | torch.Tensor, samplin
         waveforms (`torch.Tensor` of shape `(..., num_samples)`):
             On any device.
         cutoffs_hz (`float` or `torch.Tensor` of shape `(...)`):
-            Where 3 dB are lost, in hertz; 0 lets everything through.
+            Where 3 dB are lost, in hertz, from 20 on; 0 lets everything through.
         sampling_rate (`int`):
             In hertz.
     """
@@ -39,6 +39,6 @@ def high_pass(waveforms: torch.Tensor, cutoffs_hz: float | torch.Tensor, samplin
     padded_length = num_samples + round(PADDING_S * sampling_rate)
     frequencies = torch.fft.rfftfreq(padded_length, 1 / sampling_rate, dtype=waveforms.dtype, device=waveforms.device)
     cutoffs = torch.as_tensor(cutoffs_hz, dtype=waveforms.dtype, device=waveforms.device)
-    # what is left of 0 Hz is nothing, and no case of its own
+    # what is left of 0 Hz is nothing, from cutoffs of 20 Hz on, and no case of its own
     gains = (1 + (cutoffs[..., None] / frequencies.clamp(min=1.0)) ** (2 * ORDER)).rsqrt()
     return torch.fft.irfft(torch.fft.rfft(waveforms, padded_length) * gains, padded_length)[..., :num_samples]

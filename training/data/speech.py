@@ -157,7 +157,7 @@ class SpeechMixer:
             In hertz.
 
     Raises:
-        `SettingsError`: fewer speakers than voices, or a high-pass filter that leaves nothing.
+        `SettingsError`: fewer speakers than voices.
     """
 
     def __init__(
@@ -172,10 +172,6 @@ class SpeechMixer:
         if num_speakers < num_voices:
             raise SettingsError(
                 f"There are {num_speakers} speakers for mixtures of {num_voices}: one folder holds one speaker."
-            )
-        if arguments.high_pass_hz is not None and arguments.high_pass_hz[1] >= sampling_rate / 2:
-            raise SettingsError(
-                f"`high_pass_hz` ({arguments.high_pass_hz}) must end below {sampling_rate / 2} Hz, half of the sampling rate."
             )
         self.speech = speech
         self.arguments = arguments
@@ -243,6 +239,7 @@ class SpeechMixer:
         if voice.noise_floor_db is not None:
             noise = np.random.default_rng(voice.noise_seed).standard_normal(len(samples))
             samples = samples + noise * gain_between(0.0, voice.noise_floor_db)
+        # last, and without a new measurement: a channel changes the loudness of each voice by an amount of its own
         if voice.high_pass_hz > 0:
             samples = high_pass(torch.from_numpy(samples).float(), voice.high_pass_hz, self.sampling_rate).numpy()
         return (samples * gain_between(0.0, voice.loudness)).astype(np.float32, copy=False)
