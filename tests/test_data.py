@@ -42,12 +42,12 @@ from training.data import (
     load_speech,
 )
 from training.data.audio import audio_length, read_audio
+from training.data.channel import NUM_BANDS, high_pass, match_spectra, mel_bands
 from training.data.examples import share_out, shuffled_order
-from training.data.high_pass import high_pass
 from training.data.libri2mix import extend_noise, read_metadata, speaker_of, speakers_of_mixture
 from training.data.loudness import gain_between, loudness_lufs
 from training.data.prepare import Prepared, Voice, draw_gains, prepare, write_mixture
-from training.data.speech import tilt_coefficient
+from training.data.speech import DrawnVoice, tilt_coefficient
 
 
 SPEECH = SAMPLES / "speech"
@@ -493,7 +493,12 @@ def test_drawn_voices_have_librimixs_loudness(mixer, monkeypatch):
 def test_the_voices_of_a_mixture_are_different_speakers(mixer):
     marked = SpeechMixer([[[speaker] for speaker in range(5)]], mixer.arguments, 2, 4000, 16000)
     drawn = []
-    marked.draw_voice = lambda folder, speaker, rng: drawn.append(speaker)
+
+    def draw_marked(folder, speaker, rng):
+        drawn.append(speaker)
+        return DrawnVoice(None, 0, 4000, Fraction(1), loudness=-30.0)
+
+    marked.draw_voice = draw_marked
     marked.render = lambda voice: np.ones(1, dtype=np.float32)
     for index in range(50):
         drawn.clear()
@@ -604,6 +609,7 @@ def in_memory_speech() -> list:
         # another filter of the resampling: torchaudio's is shorter than SciPy's
         (["speeds=[0.8, 0.95, 1.2]", "tilt_db=3.0"], 4000, 0.03),
         (["speeds=[1.0]", "tilt_db=3.0", "high_pass_hz=[50.0, 400.0]"], 4000, 1e-5),
+        (["speeds=[1.0]", "tilt_db=3.0", "shared_channel=0.5"], 4000, 1e-5),
     ],
 )
 def test_speech_on_the_device_sounds_like_that_in_memory(in_memory_speech, overrides, chunk_length, tolerance):
@@ -717,6 +723,59 @@ def test_a_high_pass_takes_the_lows_of_a_voice_and_nothing_else(mixer):
     lows, highs = frequencies < 200, frequencies > 1000
     assert after[lows].sum() < 0.01 * before[lows].sum()
     assert after[highs].sum() == pytest.approx(before[highs].sum(), rel=0.01)
+
+
+def band_levels(voices: torch.Tensor) -> torch.Tensor:
+    """Of each mel band in dB."""
+    spectra = torch.fft.rfft(voices).abs().square()
+    return 10 * (spectra @ mel_bands(spectra.shape[-1], 16000).to(spectra).T).log10()
+
+
+def test_mel_bands_add_up_to_one():
+    bands = mel_bands(4001, 16000)
+    assert bands.shape == (NUM_BANDS, 4001)
+    torch.testing.assert_close(bands.sum(dim=0), torch.ones(4001, dtype=bands.dtype))
+    # evenly spaced on a scale that is finer among the lows
+    peaks = bands.argmax(dim=1)
+    assert peaks[0] == 0 and peaks[-1] == 4000 and (peaks.diff().diff() > 0).all()
+
+
+def test_matched_voices_have_one_spectrum_and_keep_their_power():
+    generator = torch.Generator().manual_seed(0)
+    voices = torch.randn(2, 3, 16000, generator=generator)
+    dark, bright = (
+        torch.from_numpy(lfilter([1.0, zero], [1.0], voices[:, row])) for row, zero in ((0, 0.7), (1, -0.7))
+    )
+    voices = torch.stack([dark, 0.1 * bright, voices[:, 2]], dim=1).float()
+    matched = match_spectra(voices, 16000)
+    torch.testing.assert_close(matched.square().sum(dim=-1), voices.square().sum(dim=-1))
+    before, after = (band_levels(signal) for signal in (voices, matched))
+    before, after = (levels - levels.mean(dim=-1, keepdim=True) for levels in (before, after))
+    assert (before.amax(dim=1) - before.amin(dim=1)).max() > 8
+    assert (after.amax(dim=1) - after.amin(dim=1)).max() < 1.5
+    # they meet in the middle
+    torch.testing.assert_close(after.mean(dim=1), before.mean(dim=1), atol=0.5, rtol=0)
+
+
+def test_voices_of_one_spectrum_stay_as_they_are_and_silence_stays_silence():
+    voices = torch.from_numpy(noise(1, 16000)).expand(2, -1)
+    torch.testing.assert_close(match_spectra(voices, 16000), voices)
+    voices = torch.stack([voices[0], torch.zeros(16000)])
+    matched = match_spectra(voices, 16000)
+    assert matched.isfinite().all() and (matched[1] == 0).all()
+    assert matched[0].square().sum() == pytest.approx(voices[0].square().sum().item(), rel=1e-4)
+
+
+def test_a_share_of_the_mixtures_has_one_channel(mixer, monkeypatch):
+    apart = mixer.draw(np.random.default_rng(3))
+    monkeypatch.setattr(mixer.arguments, "shared_channel", 1.0)
+    together = mixer.draw(np.random.default_rng(3))
+    spreads = [(band_levels(torch.from_numpy(voices)).diff(dim=0)).std() for voices in (apart, together)]
+    assert spreads[1] < 0.5 * spreads[0]
+    monkeypatch.setattr(mixer.arguments, "shared_channel", 0.25)
+    drawn = [mixer.draw_voices(np.random.default_rng(seed)) for seed in range(400)]
+    assert all(len({voice.shares_channel for voice in voices}) == 1 for voices in drawn)
+    assert np.mean([voices[0].shares_channel for voices in drawn]) == pytest.approx(0.25, abs=0.07)
 
 
 def test_a_high_pass_that_leaves_nothing_is_refused_before_any_speech_is_read():

@@ -40,7 +40,7 @@ from tests.conftest import AUDIOSLOTS_CHECKPOINT, SAMPLES, TINY_DUAL_PATH, tiny_
 from training import publish, run_evaluation
 from training.arguments import MixtureArguments, SettingsError
 from training.data import Mixture, load_mixtures, read_metadata
-from training.data.high_pass import high_pass
+from training.data.channel import high_pass, match_spectra
 from training.evaluation import evaluate_mixtures, join_estimates, oracle_separator, score_estimates, summarize
 from training.tables import conditions_of, format_results, read_results
 
@@ -199,9 +199,25 @@ def test_mixtures_can_come_over_a_telephone(waveform_checkpoint, tmp_path, mixtu
 def test_the_channel_takes_the_lows_of_the_noise_too(mixtures):
     noise = torch.randn(mixtures[0].references.shape[1], generator=torch.Generator().manual_seed(0))
     noisy = Mixture("a", mixtures[0].references, noise)
-    filtered = run_evaluation.filter_mixture(noisy, 300.0, 16000)
+    filtered = run_evaluation.Channel(high_pass_hz=300.0).carry(noisy, 16000)
     torch.testing.assert_close(filtered.waveform, high_pass(noisy.waveform, 300.0, 16000), rtol=0, atol=1e-5)
     assert filtered.mixture_id == "a"
+
+
+def test_voices_can_share_a_channel_and_then_a_telephone(waveform_checkpoint, tmp_path, mixtures):
+    shared = run(waveform_checkpoint, tmp_path / "shared", "--shared-channel")
+    both = run(waveform_checkpoint, tmp_path / "both", "--shared-channel", "--high-pass", 300)
+    assert shared["mode"] == "min, clean, shared channel"
+    assert both["mode"] == "min, clean, shared channel, high-pass 300 Hz"
+    lines = list(csv.DictReader((tmp_path / "both" / "model_paper.csv").read_text().splitlines()))
+    matched = high_pass(match_spectra(mixtures[0].references, 16000), 300.0, 16000)
+    expected = score_estimates(Mixture("a", matched), matched)
+    assert float(lines[0]["source_1_input_si_snr"]) == pytest.approx(expected["source_1_input_si_snr"], abs=1e-3)
+    # no voice is louder or softer for it, and noise has a channel of its own
+    noise = torch.ones(mixtures[0].references.shape[1])
+    carried = run_evaluation.Channel(is_shared=True).carry(Mixture("a", mixtures[0].references, noise), 16000)
+    assert carried.rest is noise
+    torch.testing.assert_close(carried.references.norm(dim=1), mixtures[0].references.norm(dim=1))
 
 
 def test_the_oracle_needs_no_model_and_has_both_masks(tmp_path):

@@ -165,6 +165,9 @@ class TrainingArguments:
     # range of the cutoff of a random high-pass filter in hertz, drawn from its logarithm, one for all voices of a mixture of
     # `speech`: what comes over a telephone has no lows
     high_pass_hz: list[float] | None = None
+    # share of the mixtures of `speech` whose voices get one long-term spectrum, as from one microphone: two voices of a corpus
+    # seldom share one, and a model learns to tell the microphones apart in place of the voices
+    shared_channel: float = 0.0
     num_workers: int = 0
     log_steps: int = 50
     valid_steps: int = 5000
@@ -195,6 +198,10 @@ class TrainingArguments:
         ):
             raise SettingsError(
                 f"`high_pass_hz` ({cutoffs}) must be [lowest, highest], from {LOWEST_HIGH_PASS_HZ:g} Hz on, or null for no filter."
+            )
+        if not 0 <= self.shared_channel <= 1:
+            raise SettingsError(
+                f"`shared_channel` ({self.shared_channel}) must be a share of the mixtures, from 0 to 1."
             )
         self._check_optimisation()
         self._check_residence()

@@ -51,7 +51,7 @@ from audioslots_hf.separator import DEFAULT_CHECKPOINT, find_checkpoint
 
 from .arguments import LOWEST_HIGH_PASS_HZ, MIX_TYPES, MixtureArguments, SettingsError, describe_error
 from .data import Mixture, MixtureList, load_mixtures
-from .data.high_pass import high_pass
+from .data.channel import high_pass, match_spectra
 from .evaluation import PROTOCOLS, evaluate_mixtures, summarize
 from .files import write_atomically, write_csv
 from .pitch import median_f0s, require_torchaudio
@@ -86,6 +86,11 @@ def build_parser() -> argparse.ArgumentParser:
         type=float,
         metavar="HZ",
         help="take the lows off all mixtures first; a telephone's band begins at 300",
+    )
+    parser.add_argument(
+        "--shared-channel",
+        action="store_true",
+        help="give the voices of a mixture one long-term spectrum first, as from one microphone",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for results.json and the csv files")
     parser.add_argument("--num-mixtures", type=int, help="only the first so many")
@@ -133,14 +138,44 @@ def plan_rows(model: PreTrainedModel | None, feature_extractor: FeatureExtractio
     return rows
 
 
-class MixtureReader(Dataset):
-    """The mixtures of a list, perhaps without their lows, each with what is known of its voices."""
+@dataclass
+class Channel:
+    """What the mixtures of a list come through before they are separated."""
 
-    def __init__(self, mixtures: MixtureList, indices: list[int], with_pitch: bool, high_pass_hz: float | None = None):
+    is_shared: bool = False
+    high_pass_hz: float | None = None
+
+    def check(self, sampling_rate: int) -> None:
+        """Raise a `ValueError` where a filter would leave nothing, or be none."""
+        if self.high_pass_hz is not None and not LOWEST_HIGH_PASS_HZ <= self.high_pass_hz < sampling_rate / 2:
+            raise ValueError(
+                f"--high-pass is {self.high_pass_hz:g}: it must be at least {LOWEST_HIGH_PASS_HZ:g} Hz and below "
+                f"{sampling_rate / 2:g} Hz, half of the sampling rate."
+            )
+
+    def carry(self, mixture: Mixture, sampling_rate: int) -> Mixture:
+        """A mixture, and what it consists of, at the other end."""
+        references, rest = mixture.references, mixture.rest
+        if self.is_shared:
+            references = match_spectra(references, sampling_rate)
+        if self.high_pass_hz is not None:
+            references = high_pass(references, self.high_pass_hz, sampling_rate)
+            rest = None if rest is None else high_pass(rest, self.high_pass_hz, sampling_rate)
+        return replace(mixture, references=references, rest=rest)
+
+    def __str__(self) -> str:
+        high_pass = "" if self.high_pass_hz is None else f", high-pass {self.high_pass_hz:g} Hz"
+        return f"{', shared channel' if self.is_shared else ''}{high_pass}"
+
+
+class MixtureReader(Dataset):
+    """The mixtures of a list, come through a channel, each with what is known of its voices."""
+
+    def __init__(self, mixtures: MixtureList, indices: list[int], with_pitch: bool, channel: Channel):
         self.mixtures = mixtures
         self.indices = indices
         self.with_pitch = with_pitch
-        self.high_pass_hz = high_pass_hz
+        self.channel = channel
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -151,15 +186,7 @@ class MixtureReader(Dataset):
         if self.with_pitch:
             for number, f0_hz in enumerate(median_f0s(mixture.references, self.mixtures.sampling_rate), start=1):
                 voices[f"source_{number}_f0_hz"] = f0_hz
-        if self.high_pass_hz is not None:
-            mixture = filter_mixture(mixture, self.high_pass_hz, self.mixtures.sampling_rate)
-        return mixture, voices
-
-
-def filter_mixture(mixture: Mixture, high_pass_hz: float, sampling_rate: int) -> Mixture:
-    """A mixture, and what it consists of, through a channel without lows."""
-    rest = None if mixture.rest is None else high_pass(mixture.rest, high_pass_hz, sampling_rate)
-    return replace(mixture, references=high_pass(mixture.references, high_pass_hz, sampling_rate), rest=rest)
+        return self.channel.carry(mixture, self.mixtures.sampling_rate), voices
 
 
 def describe_speakers(row: dict) -> dict[str, str]:
@@ -305,15 +332,6 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         parser.error(f"--oracle is {options.oracle:g}: it must be the length of a chunk in seconds, at most 60.")
 
 
-def check_cutoff(high_pass_hz: float | None, sampling_rate: int) -> None:
-    """Raise a `ValueError` where a filter would leave nothing, or be none."""
-    if high_pass_hz is not None and not LOWEST_HIGH_PASS_HZ <= high_pass_hz < sampling_rate / 2:
-        raise ValueError(
-            f"--high-pass is {high_pass_hz:g}: it must be at least {LOWEST_HIGH_PASS_HZ:g} Hz and below {sampling_rate / 2:g} Hz, "
-            "half of the sampling rate."
-        )
-
-
 def list_arguments(options: argparse.Namespace) -> MixtureArguments:
     """Where the mixtures come from."""
     if options.tree is not None:
@@ -327,11 +345,9 @@ def list_arguments(options: argparse.Namespace) -> MixtureArguments:
     )
 
 
-def describe_list(listed: MixtureArguments, high_pass_hz: float | None) -> dict[str, str]:
-    """What was separated: the name of the list, and how it was mixed and filtered."""
-    kind = "clean" if listed.mix_type == "mix_clean" else listed.mix_type
-    if high_pass_hz is not None:
-        kind += f", high-pass {high_pass_hz:g} Hz"
+def describe_list(listed: MixtureArguments, channel: Channel) -> dict[str, str]:
+    """What was separated: the name of the list, how it was mixed, and what it came through."""
+    kind = f"{'clean' if listed.mix_type == 'mix_clean' else listed.mix_type}{channel}"
     if listed.tree is not None:
         split = Path(listed.tree).resolve()
         # Libri2Mix/wav16k/min/test
@@ -363,9 +379,10 @@ def main(arguments: list[str] | None = None) -> None:
     state = PartialState(cpu=on_cpu)
     device = options.device or state.device
     listed = list_arguments(options)
+    channel = Channel(options.shared_channel, options.high_pass)
     try:
         model, extractor = load_subject(options, device)
-        check_cutoff(options.high_pass, extractor.sampling_rate)
+        channel.check(extractor.sampling_rate)
         num_sources = 1 if model is None else model.config.num_sources
         if num_sources == 1 and options.mix_type == "mix_single":
             raise ValueError(
@@ -379,7 +396,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows = plan_rows(model, extractor)
     started = time.perf_counter()
     with state.split_between_processes(list(range(len(mixtures)))) as share:
-        reader = MixtureReader(mixtures, share, has_pitch(), options.high_pass)
+        reader = MixtureReader(mixtures, share, has_pitch(), channel)
         try:
             own_reading_s = evaluate_rows(rows, reader, extractor, options.num_workers)
         except SettingsError as error:
@@ -389,7 +406,7 @@ def main(arguments: list[str] | None = None) -> None:
     if state.is_main_process:
         times = describe_time(rows, reading_s)
         run = {
-            **describe_list(listed, options.high_pass),
+            **describe_list(listed, channel),
             "sampling_rate": extractor.sampling_rate,
             "chunk_length": extractor.chunk_length,
             **describe_stft(extractor),

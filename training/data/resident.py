@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from ..arguments import SettingsError
-from .high_pass import high_pass
+from .channel import high_pass, match_spectra
 from .loudness import MAX_PEAK, gain_between
 from .speech import DrawnVoice, SpeechMixer, tilt_coefficient
 
@@ -59,6 +59,10 @@ class ResidentSpeech:
         voices = self.render([voice for mixture in drawn for voice in mixture]).view(
             len(indices), -1, self.mixer.crop_length
         )
+        if self.mixer.arguments.shared_channel > 0:
+            shares_channel = self.upload([float(mixture[0].shares_channel) for mixture in drawn]) > 0
+            matched = match_spectra(voices, self.mixer.sampling_rate)
+            voices = torch.where(shares_channel[:, None, None], matched, voices)
         peaks = voices.sum(dim=1, keepdim=True).abs().amax(dim=2, keepdim=True)
         return voices * (MAX_PEAK / peaks.clamp(min=1e-8)).clamp(max=1.0)
 

@@ -27,7 +27,7 @@ from audioslots_hf.layouts import walk_files
 
 from ..arguments import SettingsError, SpeechArguments, TrainingArguments
 from .audio import AUDIO_SUFFIXES, audio_length, read_audio
-from .high_pass import high_pass
+from .channel import high_pass, match_spectra
 from .loudness import MAX_PEAK, SPEECH_LUFS, gain_between, loudness_lufs
 from .rows import parse_number, place_rows, read_rows
 
@@ -66,6 +66,8 @@ class DrawnVoice:
     noise_seed: int = 0
     # cutoff of the channel that the whole mixture comes through, 0 for none
     high_pass_hz: float = 0.0
+    # whether all voices of the mixture get one long-term spectrum
+    shares_channel: bool = False
 
 
 @dataclass
@@ -188,8 +190,11 @@ class SpeechMixer:
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """The voices of a mixture, float32 (num_voices, crop_length)"""
         voices = np.empty((self.num_voices, self.crop_length), dtype=np.float32)
-        for row, voice in enumerate(self.draw_voices(rng)):
+        drawn = self.draw_voices(rng)
+        for row, voice in enumerate(drawn):
             voices[row] = self.render(voice)
+        if drawn[0].shares_channel:
+            voices = match_spectra(torch.from_numpy(voices), self.sampling_rate).numpy()
         peak = np.abs(voices.sum(axis=0)).max()
         if peak > MAX_PEAK:
             voices *= MAX_PEAK / peak
@@ -207,6 +212,10 @@ class SpeechMixer:
             cutoff_hz = math.exp(rng.uniform(*np.log(cutoffs)))
             for voice in voices:
                 voice.high_pass_hz = cutoff_hz
+        if (share := self.arguments.shared_channel) > 0:
+            shares_channel = bool(rng.random() < share)
+            for voice in voices:
+                voice.shares_channel = shares_channel
         return voices
 
     def draw_voice(self, folder: int, speaker: int, rng: np.random.Generator) -> DrawnVoice:

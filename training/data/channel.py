@@ -1,0 +1,82 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What a channel, a telephone or a microphone, does to the spectra of the voices that come through it."""
+
+import torch
+
+
+# Butterworth's: 24 dB an octave
+ORDER = 4
+# zeros that a filter rings out in, which would else come in again at the other end
+PADDING_S = 0.1
+# evenly spaced on the mel scale: fine enough for a microphone, too coarse for the harmonics of a voice
+NUM_BANDS = 16
+# no band is changed by more, in dB: there may be nothing in it
+MAX_CHANGE_DB = 15.0
+# of a band, below the mean of all: what is weaker counts as nothing
+FLOOR_DB = 60.0
+
+
+def high_pass(waveforms: torch.Tensor, cutoffs_hz: float | torch.Tensor, sampling_rate: int) -> torch.Tensor:
+    """
+    Waveforms through Butterworth's high-pass filter, without its delay.
+
+    Args:
+        waveforms (`torch.Tensor` of shape `(..., num_samples)`):
+            On any device.
+        cutoffs_hz (`float` or `torch.Tensor` of shape `(...)`):
+            Where 3 dB are lost, in hertz, from 20 on; 0 lets everything through.
+        sampling_rate (`int`):
+            In hertz.
+    """
+    num_samples = waveforms.shape[-1]
+    padded_length = num_samples + round(PADDING_S * sampling_rate)
+    frequencies = torch.fft.rfftfreq(padded_length, 1 / sampling_rate, dtype=waveforms.dtype, device=waveforms.device)
+    cutoffs = torch.as_tensor(cutoffs_hz, dtype=waveforms.dtype, device=waveforms.device)
+    # what is left of 0 Hz is nothing, from cutoffs of 20 Hz on, and no case of its own
+    gains = (1 + (cutoffs[..., None] / frequencies.clamp(min=1.0)) ** (2 * ORDER)).rsqrt()
+    return torch.fft.irfft(torch.fft.rfft(waveforms, padded_length) * gains, padded_length)[..., :num_samples]
+
+
+def match_spectra(voices: torch.Tensor, sampling_rate: int) -> torch.Tensor:
+    """
+    Voices with one long-term spectrum, that of their mean in dB, as if one microphone in one place had recorded them all.
+
+    Each keeps its power and everything that is finer than a band of the mel scale: harmonics, formants as they move, pauses.
+
+    Args:
+        voices (`torch.Tensor` of shape `(..., num_voices, num_samples)`):
+            On any device.
+        sampling_rate (`int`):
+            In hertz.
+    """
+    num_samples = voices.shape[-1]
+    spectra = torch.fft.rfft(voices, num_samples + round(PADDING_S * sampling_rate))
+    bands = mel_bands(spectra.shape[-1], sampling_rate).to(voices)
+    powers = spectra.abs().square() @ bands.T / bands.sum(dim=1)
+    powers = powers / powers.mean(dim=-1, keepdim=True).clamp(min=torch.finfo(powers.dtype).tiny)
+    levels_db = 10 * (powers + 10 ** (-FLOOR_DB / 10)).log10()
+    changes_db = levels_db.mean(dim=-2, keepdim=True) - levels_db
+    gains = 10 ** (changes_db.clamp(-MAX_CHANGE_DB, MAX_CHANGE_DB) @ bands / 20)
+    matched = torch.fft.irfft(spectra * gains, num_samples + round(PADDING_S * sampling_rate))[..., :num_samples]
+    energies = [signal.square().sum(dim=-1, keepdim=True) for signal in (voices, matched)]
+    return matched * (energies[0] / energies[1].clamp(min=torch.finfo(voices.dtype).tiny)).sqrt()
+
+
+def mel_bands(num_frequencies: int, sampling_rate: int) -> torch.Tensor:
+    """Triangular bands that add up to one at every frequency from 0 to half of the sampling rate, (NUM_BANDS, num_frequencies)"""
+    mels = 2595 * (1 + torch.linspace(0, sampling_rate / 2, num_frequencies, dtype=torch.float64) / 700).log10()
+    centers = torch.linspace(0, float(mels[-1]), NUM_BANDS, dtype=torch.float64)
+    return (1 - (mels - centers[:, None]).abs() / centers[1]).clamp(min=0)
