@@ -204,13 +204,13 @@ def test_the_channel_takes_the_lows_of_the_noise_too(mixtures):
     assert filtered.mixture_id == "a"
 
 
-def test_voices_can_share_a_channel_and_then_a_telephone(waveform_checkpoint, tmp_path, mixtures):
+def test_voices_can_share_a_channel_without_lows_too(waveform_checkpoint, tmp_path, mixtures):
     shared = run(waveform_checkpoint, tmp_path / "shared", "--shared-channel")
     both = run(waveform_checkpoint, tmp_path / "both", "--shared-channel", "--high-pass", 300)
     assert shared["mode"] == "min, clean, shared channel"
     assert both["mode"] == "min, clean, shared channel, high-pass 300 Hz"
     lines = list(csv.DictReader((tmp_path / "both" / "model_paper.csv").read_text().splitlines()))
-    matched = high_pass(match_spectra(mixtures[0].references, 16000), 300.0, 16000)
+    matched = match_spectra(high_pass(mixtures[0].references, 300.0, 16000), 16000)
     expected = score_estimates(Mixture("a", matched), matched)
     assert float(lines[0]["source_1_input_si_snr"]) == pytest.approx(expected["source_1_input_si_snr"], abs=1e-3)
     # no voice is louder or softer for it, and noise has a channel of its own
@@ -318,6 +318,7 @@ def test_two_processes_give_the_results_of_one(checkpoint, evaluation, tmp_path)
         (["--device", "abacus"], "abacus"),
         (["--model", "nobody/nothing"], "nobody/nothing"),
         (["--num-workers", "-1"], "--num-workers is -1"),
+        (["--shared-channel", "--mix-type", "mix_single"], "--shared-channel has nothing to match"),
         (["--high-pass", "19"], "--high-pass is 19"),
         (["--high-pass", "8000"], "--high-pass is 8000: it must be at least 20 Hz and below 8000 Hz"),
         (["--high-pass", "nan"], "--high-pass is nan"),

@@ -165,8 +165,8 @@ class TrainingArguments:
     # range of the cutoff of a random high-pass filter in hertz, drawn from its logarithm, one for all voices of a mixture of
     # `speech`: what comes over a telephone has no lows
     high_pass_hz: list[float] | None = None
-    # share of the mixtures of `speech` whose voices get one long-term spectrum, as from one microphone: two voices of a corpus
-    # seldom share one, and a model learns to tell the microphones apart in place of the voices
+    # share of the mixtures of `speech` whose voices get one spectrum, that of the crop, as from one microphone: two voices
+    # of a corpus seldom share one, and a model learns to tell the microphones apart in place of the voices; for crops of seconds
     shared_channel: float = 0.0
     num_workers: int = 0
     log_steps: int = 50

@@ -90,7 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shared-channel",
         action="store_true",
-        help="give the voices of a mixture one long-term spectrum first, as from one microphone",
+        help="give the voices of a mixture, not the noise, one spectrum first, as from one microphone",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for results.json and the csv files")
     parser.add_argument("--num-mixtures", type=int, help="only the first so many")
@@ -156,16 +156,19 @@ class Channel:
     def carry(self, mixture: Mixture, sampling_rate: int) -> Mixture:
         """A mixture, and what it consists of, at the other end."""
         references, rest = mixture.references, mixture.rest
-        if self.is_shared:
-            references = match_spectra(references, sampling_rate)
         if self.high_pass_hz is not None:
             references = high_pass(references, self.high_pass_hz, sampling_rate)
             rest = None if rest is None else high_pass(rest, self.high_pass_hz, sampling_rate)
+        if self.is_shared:
+            references = match_spectra(references, sampling_rate)
         return replace(mixture, references=references, rest=rest)
 
-    def __str__(self) -> str:
-        high_pass = "" if self.high_pass_hz is None else f", high-pass {self.high_pass_hz:g} Hz"
-        return f"{', shared channel' if self.is_shared else ''}{high_pass}"
+    def describe(self) -> list[str]:
+        """What is done, in words."""
+        return [
+            *(["shared channel"] if self.is_shared else []),
+            *([] if self.high_pass_hz is None else [f"high-pass {self.high_pass_hz:g} Hz"]),
+        ]
 
 
 class MixtureReader(Dataset):
@@ -328,6 +331,10 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         parser.error(
             "--oracle has nothing to mask in --mix-type mix_single, where there is one source: take another type."
         )
+    if options.shared_channel and options.mix_type == "mix_single":
+        parser.error(
+            "--shared-channel has nothing to match in --mix-type mix_single, where there is one voice: leave it out."
+        )
     if options.oracle is not None and not 0 < options.oracle <= 60:
         parser.error(f"--oracle is {options.oracle:g}: it must be the length of a chunk in seconds, at most 60.")
 
@@ -347,7 +354,7 @@ def list_arguments(options: argparse.Namespace) -> MixtureArguments:
 
 def describe_list(listed: MixtureArguments, channel: Channel) -> dict[str, str]:
     """What was separated: the name of the list, how it was mixed, and what it came through."""
-    kind = f"{'clean' if listed.mix_type == 'mix_clean' else listed.mix_type}{channel}"
+    kind = ", ".join(["clean" if listed.mix_type == "mix_clean" else listed.mix_type, *channel.describe()])
     if listed.tree is not None:
         split = Path(listed.tree).resolve()
         # Libri2Mix/wav16k/min/test

@@ -14,6 +14,8 @@
 
 """What a channel, a telephone or a microphone, does to the spectra of the voices that come through it."""
 
+from functools import lru_cache
+
 import torch
 
 
@@ -21,9 +23,9 @@ import torch
 ORDER = 4
 # zeros that a filter rings out in, which would else come in again at the other end
 PADDING_S = 0.1
-# evenly spaced on the mel scale: fine enough for a microphone, too coarse for the harmonics of a voice
+# evenly spaced on the mel scale: fine enough for a microphone; among the lows as wide as a voice is high
 NUM_BANDS = 16
-# no band is changed by more, in dB: there may be nothing in it
+# of a band, up or down, before a voice gets its power back: voices further apart stay apart
 MAX_CHANGE_DB = 15.0
 # of a band, below the mean of all: what is weaker counts as nothing
 FLOOR_DB = 60.0
@@ -52,31 +54,45 @@ def high_pass(waveforms: torch.Tensor, cutoffs_hz: float | torch.Tensor, samplin
 
 def match_spectra(voices: torch.Tensor, sampling_rate: int) -> torch.Tensor:
     """
-    Voices with one long-term spectrum, that of their mean in dB, as if one microphone in one place had recorded them all.
+    Voices with one spectrum, as if one microphone had recorded them all: in each band the mean in dB of those that sound.
 
-    Each keeps its power and everything that is finer than a band of the mel scale: harmonics, formants as they move, pauses.
+    Each voice keeps its power, and pitch, rhythm and everything else that is finer than a band of the mel scale or shorter than
+    the waveforms. These should be seconds long: over less, the vowels are matched too.
 
     Args:
         voices (`torch.Tensor` of shape `(..., num_voices, num_samples)`):
-            On any device.
+            On any device. One voice alone stays as it is.
         sampling_rate (`int`):
             In hertz.
+
+    Returns:
+        `torch.Tensor` of the shape of `voices`.
     """
     num_samples = voices.shape[-1]
-    spectra = torch.fft.rfft(voices, num_samples + round(PADDING_S * sampling_rate))
-    bands = mel_bands(spectra.shape[-1], sampling_rate).to(voices)
-    powers = spectra.abs().square() @ bands.T / bands.sum(dim=1)
-    powers = powers / powers.mean(dim=-1, keepdim=True).clamp(min=torch.finfo(powers.dtype).tiny)
-    levels_db = 10 * (powers + 10 ** (-FLOOR_DB / 10)).log10()
-    changes_db = levels_db.mean(dim=-2, keepdim=True) - levels_db
-    gains = 10 ** (changes_db.clamp(-MAX_CHANGE_DB, MAX_CHANGE_DB) @ bands / 20)
-    matched = torch.fft.irfft(spectra * gains, num_samples + round(PADDING_S * sampling_rate))[..., :num_samples]
+    padded_length = num_samples + round(PADDING_S * sampling_rate)
+    spectra = torch.fft.rfft(voices, padded_length)
+    bands = mel_bands(spectra.shape[-1], sampling_rate, voices.dtype, voices.device)
+    levels_db = band_levels_db(spectra, bands)
+    # silence has no spectrum
+    weights = (voices != 0).any(dim=-1, keepdim=True).to(voices.dtype)
+    means_db = (levels_db * weights).sum(dim=-2, keepdim=True) / weights.sum(dim=-2, keepdim=True).clamp(min=1)
+    gains = 10 ** ((means_db - levels_db).clamp(-MAX_CHANGE_DB, MAX_CHANGE_DB) @ bands / 20)
+    matched = torch.fft.irfft(spectra * gains, padded_length)[..., :num_samples]
     energies = [signal.square().sum(dim=-1, keepdim=True) for signal in (voices, matched)]
     return matched * (energies[0] / energies[1].clamp(min=torch.finfo(voices.dtype).tiny)).sqrt()
 
 
-def mel_bands(num_frequencies: int, sampling_rate: int) -> torch.Tensor:
+def band_levels_db(spectra: torch.Tensor, bands: torch.Tensor) -> torch.Tensor:
+    """Power in each band against the mean of all bands: complex (..., num_frequencies) to (..., NUM_BANDS), in dB"""
+    powers = spectra.abs().square() @ bands.T / bands.sum(dim=1)
+    powers = powers / powers.mean(dim=-1, keepdim=True).clamp(min=torch.finfo(powers.dtype).tiny)
+    return 10 * (powers + 10 ** (-FLOOR_DB / 10)).log10()
+
+
+# the crops of a run are of one length, and a copy to a GPU would wait for it
+@lru_cache(maxsize=4)
+def mel_bands(num_frequencies: int, sampling_rate: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Triangular bands that add up to one at every frequency from 0 to half of the sampling rate, (NUM_BANDS, num_frequencies)"""
     mels = 2595 * (1 + torch.linspace(0, sampling_rate / 2, num_frequencies, dtype=torch.float64) / 700).log10()
     centers = torch.linspace(0, float(mels[-1]), NUM_BANDS, dtype=torch.float64)
-    return (1 - (mels - centers[:, None]).abs() / centers[1]).clamp(min=0)
+    return (1 - (mels - centers[:, None]).abs() / centers[1]).clamp(min=0).to(device, dtype)

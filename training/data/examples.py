@@ -112,11 +112,11 @@ def load_examples(arguments: TrainingArguments, config: PreTrainedConfig, show_p
     """Read the speech and the lists of a run and set up the drawing of examples."""
     sampling_rate, crop_length = config.sampling_rate, arguments.num_chunks * config.chunk_length
     mixer = None
-    if arguments.high_pass_hz is not None and arguments.high_pass_hz[1] >= sampling_rate / 2:
-        raise SettingsError(
-            f"`high_pass_hz` ({arguments.high_pass_hz}) must end below {sampling_rate / 2:g} Hz, half of the sampling rate."
-        )
     if arguments.speech:
+        if arguments.high_pass_hz is not None and arguments.high_pass_hz[1] >= sampling_rate / 2:
+            raise SettingsError(
+                f"`high_pass_hz` ({arguments.high_pass_hz}) must end below {sampling_rate / 2:g} Hz, half of the sampling rate."
+            )
         speech = [load_speech(folder, sampling_rate, show_progress) for folder in arguments.speech]
         # of two recordings the mixture of mixtures is made
         num_voices = 2 if arguments.objective == "mixit" else config.num_sources

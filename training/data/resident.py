@@ -14,7 +14,7 @@
 """
 Speech that lives on the device: a whole corpus as int16 in its memory, and mixtures drawn there: nothing is read or copied.
 
-What is drawn is the same as from memory or from disk: the places, gains, speeds, tilts and cutoffs of [`SpeechMixer`], example by
+What is drawn is the same as from memory or from disk: the places, gains, speeds, tilts and channels of [`SpeechMixer`], example by
 example. Only the resampling filter (torchaudio's in place of SciPy's, on a GPU in TF32) and the samples of the noise floor differ.
 """
 
@@ -59,10 +59,10 @@ class ResidentSpeech:
         voices = self.render([voice for mixture in drawn for voice in mixture]).view(
             len(indices), -1, self.mixer.crop_length
         )
-        if self.mixer.arguments.shared_channel > 0:
-            shares_channel = self.upload([float(mixture[0].shares_channel) for mixture in drawn]) > 0
-            matched = match_spectra(voices, self.mixer.sampling_rate)
-            voices = torch.where(shares_channel[:, None, None], matched, voices)
+        # one by one: a product of matrices rounds by the number of rows, and an example depends on itself alone
+        for row, mixture in enumerate(drawn):
+            if mixture[0].shares_channel:
+                voices[row] = match_spectra(voices[row], self.mixer.sampling_rate)
         peaks = voices.sum(dim=1, keepdim=True).abs().amax(dim=2, keepdim=True)
         return voices * (MAX_PEAK / peaks.clamp(min=1e-8)).clamp(max=1.0)
 

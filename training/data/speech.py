@@ -66,7 +66,7 @@ class DrawnVoice:
     noise_seed: int = 0
     # cutoff of the channel that the whole mixture comes through, 0 for none
     high_pass_hz: float = 0.0
-    # whether all voices of the mixture get one long-term spectrum
+    # whether all voices of the mixture get one spectrum
     shares_channel: bool = False
 
 
@@ -248,7 +248,7 @@ class SpeechMixer:
         if voice.noise_floor_db is not None:
             noise = np.random.default_rng(voice.noise_seed).standard_normal(len(samples))
             samples = samples + noise * gain_between(0.0, voice.noise_floor_db)
-        # last, and without a new measurement: a channel changes the loudness of each voice by an amount of its own
+        # the loudness is not measured again: a channel changes that of each voice by an amount of its own
         if voice.high_pass_hz > 0:
             samples = high_pass(torch.from_numpy(samples).float(), voice.high_pass_hz, self.sampling_rate).numpy()
         return (samples * gain_between(0.0, voice.loudness)).astype(np.float32, copy=False)
