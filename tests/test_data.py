@@ -42,7 +42,7 @@ from training.data import (
     load_speech,
 )
 from training.data.audio import audio_length, read_audio
-from training.data.channel import NUM_BANDS, band_levels_db, high_pass, match_spectra, mel_bands
+from training.data.channel import NUM_BANDS, PAUSE_DB, band_levels_db, compress, high_pass, match_spectra, mel_bands
 from training.data.examples import share_out, shuffled_order
 from training.data.libri2mix import extend_noise, read_metadata, speaker_of, speakers_of_mixture
 from training.data.loudness import gain_between, loudness_lufs
@@ -610,6 +610,7 @@ def in_memory_speech() -> list:
         (["speeds=[0.8, 0.95, 1.2]", "tilt_db=3.0"], 4000, 0.03),
         (["speeds=[1.0]", "tilt_db=3.0", "high_pass_hz=[50.0, 400.0]"], 4000, 1e-5),
         (["speeds=[1.0]", "tilt_db=3.0", "shared_channel=0.5"], 4000, 1e-5),
+        (["speeds=[1.0]", "tilt_db=3.0", "compression=0.8", "high_pass_hz=[50.0, 400.0]"], 4000, 1e-5),
     ],
 )
 def test_speech_on_the_device_sounds_like_that_in_memory(in_memory_speech, overrides, chunk_length, tolerance):
@@ -724,6 +725,53 @@ def test_a_high_pass_takes_the_lows_of_a_voice_and_nothing_else(mixer):
     lows, highs = frequencies < 200, frequencies > 1000
     assert after[lows].sum() < 0.01 * before[lows].sum()
     assert after[highs].sum() == pytest.approx(before[highs].sum(), rel=0.01)
+
+
+def levels_db(waveforms: torch.Tensor) -> torch.Tensor:
+    """Of the quarters of each, without their edges, in dB."""
+    quarters = waveforms.unflatten(-1, (4, -1))[..., 500:-500]
+    return 10 * quarters.square().mean(dim=-1).log10()
+
+
+def test_compression_divides_differences_of_level():
+    # evenly loud, so that the envelope is the level
+    tone = torch.sin(2 * math.pi * 500 * torch.arange(16000) / 16000)
+    waveform = (tone.unflatten(0, (4, -1)) * torch.tensor([1.0, 0.5, 1.0, 0.25])[:, None]).flatten()
+    waveforms = torch.stack([waveform, waveform, 1e-3 * waveform])
+    compressed = compress(waveforms, torch.tensor([0.0, 0.5, 0.5]), 16000)
+    torch.testing.assert_close(compressed[0], waveform)
+    torch.testing.assert_close(levels_db(compressed[1]).diff(), 0.5 * levels_db(waveform).diff(), atol=0.05, rtol=0)
+    torch.testing.assert_close(compressed[2], 1e-3 * compressed[1])
+    torch.testing.assert_close(compressed.square().mean(dim=-1), waveforms.square().mean(dim=-1))
+
+
+def test_compression_raises_no_pause_to_speech_and_silence_stays_silence():
+    voice = torch.from_numpy(noise(1, 16000)[0])
+    voice[4000:8000] *= 1e-3
+    voice[8000:12000] = 0.0
+    compressed = compress(voice[None], 0.9, 16000)[0]
+    assert (compressed[8000:12000] == 0).all()
+    raised = levels_db(compressed).diff()[0] - levels_db(voice).diff()[0]
+    # half of the recording sounds: its power is 3 dB below that of the speech
+    assert raised.item() == pytest.approx(0.9 * (PAUSE_DB + 3), abs=0.5)
+    assert torch.equal(compress(torch.zeros(1, 16000), 0.5, 16000), torch.zeros(1, 16000))
+
+
+def test_each_voice_has_its_own_compression(mixer, monkeypatch):
+    before = mixer.draw_voices(np.random.default_rng(3))
+    assert {voice.compression for voice in before} == {0.0}
+    plain = mixer.render(before[0])
+    monkeypatch.setattr(mixer.arguments, "compression", 0.6)
+    drawn = [mixer.draw_voices(np.random.default_rng(seed)) for seed in range(300)]
+    exponents = np.array([[voice.compression for voice in voices] for voices in drawn])
+    assert exponents.min() >= 0 and 0.55 < exponents.max() <= 0.6
+    assert exponents.mean() == pytest.approx(0.3, abs=0.03) and (exponents[:, 0] != exponents[:, 1]).all()
+    compressed = mixer.render(drawn[3][0])
+    assert np.square(compressed).sum() == pytest.approx(np.square(plain).sum(), rel=1e-4)
+    assert np.abs(compressed - plain).max() > 0.05 * np.abs(plain).max()
+    # the draws of the voices do not change
+    drawn[3][0].compression = 0.0
+    assert drawn[3][0] == before[0]
 
 
 def band_levels(voices: torch.Tensor) -> torch.Tensor:

@@ -391,6 +391,7 @@ def test_every_config_names_its_paper_hardware_hours_and_score(path):
         (["high_pass_hz=[400.0, 50.0]"], r"high_pass_hz.*400\.0, 50\.0.*lowest, highest"),
         (["high_pass_hz=[19.0, 400.0]"], r"high_pass_hz.*19\.0.*from 20 Hz on, or null"),
         (["high_pass_hz=[400.0]"], r"high_pass_hz.*400\.0.*lowest, highest"),
+        (["compression=1.0"], r"compression.*1\.0.*to below 1"),
         (["shared_channel=1.5"], r"shared_channel.*1\.5.*from 0 to 1"),
         (["max_steps.a.b=1"], r"max_steps\.a\.b`: `max_steps` holds no keys"),
         (["max_steps.a=1"], r"max_steps\.a`: `max_steps` holds no keys"),

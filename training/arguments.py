@@ -168,6 +168,9 @@ class TrainingArguments:
     # share of the mixtures of `speech` whose voices get one spectrum, that of the crop, as from one microphone: two voices
     # of a corpus seldom share one, and a model learns to tell the microphones apart in place of the voices; for crops of seconds
     shared_channel: float = 0.0
+    # largest power of its envelope that a voice of `speech` is divided by, drawn from 0 on for each: recordings that people
+    # are to listen to have been through a compressor, corpora have not
+    compression: float = 0.0
     num_workers: int = 0
     log_steps: int = 50
     valid_steps: int = 5000
@@ -202,6 +205,10 @@ class TrainingArguments:
         if not 0 <= self.shared_channel <= 1:
             raise SettingsError(
                 f"`shared_channel` ({self.shared_channel}) must be a share of the mixtures, from 0 to 1."
+            )
+        if not 0 <= self.compression < 1:
+            raise SettingsError(
+                f"`compression` ({self.compression}) must be from 0, for none, to below 1, for no dynamics."
             )
         self._check_optimisation()
         self._check_residence()

@@ -12,17 +12,22 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a channel, a telephone or a microphone, does to the spectra of the voices that come through it."""
+"""What a channel, a telephone, a microphone or a compressor, does to the voices that come through it."""
 
 from functools import lru_cache
 
 import torch
+from torch.nn.functional import avg_pool1d, interpolate
 
 
 # Butterworth's: 24 dB an octave
 ORDER = 4
 # zeros that a filter rings out in, which would else come in again at the other end
 PADDING_S = 0.1
+# as fast as a compressor for speech, and slower than the pitch
+ENVELOPE_HOP_S = 0.01
+# of the envelope, below the power of the whole: pauses are not raised to speech
+PAUSE_DB = 26.0
 # evenly spaced on the mel scale: fine enough for a microphone; among the lows as wide as a voice is high
 NUM_BANDS = 16
 # of a band, up or down, before a voice gets its power back: voices further apart stay apart
@@ -52,6 +57,38 @@ def high_pass(waveforms: torch.Tensor, cutoffs_hz: float | torch.Tensor, samplin
     return torch.fft.irfft(torch.fft.rfft(waveforms, padded_length) * gains, padded_length)[..., :num_samples]
 
 
+def compress(waveforms: torch.Tensor, exponents: float | torch.Tensor, sampling_rate: int) -> torch.Tensor:
+    """
+    Waveforms of less dynamic range, as a compressor or an automatic gain makes them: divided by a power of their envelope.
+
+    Each keeps its power.
+
+    Args:
+        waveforms (`torch.Tensor` of shape `(num_waveforms, num_samples)`):
+            On any device.
+        exponents (`float` or `torch.Tensor` of shape `(num_waveforms)`):
+            0 changes nothing, 1 leaves no dynamics: a ratio of 1 / (1 - exponent).
+        sampling_rate (`int`):
+            In hertz.
+    """
+    hop_length = round(ENVELOPE_HOP_S * sampling_rate)
+    powers = waveforms.square()
+    means = powers.mean(dim=-1, keepdim=True)
+    # a window of two hops
+    envelopes = avg_pool1d(powers[:, None], 2 * hop_length, hop_length, hop_length, count_include_pad=False)
+    envelopes = interpolate(envelopes, waveforms.shape[-1], mode="linear", align_corners=True)[:, 0]
+    envelopes = torch.maximum(envelopes, means * 10 ** (-PAUSE_DB / 10)).clamp(min=torch.finfo(powers.dtype).tiny)
+    exponents = torch.as_tensor(exponents, dtype=powers.dtype, device=powers.device)[..., None]
+    compressed = waveforms * (envelopes / means.clamp(min=torch.finfo(powers.dtype).tiny)) ** (-exponents / 2)
+    return keep_power(compressed, waveforms)
+
+
+def keep_power(changed: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
+    """Changed waveforms, each with the power of what it was; silence stays silent"""
+    energies = [signal.square().sum(dim=-1, keepdim=True) for signal in (waveforms, changed)]
+    return changed * (energies[0] / energies[1].clamp(min=torch.finfo(changed.dtype).tiny)).sqrt()
+
+
 def match_spectra(voices: torch.Tensor, sampling_rate: int) -> torch.Tensor:
     """
     Voices with one spectrum, as if one microphone had recorded them all: in each band the mean in dB of those that sound.
@@ -78,8 +115,7 @@ def match_spectra(voices: torch.Tensor, sampling_rate: int) -> torch.Tensor:
     means_db = (levels_db * weights).sum(dim=-2, keepdim=True) / weights.sum(dim=-2, keepdim=True).clamp(min=1)
     gains = 10 ** ((means_db - levels_db).clamp(-MAX_CHANGE_DB, MAX_CHANGE_DB) @ bands / 20)
     matched = torch.fft.irfft(spectra * gains, padded_length)[..., :num_samples]
-    energies = [signal.square().sum(dim=-1, keepdim=True) for signal in (voices, matched)]
-    return matched * (energies[0] / energies[1].clamp(min=torch.finfo(voices.dtype).tiny)).sqrt()
+    return keep_power(matched, voices)
 
 
 def band_levels_db(spectra: torch.Tensor, bands: torch.Tensor) -> torch.Tensor:

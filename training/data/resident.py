@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from ..arguments import SettingsError
-from .channel import high_pass, match_spectra
+from .channel import compress, high_pass, match_spectra
 from .loudness import MAX_PEAK, gain_between
 from .speech import DrawnVoice, SpeechMixer, tilt_coefficient
 
@@ -80,6 +80,8 @@ class ResidentSpeech:
         # a filter of one zero, from silence on
         samples[:, 1:] += self.upload(zeros)[:, None] * samples[:, :-1]
         self.add_noise(samples, voices)
+        if self.mixer.arguments.compression > 0:
+            samples = compress(samples, self.upload([voice.compression for voice in voices]), self.mixer.sampling_rate)
         if self.mixer.arguments.high_pass_hz is not None:
             cutoffs_hz = self.upload([voice.high_pass_hz for voice in voices])
             samples = high_pass(samples, cutoffs_hz, self.mixer.sampling_rate)

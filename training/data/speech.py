@@ -27,7 +27,7 @@ from audioslots_hf.layouts import walk_files
 
 from ..arguments import SettingsError, SpeechArguments, TrainingArguments
 from .audio import AUDIO_SUFFIXES, audio_length, read_audio
-from .channel import high_pass, match_spectra
+from .channel import compress, high_pass, match_spectra
 from .loudness import MAX_PEAK, SPEECH_LUFS, gain_between, loudness_lufs
 from .rows import parse_number, place_rows, read_rows
 
@@ -64,6 +64,8 @@ class DrawnVoice:
     # of white noise, below the speech
     noise_floor_db: float | None = None
     noise_seed: int = 0
+    # power of its envelope that it is divided by
+    compression: float = 0.0
     # cutoff of the channel that the whole mixture comes through, 0 for none
     high_pass_hz: float = 0.0
     # whether all voices of the mixture get one spectrum
@@ -216,6 +218,9 @@ class SpeechMixer:
             shares_channel = bool(rng.random() < share)
             for voice in voices:
                 voice.shares_channel = shares_channel
+        if (compression := self.arguments.compression) > 0:
+            for voice in voices:
+                voice.compression = rng.uniform(0, compression)
         return voices
 
     def draw_voice(self, folder: int, speaker: int, rng: np.random.Generator) -> DrawnVoice:
@@ -249,6 +254,9 @@ class SpeechMixer:
             noise = np.random.default_rng(voice.noise_seed).standard_normal(len(samples))
             samples = samples + noise * gain_between(0.0, voice.noise_floor_db)
         # the loudness is not measured again: a channel changes that of each voice by an amount of its own
+        if voice.compression > 0:
+            tensor = torch.from_numpy(samples[None]).float()
+            samples = compress(tensor, voice.compression, self.sampling_rate)[0].numpy()
         if voice.high_pass_hz > 0:
             samples = high_pass(torch.from_numpy(samples).float(), voice.high_pass_hz, self.sampling_rate).numpy()
         return (samples * gain_between(0.0, voice.loudness)).astype(np.float32, copy=False)
