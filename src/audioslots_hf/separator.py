@@ -22,7 +22,7 @@ from transformers import pipeline
 from .pipeline_audio_separation import AudioSeparationPipeline
 
 
-DEFAULT_CHECKPOINT = "galr-cpu-147k"
+DEFAULT_CHECKPOINT = "galr-cpu-152k"
 CHECKPOINTS_DIR = Path(__file__).parent / "checkpoints"
 
 
