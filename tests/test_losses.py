@@ -19,15 +19,11 @@ import torch
 
 from audioslots_hf.losses import (
     all_assignments,
-    all_permutations,
-    enumerate_permutations,
-    find_permutation,
     matched_mse,
     matched_negative_si_snr,
     mixit_negative_snr,
     pairwise_mse,
     pairwise_negative_si_snr,
-    solve_assignment,
     speaker_contrastive_loss,
 )
 from audioslots_hf.metrics import si_snr
@@ -45,24 +41,11 @@ def test_pairwise_mse_compares_every_estimate_with_every_reference(generator):
     torch.testing.assert_close(costs[1, 2, 0], (estimates[1, 2] - references[1, 0]).square().mean())
 
 
-@pytest.mark.parametrize("num_sources", [1, 2, 3, 4, 5])
-def test_all_permutations_are_tried(num_sources):
-    found = {tuple(row) for row in all_permutations(torch.arange(num_sources)).tolist()}
-    assert found == set(permutations(range(num_sources)))
-
-
-@pytest.mark.parametrize("num_sources", [1, 2, 3, 4, 5])
-def test_enumeration_equals_the_hungarian_solver(num_sources, generator):
-    costs = torch.rand(50, num_sources, num_sources, generator=generator)
-    assert torch.equal(enumerate_permutations(costs), solve_assignment(costs))
-
-
 @pytest.mark.parametrize("num_sources", [2, 5, 6, 10])
-def test_a_known_permutation_is_found(num_sources, generator):
+def test_the_matched_mse_of_the_references_in_another_order_is_zero(num_sources, generator):
     references = torch.randn(8, num_sources, 4, 3, generator=generator)
     order = torch.stack([torch.randperm(num_sources, generator=generator) for _ in range(8)])
     estimates = references[torch.arange(8)[:, None], order]
-    assert torch.equal(find_permutation(pairwise_mse(estimates, references)), order)
     assert matched_mse(estimates, references) == 0
 
 
@@ -83,18 +66,6 @@ def test_enumeration_compiles_without_a_graph_break(generator):
     compiled = torch.compile(matched_mse, fullgraph=True, backend="eager")
     estimates, references = torch.randn(2, 4, 3, 5, generator=generator).unbind(0)
     torch.testing.assert_close(compiled(estimates, references), matched_mse(estimates, references))
-
-
-@pytest.mark.parametrize("num_sources", [1, 2, 3, 5, 6])
-def test_where_all_orders_are_as_good_the_one_that_is_there_stays(num_sources):
-    assert find_permutation(torch.zeros(1, num_sources, num_sources))[0].tolist() == list(range(num_sources))
-
-
-@pytest.mark.parametrize("num_sources", [2, 6])
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_costs_that_are_not_finite_still_give_an_order(num_sources, value):
-    permutation = find_permutation(torch.full((1, num_sources, num_sources), value))
-    assert sorted(permutation[0].tolist()) == list(range(num_sources))
 
 
 def test_another_number_of_references_is_an_error():

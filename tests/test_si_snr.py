@@ -61,15 +61,15 @@ def test_scores_of_ragged_examples_are_those_of_the_package(metric, examples):
         for name in SCORES:
             expected[name] += scores[name][0].tolist()
     result = metric.compute(**examples)
-    assert result.pop("permutation") == [[1, 0], [2, 1, 0]]
+    assert result.pop("order") == [[1, 0], [2, 1, 0]]
     # five sources, each with the same weight
     assert result == pytest.approx({name: sum(values) / 5 for name, values in expected.items()}, abs=1e-9)
 
 
 def test_without_mixtures_there_are_no_improvements(metric, examples):
     mixtures = examples.pop("mixtures")
-    assert set(metric.compute(**examples)) == {"si_snr", "sdr", "permutation"}
-    assert set(metric.compute(**examples, mixtures=mixtures)) == {*SCORES, "permutation"}
+    assert set(metric.compute(**examples)) == {"si_snr", "sdr", "order"}
+    assert set(metric.compute(**examples, mixtures=mixtures)) == {*SCORES, "order"}
 
 
 def test_examples_can_be_added_one_by_one(metric, examples):

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import torch
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
-from .losses import find_permutation, pairwise_mse, without_autocast
+from .losses import pairwise_mse, without_autocast
+from .matching import match_estimates, reorder_estimates
 from .stft import stft
 from .tracking import Tracker
 
@@ -189,7 +190,7 @@ def reorder(estimates: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     Both are `(num_channels, num_sources, num_samples)`.
     """
     costs = pairwise_mse(estimates.transpose(0, 1).flatten(1)[None], targets.transpose(0, 1).flatten(1)[None])
-    return estimates[:, find_permutation(costs)[0].argsort()]
+    return estimates[:, match_estimates(costs)[0]]
 
 
 def loudest_channel(estimates: torch.Tensor) -> int:
@@ -208,8 +209,8 @@ def align_channels(estimates: torch.Tensor) -> torch.Tensor:
     # zeros behind, so that even a single sample has a frame; windows of 512 samples are longer than any such delay
     magnitudes = stft(torch.nn.functional.pad(estimates, (0, 256)), 512, 256).abs().flatten(2)
     loudest = magnitudes[loudest_channel(estimates)]
-    orders = find_permutation(pairwise_mse(magnitudes, loudest.expand_as(magnitudes))).argsort(dim=-1)
-    return estimates.gather(1, orders.unsqueeze(-1).expand_as(estimates))
+    orders = match_estimates(pairwise_mse(magnitudes, loudest.expand_as(magnitudes)))
+    return reorder_estimates(estimates, orders)
 
 
 def separate_blocks(

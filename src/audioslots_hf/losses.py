@@ -17,9 +17,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from .matching import match_estimates, matched_costs, reorder_estimates
 
-# Up to here n! permutations are cheaper than a trip to the CPU.
-MAX_ENUMERATED_SOURCES = 5
+
 # where the SNR of mixture invariant training stops to grow (arXiv 2006.12701)
 MAX_MIXIT_SNR_DB = 30.0
 
@@ -32,54 +32,6 @@ def pairwise_mse(estimates: torch.Tensor, references: torch.Tensor) -> torch.Ten
     """
     differences = estimates.flatten(2).unsqueeze(2) - references.flatten(2).unsqueeze(1)
     return differences.square().mean(dim=-1)
-
-
-def find_permutation(costs: torch.Tensor) -> torch.Tensor:
-    """
-    The order of the references with the smallest total cost: estimate i goes with reference `permutation[i]`.
-
-    `(batch_size, num_sources, num_sources)` -> int64 `(batch_size, num_sources)`. Optimal (what the Hungarian algorithm
-    finds) for any number of sources. No gradient flows: assign on the costs, then gather from them.
-    """
-    if costs.shape[-1] <= MAX_ENUMERATED_SOURCES:
-        return enumerate_permutations(costs.detach())
-    return solve_assignment(costs.detach())
-
-
-def enumerate_permutations(costs: torch.Tensor) -> torch.Tensor:
-    """[`find_permutation`] by trying all, on the device of the costs and without synchronisation."""
-    num_sources = costs.shape[-1]
-    rows = torch.arange(num_sources, device=costs.device)
-    candidates = all_permutations(rows)
-    # (batch_size, num_permutations)
-    totals = costs[:, rows, candidates].sum(dim=-1)
-    return candidates[totals.argmin(dim=-1)]
-
-
-def all_permutations(items: torch.Tensor) -> torch.Tensor:
-    """(num_items,) -> (factorial of num_items, num_items), built on the device: a list would be copied to it and waited for"""
-    result = items[:1, None]
-    for index in range(1, len(items)):
-        column = items[index : index + 1].expand(len(result), 1)
-        # the order that the items have comes first: it is what stays where all are as good
-        places = range(result.shape[1], -1, -1)
-        result = torch.cat([torch.cat([result[:, :place], column, result[:, place:]], dim=1) for place in places])
-    return result
-
-
-@torch.compiler.disable
-def solve_assignment(costs: torch.Tensor) -> torch.Tensor:
-    """[`find_permutation`] by SciPy's Hungarian solver, on the CPU."""
-    try:
-        from scipy.optimize import linear_sum_assignment
-    except ImportError as error:
-        raise ImportError(
-            f"Matching more than {MAX_ENUMERATED_SOURCES} sources needs SciPy: pip install scipy"
-        ) from error
-    # the solver refuses what is not finite, of which the loss will tell
-    matrices = costs.float().nan_to_num().cpu().numpy()
-    columns = [torch.from_numpy(linear_sum_assignment(matrix)[1]) for matrix in matrices]
-    return torch.stack(columns).to(costs.device)
 
 
 def pairwise_negative_si_snr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
@@ -111,8 +63,7 @@ def matched_negative_si_snr(estimates: torch.Tensor, references: torch.Tensor) -
     # half precision cannot tell a small error from none: products would be rounded, and their difference is the noise
     with without_autocast(estimates.device):
         costs = pairwise_negative_si_snr(estimates.float(), references.float())
-    permutation = find_permutation(costs)
-    return costs.gather(-1, permutation.unsqueeze(-1)).mean()
+    return matched_costs(costs).mean()
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager:
@@ -139,8 +90,7 @@ def matched_mse(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tens
     """
     check_same_shape(estimates, references)
     costs = pairwise_mse(estimates.float(), references.float())
-    permutation = find_permutation(costs)
-    return costs.gather(-1, permutation.unsqueeze(-1)).mean()
+    return matched_costs(costs).mean()
 
 
 def speaker_scores(embeddings: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
@@ -186,8 +136,7 @@ def speaker_contrastive_loss(
             f"`recording_ids` has shape {tuple(recording_ids.shape)} but must have ({len(embeddings)},): one for each chunk."
         )
     costs = pairwise_mse(estimates.detach().float(), references.float())
-    order = find_permutation(costs).argsort(dim=-1)
-    embeddings = embeddings.float().gather(1, order.unsqueeze(-1).expand_as(embeddings))
+    embeddings = reorder_estimates(embeddings.float(), match_estimates(costs))
     with without_autocast(embeddings.device):
         # (batch_size, batch_size, num_sources, num_sources)
         scores = speaker_scores(embeddings.unsqueeze(1), embeddings.unsqueeze(0))

@@ -15,7 +15,7 @@
 
 import torch
 
-from .losses import find_permutation
+from .matching import match_estimates, reorder_estimates
 
 
 MIN_SI_SNR_DB = -150.0
@@ -80,9 +80,9 @@ def normalize_peak(signals: torch.Tensor) -> torch.Tensor:
     return signals / signals.abs().amax(dim=-1, keepdim=True).clamp(min=1e-300)
 
 
-def best_permutation(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+def best_order(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     """
-    The order of the references with the highest mean SI-SNR: estimate i goes with reference `permutation[i]`.
+    The order of the estimates with the highest mean SI-SNR: reference j goes with estimate `order[j]`.
 
     `(batch_size, num_sources, num_samples)` twice -> int64 `(batch_size, num_sources)`.
     """
@@ -91,18 +91,12 @@ def best_permutation(estimates: torch.Tensor, references: torch.Tensor) -> torch
         torch.stack([-si_snr(estimate, reference) for reference in references.unbind(dim=1)], dim=-1)
         for estimate in estimates.unbind(dim=1)
     ]
-    return find_permutation(torch.stack(costs, dim=1))
+    return match_estimates(torch.stack(costs, dim=1))
 
 
 def order_estimates(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     """The estimates in the order of the references, `(batch_size, num_sources, num_samples)` twice -> same."""
-    return apply_permutation(estimates, best_permutation(estimates, references))
-
-
-def apply_permutation(estimates: torch.Tensor, permutation: torch.Tensor) -> torch.Tensor:
-    """Put the estimate that goes with reference `permutation[i]` at that place."""
-    order = permutation.argsort(dim=-1)
-    return estimates.gather(1, order.unsqueeze(-1).expand_as(estimates))
+    return reorder_estimates(estimates, best_order(estimates, references))
 
 
 def si_snr_improvement(
@@ -146,12 +140,12 @@ def score_separation(
             Whether to compute SDR as well, which takes most of the time and needs torchmetrics.
 
     Returns:
-        `dict` of `torch.Tensor` of shape `(batch_size, num_sources)`: `permutation` as from [`best_permutation`], and in the order
+        `dict` of `torch.Tensor` of shape `(batch_size, num_sources)`: `order` as from [`best_order`], and in the order
         of the references, in dB, `si_snr`, with mixtures `si_snri`, and the same of `sdr`.
     """
-    permutation = best_permutation(estimates, references)
-    estimates = apply_permutation(estimates, permutation)
-    scores = {"permutation": permutation}
+    order = best_order(estimates, references)
+    estimates = reorder_estimates(estimates, order)
+    scores = {"order": order}
     metrics = {"si_snr": si_snr, "sdr": sdr} if with_sdr else {"si_snr": si_snr}
     for name, metric in metrics.items():
         scores[name] = metric(estimates, references)

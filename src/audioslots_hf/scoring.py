@@ -164,7 +164,7 @@ def score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
         if not estimate.any():
             logger.warning(f"{path} is silent, which counts as the worst there is.")
     scores = score_separation(estimates[None], references[None], mixtures, with_sdr=with_sdr)
-    order = scores.pop("permutation")[0].argsort().tolist()
+    order = scores.pop("order")[0].tolist()
     paths = list(job.estimates.values())
     return [
         {

@@ -15,7 +15,8 @@
 
 import torch
 
-from .losses import find_permutation, speaker_scores
+from .losses import speaker_scores
+from .matching import match_estimates
 from .stft import stft
 
 
@@ -114,7 +115,7 @@ class Tracker:
         scores = scores + profiles @ normalize(self.profiles).T
         # a mean, which keeps the scale that the embeddings have learned
         scores = scores + speaker_scores(embeddings, self.embeddings / self.weight)
-        self.order = find_permutation(-scores[None])[0].argsort()
+        self.order = match_estimates(-scores[None])[0]
         self.profiles = MEMORY * self.profiles + profiles[self.order]
         self.embeddings = SPEAKER_MEMORY * self.embeddings + embeddings[self.order]
         self.weight = SPEAKER_MEMORY * self.weight + 1

@@ -38,12 +38,12 @@ Examples may differ in length and in number of sources. Samples pass through Arr
 
 Returns:
     `si_snr`, `sdr`, and with mixtures `si_snri` and `sdri`: means in dB over all sources of all examples.
-    `permutation`: per example a list; estimate i goes with reference `permutation[i]`.
+    `order`: per example a list; reference j goes with estimate `order[j]`.
 
 Examples:
     >>> si_snr = evaluate.load("training/metrics/si_snr")
     >>> scores = si_snr.compute(predictions=[[[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]], references=[[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
-    >>> scores["permutation"]
+    >>> scores["order"]
     [[1, 0]]
 """
 
@@ -105,10 +105,8 @@ class SiSnr(evaluate.Metric):
         for index, example in enumerate(zip(predictions, references, mixtures, strict=True)):
             for name, scores in score_example(index, *example).items():
                 totals.setdefault(name, []).append(scores[0])
-        permutation = [order.tolist() for order in totals.pop("permutation")]
-        return {name: torch.cat(scores).mean().item() for name, scores in totals.items()} | {
-            "permutation": permutation
-        }
+        orders = [order.tolist() for order in totals.pop("order")]
+        return {name: torch.cat(scores).mean().item() for name, scores in totals.items()} | {"order": orders}
 
 
 def score_example(
