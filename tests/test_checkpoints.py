@@ -26,11 +26,11 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
+from audioslots_hf.files import write_text
 from tests.test_training import debug_arguments, read_log
 from training import loop
 from training.arguments import TrainingArguments
 from training.checkpoints import cut_log, list_checkpoints, load_state, prepare_output
-from training.files import replace_folder, write_atomically
 from training.loop import train
 
 
@@ -47,32 +47,6 @@ def write_folder(folder: Path, text: str) -> Path:
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_text(text)
     return folder
-
-
-def test_a_folder_that_takes_the_place_of_another_is_never_absent_or_half_there(tmp_path, monkeypatch):
-    folder = write_folder(tmp_path / "best", "old")
-    seen = []
-
-    def watch(method: Callable) -> Callable:
-        def watched(path, *arguments):
-            result = method(path, *arguments)
-            seen.append(sorted(file.name for file in folder.iterdir()))
-            return result
-
-        return watched
-
-    for name in ("replace", "rename", "unlink", "rmdir"):
-        monkeypatch.setattr(Path, name, watch(getattr(Path, name)))
-    replace_folder(write_folder(tmp_path / "best.tmp", "new"), folder)
-    assert [path.read_text() for path in folder.iterdir()] == ["new", "new"]
-    assert seen and all(names == ["config.json", "model.safetensors"] for names in seen)
-    assert not (tmp_path / "best.tmp").exists()
-
-
-def test_a_new_folder_appears_at_once(tmp_path):
-    replace_folder(write_folder(tmp_path / "last.tmp", "new"), tmp_path / "last")
-    assert sorted(path.name for path in (tmp_path / "last").iterdir()) == ["config.json", "model.safetensors"]
-    assert [path.name for path in tmp_path.iterdir()] == ["last"]
 
 
 LINES = [json.dumps({"step": step, "loss": 0.5}) + "\n" for step in (5, 10, 10, 15)]
@@ -96,14 +70,14 @@ def test_the_log_is_cut_after_the_last_checkpoint_and_before_half_a_line(tmp_pat
 
 
 def test_a_start_takes_away_what_a_kill_left_and_nothing_else(tmp_path):
-    for name in ("checkpoint-7.tmp", "best.tmp", "last.tmp", "best", "mine.tmp"):
+    for name in (".tmp-checkpoint-7", ".tmp-best", ".tmp-last", "best", ".tmp-mine"):
         write_folder(tmp_path / name, "x")
     write_folder(tmp_path / "checkpoint-5", "x")
-    write_atomically(tmp_path / "checkpoint-5" / "state.json", json.dumps({"step": 5, "best_score": -float("inf")}))
+    write_text(tmp_path / "checkpoint-5" / "state.json", json.dumps({"step": 5, "best_score": -float("inf")}))
     (tmp_path / "log.jsonl").write_text("".join(LINES))
     prepare_output(tmp_path, debug_arguments(tmp_path))
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"best", "mine.tmp", "checkpoint-5", "log.jsonl", "arguments.json"}
+    assert names == {"best", ".tmp-mine", "checkpoint-5", "log.jsonl", "arguments.json"}
     assert (tmp_path / "log.jsonl").read_text() == LINES[0]
 
 
@@ -233,7 +207,7 @@ def test_a_run_that_is_killed_again_and_again_is_an_unbroken_one(tmp_path):
     assert not kill_when(unbroken, lambda: False)
 
     def is_saving(first_step: int) -> bool:
-        return any(int(path.stem.split("-")[1]) >= first_step for path in folder.glob("checkpoint-*.tmp"))
+        return any(int(path.name.split("-")[2]) >= first_step for path in folder.glob(".tmp-checkpoint-*"))
 
     def has_lines(number: int) -> bool:
         path = folder / "log.jsonl"
@@ -243,12 +217,12 @@ def test_a_run_that_is_killed_again_and_again_is_an_unbroken_one(tmp_path):
     # before the first checkpoint, while saving, while saving the best model, at any step
     assert kill_when(killed, lambda: has_lines(1))
     assert kill_when(killed, lambda: is_saving(8))
-    killed_while_saving = any(folder.glob("checkpoint-*.tmp"))
-    assert kill_when(killed, lambda: (folder / "best.tmp").exists() or is_saving(32))
+    killed_while_saving = any(folder.glob(".tmp-checkpoint-*"))
+    assert kill_when(killed, lambda: (folder / ".tmp-best").exists() or is_saving(32))
     for step in (36, 44):
         assert kill_when(killed, lambda step=step: is_saving(step))
         # else the folder got its name between the look and the kill
-        killed_while_saving += any(folder.glob("checkpoint-*.tmp"))
+        killed_while_saving += any(folder.glob(".tmp-checkpoint-*"))
     assert killed_while_saving > 0
     lines = (folder / "log.jsonl").read_bytes().count(b"\n")
     assert kill_when(killed, lambda: has_lines(lines + rng.randint(1, 2)))
@@ -259,4 +233,4 @@ def test_a_run_that_is_killed_again_and_again_is_an_unbroken_one(tmp_path):
     for name in ("best", "last", "checkpoint-60"):
         weights = [(tmp_path / run / name / "model.safetensors").read_bytes() for run in ("unbroken", "killed")]
         assert weights[0] == weights[1]
-    assert not list(folder.glob("*.tmp"))
+    assert not list(folder.glob(".tmp-*"))

@@ -368,7 +368,7 @@ def test_a_set_that_fails_leaves_nothing_and_can_be_prepared_again(tmp_path, mon
         prepare(SPEECH, prepared, 2)
     assert not list(tmp_path.iterdir())
     prepare(SPEECH, prepared, 2)
-    assert prepared.metadata.is_file() and not list(tmp_path.glob("*.tmp"))
+    assert prepared.metadata.is_file() and not list(tmp_path.glob(".tmp-*"))
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 import torch
 
+from audioslots_hf.files import write_csv
 from audioslots_hf.separator import DEFAULT_CHECKPOINT
 from tests.conftest import AUDIOSLOTS_CHECKPOINT, SAMPLES
 from training import publish, report
 from training.figures import by_input_si_snr, by_pitch_distance, by_sex, plot_groups, plot_histogram
-from training.files import write_csv
 from training.tables import (
     conditions_of,
     format_dual_path,

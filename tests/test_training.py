@@ -84,7 +84,7 @@ def test_a_run_writes_a_model_checkpoints_log_and_curves(debug_run):
     for name in ("best", "last"):
         AutoModel.from_pretrained(debug_run / name)
         assert AutoFeatureExtractor.from_pretrained(debug_run / name).chunk_length == 4000
-    assert not list(debug_run.glob("*.tmp"))
+    assert not list(debug_run.glob(".tmp-*"))
 
 
 def test_a_run_begins_with_the_weights_of_a_checkpoint(debug_run, tmp_path):
@@ -241,7 +241,7 @@ def test_a_resumed_run_gives_the_losses_of_an_unbroken_one(debug_run, tmp_path):
 
 
 def test_a_half_written_checkpoint_is_not_resumed_from(debug_run, tmp_path):
-    shutil.copytree(debug_run / "checkpoint-40", tmp_path / "checkpoint-50.tmp")
+    shutil.copytree(debug_run / "checkpoint-40", tmp_path / ".tmp-checkpoint-50")
     train(debug_arguments(tmp_path, "max_steps=2", "log_steps=1"))
     assert list(read_log(tmp_path)) == [1, 2]
 

@@ -15,7 +15,6 @@
 
 import json
 import math
-import shutil
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -24,8 +23,9 @@ from safetensors.torch import load_file
 from transformers import FeatureExtractionMixin, PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save
 
+from audioslots_hf.files import remove, rename, replacing, sync, temporary_name, write_text
+
 from .arguments import SettingsError, TrainingArguments
-from .files import replace_folder, sync, write_atomically
 
 
 # What may differ when a run is resumed: it changes neither the model nor what it learns from.
@@ -102,9 +102,10 @@ def check_same_run(output_dir: Path, arguments: TrainingArguments) -> None:
 def prepare_output(output_dir: Path, arguments: TrainingArguments) -> None:
     """Write down the settings, and take away what a run that was killed left behind its last checkpoint."""
     output_dir.mkdir(parents=True, exist_ok=True)
-    for leftover in (*output_dir.glob("checkpoint-*.tmp"), output_dir / "best.tmp", output_dir / "last.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    write_atomically(output_dir / "arguments.json", json.dumps(arguments.to_dict(), indent=2))
+    for name in ("checkpoint-*", "best", "last"):
+        for leftover in output_dir.glob(temporary_name(Path(name)).name):
+            remove(leftover)
+    write_text(output_dir / "arguments.json", json.dumps(arguments.to_dict(), indent=2))
     checkpoints = list_checkpoints(output_dir)
     cut_log(output_dir / "log.jsonl", load_state(checkpoints[-1]).step if checkpoints else 0)
 
@@ -120,15 +121,14 @@ def cut_log(path: Path, last_step: int) -> None:
             break
         kept.append(line)
     if kept != lines:
-        write_atomically(path, "".join(kept))
+        write_text(path, "".join(kept))
 
 
 def save_model(folder: Path, model: PreTrainedModel, feature_extractor: FeatureExtractionMixin) -> None:
-    """Write a model and its feature extractor to a temporary folder, which then takes the name or the old one's place."""
-    temporary = folder.with_name(f"{folder.name}.tmp")
-    model.save_pretrained(temporary)
-    feature_extractor.save_pretrained(temporary)
-    replace_folder(temporary, folder)
+    """Write a model and its feature extractor to a folder, complete or not at all."""
+    with replacing(folder) as temporary:
+        model.save_pretrained(temporary)
+        feature_extractor.save_pretrained(temporary)
 
 
 def save_plain_models(accelerator: Accelerator, feature_extractor: FeatureExtractionMixin) -> None:
@@ -156,7 +156,7 @@ def save_plain_models(accelerator: Accelerator, feature_extractor: FeatureExtrac
 def save_checkpoint(accelerator: Accelerator, output_dir: Path, state: RunState, num_kept: int) -> None:
     """Write all that resuming needs to a temporary folder, rename it, drop the oldest."""
     folder = output_dir / f"checkpoint-{state.step}"
-    temporary = output_dir / f"{folder.name}.tmp"
+    temporary = temporary_name(folder)
     accelerator.wait_for_everyone()
     accelerator.save_state(str(temporary))
     # every process writes a part of it
@@ -166,10 +166,10 @@ def save_checkpoint(accelerator: Accelerator, output_dir: Path, state: RunState,
         if (log := output_dir / "log.jsonl").exists():
             # the lines up to here are not written again
             sync(log)
-        replace_folder(temporary, folder)
+        rename(temporary, folder)
         for old in list_checkpoints(output_dir)[:-num_kept]:
             # what is half deleted must not look like a checkpoint
-            shutil.rmtree(old.rename(old.with_name(f"{old.name}.tmp")))
+            remove(old.rename(temporary_name(old)))
     accelerator.wait_for_everyone()
 
 

@@ -22,6 +22,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from audioslots_hf.files import replacing
+
 from .pitch import distance_in_semitones
 
 
@@ -98,10 +100,9 @@ def start_figure() -> tuple[Figure, Axes]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure under a temporary name, then give it its own."""
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=110)
-    temporary.replace(path)
+    """Write a figure, complete or not at all."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 def order_labels(series: Iterable[Groups]) -> list[str]:

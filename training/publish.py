@@ -31,10 +31,10 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, AutoModel
 
+from audioslots_hf.files import replacing, write_text
 from audioslots_hf.plots import require_matplotlib
 from audioslots_hf.separator import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
 
-from .files import write_atomically
 from .tables import RESULTS_DIR, ROOT, format_results, load_evaluations
 
 
@@ -71,34 +71,33 @@ def export(source: Path, name: str, mask_exponent: float | None = None, chunk_le
             "--chunk-length is given to a model of audioslots, whose chunks have one length: leave it out."
         )
     weights = load_file(source / "model.safetensors")
-    target, temporary = CHECKPOINTS_DIR / name, CHECKPOINTS_DIR / f"{name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     halves = {key: value.to(torch.float16) if value.is_floating_point() else value for key, value in weights.items()}
-    save_file(halves, temporary / "model.safetensors", metadata={"format": "pt"})
-    for file in ("config.json", "preprocessor_config.json"):
-        values = json.loads((source / file).read_text(encoding="utf-8"))
-        values.pop("auto_map", None)
-        if file == "config.json":
-            values["dtype"] = "float32"
-        elif mask_exponent is not None:
-            values["mask_exponent"] = mask_exponent
-        if chunk_length is not None:
-            values["chunk_length"] = chunk_length
-        write_atomically(temporary / file, json.dumps(values, indent=2, sort_keys=True) + "\n")
-    card = target / "README.md"
-    text = card.read_text(encoding="utf-8") if card.exists() else f"# {name}\n\n{RESULTS_MARKS}"
-    write_atomically(temporary / "README.md", text)
-    check_separates(temporary)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
+    target = CHECKPOINTS_DIR / name
+    with replacing(target) as temporary:
+        temporary.mkdir(parents=True)
+        save_file(halves, temporary / "model.safetensors", metadata={"format": "pt"})
+        for file in ("config.json", "preprocessor_config.json"):
+            values = json.loads((source / file).read_text(encoding="utf-8"))
+            values.pop("auto_map", None)
+            if file == "config.json":
+                values["dtype"] = "float32"
+            elif mask_exponent is not None:
+                values["mask_exponent"] = mask_exponent
+            if chunk_length is not None:
+                values["chunk_length"] = chunk_length
+            text = json.dumps(values, indent=2, sort_keys=True) + "\n"
+            (temporary / file).write_text(text, encoding="utf-8")
+        card = target / "README.md"
+        text = card.read_text(encoding="utf-8") if card.exists() else f"# {name}\n\n{RESULTS_MARKS}"
+        (temporary / "README.md").write_text(text, encoding="utf-8")
+        check_separates(temporary)
     return target
 
 
 @torch.inference_mode()
 def check_separates(folder: Path) -> None:
     """
-    Separate a chunk of noise with a model, or remove its folder.
+    Separate a chunk of noise with a model.
 
     Raises:
         `ValueError`: it does not load, or cannot.
@@ -110,7 +109,6 @@ def check_separates(folder: Path) -> None:
         if not sources.isfinite().all():
             raise ValueError("what it makes of noise is not finite.")
     except (OSError, RuntimeError, ValueError, StrictDataclassError) as error:
-        shutil.rmtree(folder)
         raise ValueError(f"This model could not separate: {error}") from error
 
 
@@ -125,7 +123,7 @@ def insert_results(path: Path, evaluations: list[dict]) -> None:
     if not RESULTS_BLOCK.search(text):
         raise ValueError(f"{path} has no `<!-- results:start -->` and `<!-- results:end -->` to write between.")
     table = format_results(evaluations)
-    write_atomically(path, RESULTS_BLOCK.sub(lambda match: f"{match[1]}{table}{match[2]}", text))
+    write_text(path, RESULTS_BLOCK.sub(lambda match: f"{match[1]}{table}{match[2]}", text))
 
 
 def main(arguments: list[str] | None = None) -> None:

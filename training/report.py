@@ -29,6 +29,7 @@ from transformers import PreTrainedModel
 from transformers.utils.logging import tqdm
 
 from audioslots_hf import load_separator
+from audioslots_hf.files import replacing, write_text
 from audioslots_hf.metrics import order_estimates, si_snr_improvement
 from audioslots_hf.pipeline_audio_separation import AudioSeparationPipeline
 from audioslots_hf.plots import plot_separation, require_matplotlib
@@ -37,7 +38,6 @@ from audioslots_hf.separation import make_folder
 from .arguments import MixtureArguments
 from .data import Mixture, load_mixtures
 from .evaluation import separate_mixtures
-from .files import write_atomically
 from .run_evaluation import METADATA
 from .tables import (
     RESULTS_DIR,
@@ -165,10 +165,8 @@ def draw_separation(path: Path, mixture: Mixture, separators: dict[str, AudioSep
             title = f"{name}, source {number}: SI-SNRi {improvement:.1f} dB"
             tracks[title] = separated.estimates[number - 1].numpy()
     rate = next(iter(separators.values())).model.config.sampling_rate
-    # the suffix stays last: it names the format
-    temporary = path.with_name(f".{path.name}")
-    plot_separation(temporary, tracks, rate)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        plot_separation(temporary, tracks, rate)
 
 
 def load_figure_2(options: argparse.Namespace) -> tuple[Mixture, dict[str, AudioSeparationPipeline]]:
@@ -222,7 +220,7 @@ def main(arguments: list[str] | None = None) -> None:
         draw_separation(options.output / "separation.png", *figure_2)
         sections.append(f"## Figure 2 of AudioSlots\n\n![Spectrograms of {figure_2[0].mixture_id}](separation.png)\n")
     report = options.output / "report.md"
-    write_atomically(report, "\n".join(["# Results\n", *sections]))
+    write_text(report, "\n".join(["# Results\n", *sections]))
     print(f"report in {report}")
 
 

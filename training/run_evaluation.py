@@ -45,6 +45,7 @@ from transformers.utils import cached_file
 
 from audioslots_hf import AudioSlotsConfig, AudioSlotsFeatureExtractor, load_separator
 from audioslots_hf.allocator import keep_freed_memory
+from audioslots_hf.files import write_csv, write_text
 from audioslots_hf.resources import count_macs
 from audioslots_hf.separation import make_folder
 from audioslots_hf.separator import DEFAULT_CHECKPOINT, find_checkpoint
@@ -53,7 +54,6 @@ from .arguments import LOWEST_HIGH_PASS_HZ, MIX_TYPES, MixtureArguments, Setting
 from .data import Mixture, MixtureList, load_mixtures
 from .data.channel import high_pass, match_spectra
 from .evaluation import PROTOCOLS, evaluate_mixtures, summarize
-from .files import write_atomically, write_csv
 from .pitch import median_f0s, require_torchaudio
 from .stopwatch import Stopwatch
 
@@ -451,7 +451,7 @@ def write_results(folder: Path, results: dict, rows: list[Row]) -> None:
         write_csv(folder / f"{row.name}.csv", row.results)
         means = results["rows"][row.name]
         print(f"{row.name:<19} SI-SNR {means['si_snr']:6.2f} dB   SI-SNRi {means['si_snri']:6.2f} dB")
-    write_atomically(folder / "results.json", json.dumps(results, indent=2) + "\n")
+    write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
     print(f"results in {folder / 'results.json'}")
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import soundfile
 import torch
 
+from .files import replacing_all
 from .recordings import FFMPEG_SUFFIXES, open_recording, read_samples
 
 
@@ -156,16 +157,11 @@ class TrackWriter:
 
     def save(self) -> None:
         """Write every output, then give all of them their names."""
-        finished = []
-        for index, (path, source) in enumerate(zip(self.paths, self.files, strict=True)):
-            # a name of its own: the samples themselves lie in a .w64
-            temporary = Path(self.folder.name) / f"finished-{index}{path.suffix}"
-            source.seek(0)
-            with soundfile.SoundFile(
-                temporary, "w", self.sampling_rate, self.num_channels, self.subtype, format=self.file_format
-            ) as output:
-                for samples in source.blocks(BLOCK_S * self.sampling_rate, dtype="float32", always_2d=True):
-                    output.write(samples * self.gain)
-            finished.append((temporary, path))
-        for temporary, path in finished:
-            temporary.replace(path)
+        with replacing_all(self.paths) as temporaries:
+            for temporary, source in zip(temporaries, self.files, strict=True):
+                source.seek(0)
+                with soundfile.SoundFile(
+                    temporary, "w", self.sampling_rate, self.num_channels, self.subtype, format=self.file_format
+                ) as output:
+                    for samples in source.blocks(BLOCK_S * self.sampling_rate, dtype="float32", always_2d=True):
+                        output.write(samples * self.gain)

@@ -31,6 +31,7 @@ from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from .configuration_dual_path import DualPathConfig
+from .files import replacing
 from .pipeline_audio_separation import AudioSeparationPipeline
 from .separation import make_folder
 from .separator import find_checkpoint
@@ -392,24 +393,20 @@ def export_model(pipeline: AudioSeparationPipeline, export_format: str, path: Pa
     }[export_format]
     model, config = pipeline.model.eval(), pipeline.model.config
     function, shape = EstimatesOnly(model), InputShape.of(pipeline)
-    # the suffix stays last: torch.export asks for it
-    temporary = path.with_name(f".{path.name}")
     try:
-        with silence():
-            write(trace_model(function, shape), temporary, describe_model(pipeline, shape), shape)
-            exported = open_file(temporary)
-        comparison = compare_functions(
-            exported, function, shape.examples(), config.chunk_length / config.sampling_rate
-        )
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            with silence():
+                write(trace_model(function, shape), temporary, describe_model(pipeline, shape), shape)
+                exported = open_file(temporary)
+            comparison = compare_functions(
+                exported, function, shape.examples(), config.chunk_length / config.sampling_rate
+            )
     except OSError:
         raise
     except Exception as error:
         # the exporters raise errors of all kinds
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ValueError(f"The {config.model_type} model cannot be exported to {export_format}: {reason}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return {
         "file": str(path),
         "input": f"{model.main_input_name} {shape.describe()}",

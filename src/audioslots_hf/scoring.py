@@ -13,12 +13,9 @@
 # limitations under the License.
 """Scores of separated files, whatever separated them, against their references."""
 
-import csv
 import importlib.util
 import json
 import statistics
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +23,7 @@ import torch
 from transformers.utils.logging import get_logger, tqdm
 
 from .audio import open_audio
+from .files import replacing, write_csv, write_text
 from .layouts import find_mixtures, find_sources
 from .metrics import score_separation
 from .plots import plot_scores
@@ -245,27 +243,12 @@ def write_scores(folder: Path, rows: list[dict[str, str | float]]) -> list[Path]
     Of an earlier run nothing is left.
     """
     table, summary, picture = (folder / name for name in OUTPUTS)
-    with replacing(table) as path, open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["recording", "source", "reference", "estimate", *SCORES])
-        writer.writeheader()
-        writer.writerows(rows)
-    with replacing(summary) as path:
-        path.write_text(json.dumps(summarize_scores(rows), indent=2) + "\n", encoding="utf-8")
+    columns = ["recording", "source", "reference", "estimate", *SCORES]
+    write_csv(table, [{name: row.get(name) for name in columns} for row in rows])
+    write_text(summary, json.dumps(summarize_scores(rows), indent=2) + "\n")
     if not is_installed("matplotlib"):
         picture.unlink(missing_ok=True)
         return [table, summary]
     with replacing(picture) as path:
         plot_scores(path, {name: [row[name] for row in rows] for name in SCORES if name in rows[0]})
     return [table, summary, picture]
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside a file, which takes its place at the end."""
-    # the suffix stays last: it names the format
-    temporary = path.with_name(f".{path.name}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

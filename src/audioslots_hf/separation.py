@@ -24,6 +24,7 @@ from transformers.utils.logging import get_logger, tqdm
 
 from .audio import AudioFile, TrackWriter, open_audio, output_format
 from .chunking import chunk_separator, default_hop_length, separate_blocks
+from .files import replacing
 from .pipeline_audio_separation import AudioSeparationPipeline
 from .plots import plot_separation
 from .recordings import open_sound, read_samples
@@ -168,10 +169,5 @@ def plot_files(path: Path, mixture: Path, sources: list[Path]) -> None:
         with open_sound(source, str(source)) as sound:
             samples = read_samples(sound, str(source), num_samples=MAX_PLOT_S * sampling_rate)
         tracks[f"estimate: {source.name}"] = samples.mean(axis=1)
-    # the suffix stays last: it names the format
-    temporary = path.with_name(f".{path.name}")
-    try:
+    with replacing(path) as temporary:
         plot_separation(temporary, tracks, sampling_rate)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -32,10 +32,10 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from audioslots_hf.files import write_csv
 from audioslots_hf.separation import make_folder
 
 from ..arguments import MIX_TYPES, SettingsError
-from ..files import write_csv
 from .audio import AudioError, opus_level, read_audio, write_opus
 from .check import check
 from .libri2mix import ORIGINAL_RATE

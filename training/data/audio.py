@@ -21,6 +21,8 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
+from audioslots_hf.files import replacing
+
 from ..arguments import SettingsError
 
 
@@ -155,10 +157,9 @@ def opus_level(bit_rate: float) -> float:
 
 
 def write_opus(path: Path, audio: np.ndarray, level: float) -> None:
-    """Write mono audio at 16 kHz under a temporary name, then give it its own."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    soundfile.write(temporary, audio, 16000, format="OGG", subtype="OPUS", compression_level=level)
-    temporary.replace(path)
+    """Write mono audio at 16 kHz, complete or not at all."""
+    with replacing(path) as temporary:
+        soundfile.write(temporary, audio, 16000, format="OGG", subtype="OPUS", compression_level=level)
 
 
 def lowest_terms(sampling_rate: int, original_rate: int) -> tuple[int, int]:

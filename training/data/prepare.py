@@ -22,10 +22,10 @@ import numpy as np
 import soundfile
 from tqdm.auto import tqdm
 
+from audioslots_hf.files import rename, temporary_name, write_csv
 from audioslots_hf.layouts import walk_files
 
 from ..arguments import MixtureArguments, SettingsError
-from ..files import write_csv
 from .audio import AUDIO_SUFFIXES, audio_length, read_audio
 from .libri2mix import ORIGINAL_RATE, extend_noise, utterance_id
 from .loudness import MAX_PEAK, NOISE_LUFS, SPEECH_LUFS, audible_lufs, gain_between
@@ -221,7 +221,7 @@ def prepare(
             raise SettingsError(f"{path} exists: choose another --out or --split, or remove it.")
     rows = draw_metadata(speech, num_mixtures, prepared.num_sources, noise, seed)
     rows = list(tqdm(rows, total=num_mixtures, desc="Drawing", unit="mixture"))
-    staged = replace(prepared, out=prepared.out / f"{prepared.split}.tmp")
+    staged = replace(prepared, out=temporary_name(prepared.out / prepared.split))
     shutil.rmtree(staged.out, ignore_errors=True)
     try:
         staged.metadata.parent.mkdir(parents=True)
@@ -241,7 +241,7 @@ def publish(staged: Prepared, prepared: Prepared) -> None:
     for path in (*trees, *lists, staged.metadata):
         target = prepared.out / path.relative_to(staged.out)
         target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
+        rename(path, target)
 
 
 def write_tree(staged: Prepared, folder: Path, speech: Path, noise: Path | None, rate: int, mode: str) -> None:

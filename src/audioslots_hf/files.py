@@ -1,0 +1,109 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Files and folders that are complete or absent: written under a temporary name, then renamed."""
+
+import csv
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+
+def temporary_name(path: Path) -> Path:
+    """The hidden name beside `path` that its content is written under; the suffix stays last, because it names the format."""
+    return path.with_name(f".tmp-{path.name}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """
+    Yield a temporary name for a file or a folder, which becomes `path` when the block ends without an error.
+
+    After an error `path` is as it was, and nothing of the temporary content remains.
+    """
+    with replacing_all([path]) as [temporary]:
+        yield temporary
+
+
+@contextmanager
+def replacing_all(paths: Iterable[Path]) -> Iterator[list[Path]]:
+    """[`replacing`] for a set of files or folders, none of which is renamed before all of them are complete."""
+    paths = list(paths)
+    temporaries = [temporary_name(path) for path in paths]
+    with ExitStack() as stack:
+        for temporary in temporaries:
+            remove(temporary)
+            stack.callback(remove, temporary)
+        yield temporaries
+        for temporary, path in zip(temporaries, paths, strict=True):
+            rename(temporary, path)
+
+
+def rename(temporary: Path, path: Path) -> None:
+    """
+    Give a complete file or folder its name, so that it is never absent or incomplete, even after a loss of power.
+
+    A folder cannot replace another one in one step: its files replace those of the other one by one, and then the files
+    that only the other one had are removed. So neither folder may hold folders.
+    """
+    is_folder = temporary.is_dir()
+    for written in (*(temporary.iterdir() if is_folder else ()), temporary):
+        sync(written)
+    if is_folder and path.exists():
+        names = {file.name for file in temporary.iterdir()}
+        for name in names:
+            (temporary / name).replace(path / name)
+        temporary.rmdir()
+        for stale in [file for file in path.iterdir() if file.name not in names]:
+            remove(stale)
+        sync(path)
+    else:
+        temporary.replace(path)
+    sync(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it exists."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until the content of a file, or the names in a folder, are on the disk."""
+    # Windows opens no folders
+    if path.is_file() or os.name == "posix":
+        descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, complete or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Write one line per dictionary and one column per key; NaN and missing values become empty cells."""
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        names = dict.fromkeys(key for row in rows for key in row)
+        writer = csv.DictWriter(file, fieldnames=names, lineterminator="\n")
+        writer.writeheader()
+        # only NaN differs from itself
+        writer.writerows({key: value if value == value else None for key, value in row.items()} for row in rows)
