@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from audioslots_hf.separator import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
-from training.arguments import load_arguments
-from training.tables import RESULTS_DIR, best_score, format_results, load_evaluations, read_results
+from training.reporting.featured import FEATURED, PUBLISHED, format_featured
+from training.reporting.results import RESULTS_DIR, load_evaluations, read_results
+from training.reporting.tables import format_results
 
 
 ROOT = Path(__file__).parents[1]
@@ -52,21 +53,46 @@ def test_every_shipped_checkpoint_has_a_card_with_its_own_results(name):
     assert "license: apache-2.0" in card
 
 
-def test_the_readme_shows_all_results_and_the_project_the_card_of_its_default():
-    assert format_results(load_evaluations()) in README
+def test_the_readme_shows_exactly_the_featured_rows():
+    [table] = re.findall(r"<!-- results:start -->\n(.*?)<!-- results:end -->", README, re.DOTALL)
+    assert table == format_featured(load_evaluations())
+    rows = table.splitlines()[2:]
+    assert len(rows) == len(FEATURED) + len(PUBLISHED["models"]) <= 8
+
+
+def test_the_default_is_marked_in_the_table_of_the_readme():
+    [row] = [line for line in README.splitlines() if "the default**" in line]
+    assert f"`{DEFAULT_CHECKPOINT}`" in row
+
+
+def test_the_project_has_the_card_of_its_default():
     card = (CHECKPOINTS_DIR / DEFAULT_CHECKPOINT / "README.md").read_text(encoding="utf-8")
     assert (ROOT / "model_card.md").read_text(encoding="utf-8") == card
 
 
+HISTORY = (ROOT / "training" / "HISTORY.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", list_checkpoints())
-def test_the_training_command_of_a_card_is_one(name):
+def test_the_commit_of_a_card_is_that_of_the_history(name):
     card = (CHECKPOINTS_DIR / name / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    [words] = [line.split() for line in card.splitlines() if "run_training.py" in line]
-    config, *overrides = words[words.index("training/run_training.py") + 1 :]
-    arguments = load_arguments(ROOT / config, overrides)
-    assert [speech.root for speech in arguments.speech] == ["LIBRISPEECH", "KOKORO"]
-    assert arguments.valid.root == "LIBRISPEECH"
-    assert f"{arguments.output_dir}/last --name {name}" in card
+    [command] = [line for line in card.splitlines() if "run_training.py" in line]
+    [commit] = re.findall(r"git checkout ([0-9a-f]{7,40})\n", card)
+    [row] = [line for line in HISTORY.splitlines() if line.startswith(f"| `{name}` |")]
+    assert row.endswith(f"| {commit} |") and f"`{commit}:training/weights/" in row
+    assert f" training/configs/{name}.yaml " in command
+    assert f"runs/{name}/last --name {name}" in card
+
+
+def test_the_history_names_the_start_of_every_run_that_goes_on_from_another():
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in HISTORY.splitlines() if line.startswith("| `")
+    ]
+    names = {row[0].strip("`") for row in rows}
+    starts = [re.fullmatch(r"`[0-9a-f]{7}:training/weights/(.+)/model\.safetensors`", row[2]) for row in rows]
+    assert all(row[2] == "scratch" or start for row, start in zip(rows, starts, strict=True))
+    assert {start[1] for start in starts if start} <= names and len(rows) == len(names)
+    assert set(list_checkpoints()) <= names
 
 
 def results_of(name: str) -> dict:
@@ -86,16 +112,8 @@ def test_results_are_of_the_weights_that_ship(name):
     assert results["rows"]["model_practical"]["si_snri"] > 0
 
 
-@pytest.mark.parametrize("folder", sorted((ROOT / "training" / "weights").glob("*/")), ids=lambda folder: folder.name)
-def test_weights_that_runs_begin_with_are_those_of_their_results_and_better_ones_ship(folder):
-    results = results_of(folder.name)
-    assert results["weights"]["sha256"] == hash_weights(folder)
-    shipped = [other for other in map(results_of, list_checkpoints()) if other["model_type"] == results["model_type"]]
-    assert best_score(results) < min(map(best_score, shipped))
-
-
-def test_the_weights_that_runs_begin_with_are_all_there_and_no_others():
-    configs = [load_arguments(path, []) for path in (ROOT / "training" / "configs").glob("*.yaml")]
-    named = {arguments.model["pretrained"] for arguments in configs if "pretrained" in arguments.model}
-    folders = {str(path.relative_to(ROOT)) for path in (ROOT / "training" / "weights").glob("*/")}
-    assert folders and named - set(list_checkpoints()) == folders
+def test_results_are_one_small_file_for_each_published_row():
+    folders = [path for path in RESULTS_DIR.iterdir() if path.is_dir() and path.name != "benchmarks"]
+    for folder in folders:
+        [path] = folder.iterdir()
+        assert path.name == "results.json" and path.stat().st_size < 20_000

@@ -17,19 +17,14 @@ import numpy as np
 import pytest
 import torch
 
-from audioslots_hf.files import write_csv
 from audioslots_hf.separator import DEFAULT_CHECKPOINT
 from tests.conftest import AUDIOSLOTS_CHECKPOINT, SAMPLES
-from training import publish, report
-from training.figures import by_input_si_snr, by_pitch_distance, by_sex, plot_groups, plot_histogram
-from training.tables import (
-    conditions_of,
-    format_dual_path,
-    format_results,
-    format_table_1,
-    load_evaluations,
-    read_results,
-)
+from training import report
+from training.reporting import figure_2
+from training.reporting.figures import by_input_si_snr, by_pitch_distance, by_sex, plot_groups, plot_histogram
+from training.reporting.results import conditions_of, load_evaluations, read_results, read_scores, write_results
+from training.reporting.sections import draw_figures, draw_learning_curves, load_series
+from training.reporting.tables import format_dual_path, format_results, format_table_1
 
 
 # the conditions of the results here, as they name the figures
@@ -38,7 +33,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def score(number: int, **values) -> dict:
-    """A line of a csv: a mixture of two voices, an octave or less apart."""
+    """A mixture of two voices, an octave or less apart."""
     sources = {
         f"source_{source}_{key}": value
         for source, sign in ((1, 1), (2, -1))
@@ -56,8 +51,8 @@ def score(number: int, **values) -> dict:
     }
 
 
-def write_results(folder, rows, scores=None, **values):
-    """A results file with rows of made-up means (SI-SNR a tenth above SI-SNRi), and their csv files."""
+def make_results(folder, rows, scores=None, **values):
+    """A results file with rows of made-up means (SI-SNR a tenth above SI-SNRi)."""
     folder.mkdir(parents=True)
     results = {
         "model": folder.name,
@@ -78,8 +73,8 @@ def write_results(folder, rows, scores=None, **values):
             {} if results["model_type"] in ("galr", "dprnn") else {"mask": "binary" if "binary" in name else "wiener"}
         )
         results["rows"][name] = {**mask, "num_mixtures": 8, "si_snr": si_snri + 0.1, "si_snri": si_snri}
-        write_csv(folder / f"{name}.csv", scores or [score(number) for number in range(8)])
-    (folder / "results.json").write_text(json.dumps(results))
+    mixtures = scores or [score(number) for number in range(8)]
+    write_results(folder / "results.json", results, dict.fromkeys(rows, mixtures))
 
 
 @pytest.fixture
@@ -87,14 +82,12 @@ def evaluations(tmp_path):
     """One of each kind, but no AudioSlots of 1 s and no DPRNN."""
     oracle = {"model_type": "oracle", "weights": None, "macs_per_s": None}
     folder = tmp_path / "results"
-    write_results(folder / "half", {"oracle_practical": 12, "oracle_paper": 11, "oracle_paper_binary": 10}, **oracle)
+    make_results(folder / "half", {"oracle_practical": 12, "oracle_paper": 11, "oracle_paper_binary": 10}, **oracle)
     rows = {"oracle_practical": 12.5, "oracle_paper": 13, "oracle_paper_binary": 12}
-    write_results(folder / "one", rows, **oracle | {"chunk_length": 16000})
-    write_results(folder / "coder", {"model_practical": 8, "model_paper": 9, "model_paper_binary": 8.5}, num_sources=1)
-    write_results(folder / "slots", {"model_practical": 5, "model_paper": 6})
-    write_results(
-        folder / "local", {"model_practical": 14, "model_paper": 14.5}, model_type="galr", chunk_length=64000
-    )
+    make_results(folder / "one", rows, **oracle | {"chunk_length": 16000})
+    make_results(folder / "coder", {"model_practical": 8, "model_paper": 9, "model_paper_binary": 8.5}, num_sources=1)
+    make_results(folder / "slots", {"model_practical": 5, "model_paper": 6})
+    make_results(folder / "local", {"model_practical": 14, "model_paper": 14.5}, model_type="galr", chunk_length=64000)
     return load_evaluations(folder)
 
 
@@ -112,8 +105,8 @@ def test_table_1_says_what_was_not_run(evaluations):
 
 def test_oracles_of_another_stft_are_not_mixed_up(evaluations, tmp_path):
     rows = {"oracle_paper": 3, "model_paper": 2}
-    write_results(tmp_path / "narrow", rows, stft={"n_fft": 256, "hop_length": 100})
-    write_results(tmp_path / "same", rows)
+    make_results(tmp_path / "narrow", rows, stft={"n_fft": 256, "hop_length": 100})
+    make_results(tmp_path / "same", rows)
     table = format_table_1([read_results(tmp_path / name / "results.json") for name in ("narrow", "same")])
     assert "| Oracle 0.5 s | 0.5 s chunks, STFT 256/100 | not run | not run | 3.10 | 3.00 |" in table
     assert "| Oracle 0.5 s | 0.5 s chunks, STFT 512/125 | not run | not run | 3.10 | 3.00 |" in table
@@ -175,9 +168,9 @@ def test_models_of_the_same_name_are_not_the_same(evaluations, tmp_path):
     other = slots | {"weights": slots["weights"] | {"sha256": "0123456789"}}
     table = format_table_1([slots, other])
     assert "| AudioSlots | `slots slotsslo` |" in table and "| AudioSlots | `slots 01234567` |" in table
-    assert set(report.load_series([slots, other])) == {"slots slotsslo", "slots 01234567"}
+    assert set(load_series([slots, other])) == {"slots slotsslo", "slots 01234567"}
     # the same weights on two lists have one name
-    assert set(report.load_series([slots, dict(slots)])) == {"slots"}
+    assert set(load_series([slots, dict(slots)])) == {"slots"}
 
 
 def test_the_report_has_all_tables_and_figures(evaluations, tmp_path):
@@ -188,21 +181,35 @@ def test_the_report_has_all_tables_and_figures(evaluations, tmp_path):
     assert pictures == [f"{SLUG}_{kind}.png" for kind in ("histogram", "input_si_snr", "pitch_distance")]
     for picture in pictures:
         assert f"({picture})" in text and (tmp_path / "out" / picture).read_bytes().startswith(PNG)
-    assert "By sex of the voices: the csv files of `local`, " in text
+    assert "By sex of the voices: the results of `local`, " in text
 
 
-def test_results_from_before_there_were_voices_are_read(tmp_path):
-    lines = [{"mixture_id": "m", "si_snr": 4.0, "si_snri": 3.0}]
-    write_results(tmp_path / "results" / "old", {"model_practical": 3, "model_paper": 4}, scores=lines)
-    path = tmp_path / "results" / "old" / "results.json"
-    old = json.loads(path.read_text())
-    for row in old["rows"].values():
-        del row["mask"]
-    del old["num_sources"], old["macs_per_s"], old["stft"]
-    path.write_text(json.dumps(old | {"mask": "binary"}))
-    assert "| AudioSlots | `old` | 4.10 | 4.00 | not run | not run |" in format_table_1([read_results(path)])
-    report.main(["--results", str(tmp_path / "results"), "--output", str(tmp_path)])
-    assert [path.name for path in tmp_path.glob("*.png")] == [f"{SLUG}_histogram.png"]
+def test_a_results_file_is_small_and_holds_the_mixtures_of_its_list_in_order(tmp_path):
+    scores = [score(number, source_2_f0_hz=float("nan")) for number in range(300)]
+    make_results(tmp_path / "many", {"model_practical": 9, "model_paper": 8}, scores=scores)
+    path = tmp_path / "many" / "results.json"
+    results = read_results(path)
+    read = read_scores(results, "model_practical")
+    assert path.stat().st_size < 20_000 and len(read) == 300
+    assert read[0] == {
+        "source_1_input_si_snr": 3.0,
+        "source_2_input_si_snr": -3.0,
+        "source_1_f0_hz": 100.0,
+        "source_2_f0_hz": None,
+        "source_1_si_snri": 6.0,
+        "source_2_si_snri": 12.0,
+        "si_snri": 9.0,
+    }
+    assert "scores" not in results["rows"]["model_paper"]
+
+
+def test_the_standard_error_is_that_of_the_mean_over_the_mixtures(tmp_path):
+    scores = [score(number, si_snri=float(value)) for number, value in enumerate([1, 2, 3, 4])]
+    make_results(tmp_path / "four", {"model_practical": 2.5, "model_paper": 2.5}, scores=scores)
+    make_results(tmp_path / "one", {"model_practical": 1.0, "model_paper": 1.0}, scores=scores[:1])
+    four, one = (read_results(tmp_path / name / "results.json")["rows"]["model_paper"] for name in ("four", "one"))
+    assert four["standard_error"] == pytest.approx(np.std([1, 2, 3, 4], ddof=1) / 2)
+    assert "standard_error" not in one
 
 
 def test_scores_are_grouped_by_what_their_voices_are_like():
@@ -216,7 +223,7 @@ def test_scores_are_grouped_by_what_their_voices_are_like():
 
 def test_figures_name_their_units_and_counts(tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr("training.figures.save_figure", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr("training.reporting.figures.save_figure", lambda figure, path: figures.append(figure))
     scores = [score(0), score(5)]
     plot_groups(
         tmp_path / "x.png", {"a": by_input_si_snr(scores), "b": by_input_si_snr(scores)}, "level, dB", "voices"
@@ -232,7 +239,7 @@ def test_figures_name_their_units_and_counts(tmp_path, monkeypatch):
 
 def test_groups_stand_over_their_labels_where_models_have_different_ones(tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr("training.figures.save_figure", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr("training.reporting.figures.save_figure", lambda figure, path: figures.append(figure))
     series = {
         "a": {"below 2": [1.0], "2 to 4": [2.0], "7 to 12": [3.0]},
         "b": {"12 and more": [5.0], "7 to 12": [4.0]},
@@ -249,7 +256,7 @@ def test_groups_stand_over_their_labels_where_models_have_different_ones(tmp_pat
 
 def test_many_models_stand_over_their_labels_apart_from_one_another(tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr("training.figures.save_figure", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr("training.reporting.figures.save_figure", lambda figure, path: figures.append(figure))
     groups = {"below 2": [1.0], "2 to 4": [2.0]}
     plot_groups(tmp_path / "x.png", {f"model {number}": groups for number in range(12)}, "distance", "mixtures")
     axes = figures[0].axes[0]
@@ -263,7 +270,7 @@ def test_many_models_stand_over_their_labels_apart_from_one_another(tmp_path, mo
 
 def test_the_sexes_of_the_voices_are_drawn(tmp_path):
     lines = [score(0, source_1_sex="F", source_2_sex="M"), score(1, source_1_sex="F", source_2_sex="F")]
-    parts = report.draw_figures(tmp_path, "list", {"a": lines})
+    parts = draw_figures(tmp_path, "list", {"a": lines})
     assert "![SI-SNRi by sex of the voices](list_sex.png)\n" in parts
     assert (tmp_path / "list_sex.png").read_bytes().startswith(PNG)
 
@@ -271,7 +278,7 @@ def test_the_sexes_of_the_voices_are_drawn(tmp_path):
 def test_figure_2_shows_mixture_references_and_estimates(evaluations, tmp_path, monkeypatch):
     tracks = {}
     monkeypatch.setattr(
-        report, "plot_separation", lambda path, drawn, rate: (tracks.update(drawn), path.write_bytes(PNG))
+        figure_2, "plot_separation", lambda path, drawn, rate: (tracks.update(drawn), path.write_bytes(PNG))
     )
     arguments = ["--results", tmp_path / "results", "--output", tmp_path / "out", "--root", SAMPLES / "speech"]
     arguments += ["--metadata", SAMPLES / "valid.csv", "--model", AUDIOSLOTS_CHECKPOINT]
@@ -323,12 +330,14 @@ def test_results_are_found_however_deep_they_lie(evaluations, tmp_path):
     assert len(load_evaluations(tmp_path)) == len(evaluations)
 
 
-def test_a_csv_that_is_missing_is_named(evaluations, tmp_path, capsys):
-    (tmp_path / "results" / "slots" / "model_paper.csv").unlink()
-    (tmp_path / "results" / "slots" / "model_practical.csv").unlink()
+def test_scores_that_are_missing_are_named(evaluations, tmp_path, capsys):
+    path = tmp_path / "results" / "slots" / "results.json"
+    results = json.loads(path.read_text())
+    del results["rows"]["model_practical"]["scores"]
+    path.write_text(json.dumps(results))
     with pytest.raises(SystemExit):
         report.main(["--results", str(tmp_path / "results"), "--output", str(tmp_path / "out")])
-    assert "slots/model_p" in capsys.readouterr().err
+    assert "slots/results.json is no results.json" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_a_file_that_is_no_results_file_is_named(tmp_path):
@@ -348,11 +357,11 @@ def test_the_learning_curve_of_a_run_shows_loss_and_validation(tmp_path, monkeyp
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     figures = []
-    monkeypatch.setattr("training.figures.save_figure", lambda figure, path: figures.append((figure, path)))
-    assert publish.draw_learning_curves(tmp_path) == [tmp_path / "run" / "learning_curve.png"]
+    monkeypatch.setattr("training.reporting.figures.save_figure", lambda figure, path: figures.append((figure, path)))
+    section = draw_learning_curves(tmp_path, [tmp_path / "run" / "log.jsonl"])
     [(figure, path)] = figures
     loss, validation = figure.axes
-    assert path.name == "learning_curve.png" and "dB" in validation.get_ylabel()
+    assert path.name == "run_learning_curve.png" and f"({path.name})" in section and "dB" in validation.get_ylabel()
     np.testing.assert_array_equal(loss.lines[0].get_ydata(), -np.arange(901, 1001))
     # a mean over five steps, fewer at the ends, of a straight line
     np.testing.assert_allclose(loss.lines[1].get_ydata()[2:-2], -np.arange(903, 999))

@@ -15,115 +15,16 @@
 Turn a trained model into a checkpoint that ships, and results into its card.
 
 `python -m training.publish export RUN/best --name NAME` writes half-precision weights into the package;
-`python -m training.publish card` writes the numbers of all evaluations in training/results into the README and, those of a
-checkpoint that ships, into its card, and draws a learning curve beside every log; the card of the default checkpoint is also
-the project's model_card.md.
+`python -m training.publish card` writes the numbers of training/results into the README and, those of a checkpoint that
+ships, into its card; the card of the default checkpoint is also the project's model_card.md.
 """
 
 import argparse
-import json
-import re
-import shutil
 from pathlib import Path
 
-import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors.torch import load_file, save_file
-from transformers import AutoFeatureExtractor, AutoModel
-
-from audioslots_hf.files import replacing, write_text
-from audioslots_hf.plots import require_matplotlib
-from audioslots_hf.separator import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
-
-from .tables import RESULTS_DIR, ROOT, format_results, load_evaluations
-
-
-CHECKPOINT_NAME = re.compile(r"[a-zA-Z0-9][\w.-]*")
-RESULTS_MARKS = "<!-- results:start -->\n<!-- results:end -->\n"
-MODEL_FILES = ("model.safetensors", "config.json", "preprocessor_config.json")
-RESULTS_BLOCK = re.compile(r"(<!-- results:start -->\n).*?(<!-- results:end -->)", re.DOTALL)
-
-
-def export(source: Path, name: str, mask_exponent: float | None = None, chunk_length: int | None = None) -> Path:
-    """
-    Copy a model into the package, its weights in half precision, with the masks and chunks its pipeline uses by default.
-
-    Its card, `README.md`, is what lies there already, or a title to write under.
-
-    The configuration says float32, so the weights are computed with in float32: half precision is slow on a CPU. The
-    remote code that `save_pretrained` adds is left out, for it is the package itself.
-
-    Raises:
-        `ValueError`: the name is none for a folder, or the source is no model, has no masks to soften or a fixed length of
-            chunks, or cannot separate with the new values. What stood there before stays.
-    """
-    if not CHECKPOINT_NAME.fullmatch(name):
-        raise ValueError(
-            f"--name is {name!r}: a checkpoint is called by letters, digits, '-', '_' and '.', as galr-cpu is."
-        )
-    if missing := [file for file in MODEL_FILES if not (source / file).is_file()]:
-        raise ValueError(f"{source} holds no model: {missing[0]} is missing.")
-    model_type = json.loads((source / "config.json").read_text(encoding="utf-8"))["model_type"]
-    if mask_exponent is not None and model_type != "audioslots":
-        raise ValueError(f"--mask-exponent says nothing about a model of {model_type}: leave it out.")
-    if chunk_length is not None and model_type == "audioslots":
-        raise ValueError(
-            "--chunk-length is given to a model of audioslots, whose chunks have one length: leave it out."
-        )
-    weights = load_file(source / "model.safetensors")
-    halves = {key: value.to(torch.float16) if value.is_floating_point() else value for key, value in weights.items()}
-    target = CHECKPOINTS_DIR / name
-    with replacing(target) as temporary:
-        temporary.mkdir(parents=True)
-        save_file(halves, temporary / "model.safetensors", metadata={"format": "pt"})
-        for file in ("config.json", "preprocessor_config.json"):
-            values = json.loads((source / file).read_text(encoding="utf-8"))
-            values.pop("auto_map", None)
-            if file == "config.json":
-                values["dtype"] = "float32"
-            elif mask_exponent is not None:
-                values["mask_exponent"] = mask_exponent
-            if chunk_length is not None:
-                values["chunk_length"] = chunk_length
-            text = json.dumps(values, indent=2, sort_keys=True) + "\n"
-            (temporary / file).write_text(text, encoding="utf-8")
-        card = target / "README.md"
-        text = card.read_text(encoding="utf-8") if card.exists() else f"# {name}\n\n{RESULTS_MARKS}"
-        (temporary / "README.md").write_text(text, encoding="utf-8")
-        check_separates(temporary)
-    return target
-
-
-@torch.inference_mode()
-def check_separates(folder: Path) -> None:
-    """
-    Separate a chunk of noise with a model.
-
-    Raises:
-        `ValueError`: it does not load, or cannot.
-    """
-    try:
-        model, feature_extractor = AutoModel.from_pretrained(folder), AutoFeatureExtractor.from_pretrained(folder)
-        features = feature_extractor(torch.randn(model.config.chunk_length))
-        sources = feature_extractor.post_process_audio_separation(model(**features), features)
-        if not sources.isfinite().all():
-            raise ValueError("what it makes of noise is not finite.")
-    except (OSError, RuntimeError, ValueError, StrictDataclassError) as error:
-        raise ValueError(f"This model could not separate: {error}") from error
-
-
-def insert_results(path: Path, evaluations: list[dict]) -> None:
-    """
-    Replace what stands between the result marks of a Markdown file.
-
-    Raises:
-        `ValueError`: the file has no such marks.
-    """
-    text = path.read_text(encoding="utf-8")
-    if not RESULTS_BLOCK.search(text):
-        raise ValueError(f"{path} has no `<!-- results:start -->` and `<!-- results:end -->` to write between.")
-    table = format_results(evaluations)
-    write_text(path, RESULTS_BLOCK.sub(lambda match: f"{match[1]}{table}{match[2]}", text))
+from .reporting.cards import write_cards
+from .reporting.export import export
+from .reporting.results import load_evaluations
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -143,32 +44,9 @@ def main(arguments: list[str] | None = None) -> None:
         if options.command == "export":
             print(export(options.source, options.name, options.mask_exponent, options.chunk_length))
         else:
-            require_matplotlib()
             write_cards(load_evaluations())
-            print("\n".join(map(str, draw_learning_curves(RESULTS_DIR))))
     except ValueError as error:
         parser.error(str(error))
-
-
-def write_cards(evaluations: list[dict]) -> None:
-    """Write all results into the README, and each checkpoint's into its card."""
-    insert_results(ROOT / "README.md", evaluations)
-    for name in list_checkpoints():
-        own = [results for results in evaluations if results["model"] == name]
-        insert_results(CHECKPOINTS_DIR / name / "README.md", own)
-    shutil.copy(CHECKPOINTS_DIR / DEFAULT_CHECKPOINT / "README.md", ROOT / "model_card.md")
-
-
-def draw_learning_curves(folder: Path) -> list[Path]:
-    """Draw `learning_curve.png` beside every `log.jsonl` in the folders of a folder."""
-    from .figures import plot_learning_curve
-
-    pictures = []
-    for path in sorted(folder.glob("*/log.jsonl")):
-        log = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        pictures.append(path.with_name("learning_curve.png"))
-        plot_learning_curve(pictures[-1], log)
-    return pictures
 
 
 if __name__ == "__main__":

@@ -17,15 +17,14 @@ Evaluate a model on a list of mixtures: `python -m training.run_evaluation --mod
 Scores the model under the practical protocol, which needs no reference to order the sources, and under the AudioSlots paper's,
 which does, and for a model of magnitudes with Wiener and with binary masks; beside it the oracle (the true magnitudes in
 the same framing, through the paper's masks, where the model's own under the practical protocol may be softer). `--oracle SECONDS`
-scores the oracle alone, with chunks of that length. Writes `results.json` and one csv per row, which `python -m training.report`
-turns into tables and figures.
+scores the oracle alone, with chunks of that length. Writes `results.json`, which `python -m training.report` turns into tables
+and figures.
 
 Under `accelerate launch` or `python -m torch.distributed.run` each process takes a share of the mixtures.
 """
 
 import argparse
 import hashlib
-import json
 import math
 import re
 import sys
@@ -45,7 +44,6 @@ from transformers.utils import cached_file
 
 from audioslots_hf import AudioSlotsConfig, AudioSlotsFeatureExtractor, load_separator
 from audioslots_hf.allocator import keep_freed_memory
-from audioslots_hf.files import write_csv, write_text
 from audioslots_hf.resources import count_macs
 from audioslots_hf.separation import make_folder
 from audioslots_hf.separator import DEFAULT_CHECKPOINT, find_checkpoint
@@ -55,6 +53,7 @@ from .data import Mixture, MixtureList, load_mixtures
 from .data.channel import high_pass, match_spectra
 from .evaluation import PROTOCOLS, evaluate_mixtures, summarize
 from .pitch import median_f0s, require_torchaudio
+from .reporting.results import write_results
 from .stopwatch import Stopwatch
 
 
@@ -92,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="give the voices of a mixture, not the noise, one spectrum first, as from one microphone",
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder for results.json and the csv files")
+    parser.add_argument("--output", type=Path, required=True, help="folder for results.json")
     parser.add_argument("--num-mixtures", type=int, help="only the first so many")
     parser.add_argument("--num-workers", type=int, default=2, help="processes that read the mixtures (2)")
     parser.add_argument("--device", help="of the model (a GPU if there is one)")
@@ -422,7 +421,7 @@ def main(arguments: list[str] | None = None) -> None:
             "torch": torch.__version__,
             "seconds": time.perf_counter() - started,
         }
-        write_results(options.output, subject | run | describe_rows(rows, times), rows)
+        save_results(options.output, subject | run | describe_rows(rows, times), rows)
         print(format_time(times))
     # a process that ends with an open group may abort, and its launcher would then end the others before they have written
     state.destroy_process_group()
@@ -445,13 +444,12 @@ def describe_rows(rows: list[Row], times: dict[str, float]) -> dict:
     return results | {"rows": {row.name: row.describe() for row in rows}}
 
 
-def write_results(folder: Path, results: dict, rows: list[Row]) -> None:
-    """Write a csv per row and results.json, and print the means."""
+def save_results(folder: Path, results: dict, rows: list[Row]) -> None:
+    """Write results.json, and print the means."""
     for row in rows:
-        write_csv(folder / f"{row.name}.csv", row.results)
         means = results["rows"][row.name]
         print(f"{row.name:<19} SI-SNR {means['si_snr']:6.2f} dB   SI-SNRi {means['si_snri']:6.2f} dB")
-    write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
+    write_results(folder / "results.json", results, {row.name: row.results for row in rows})
     print(f"results in {folder / 'results.json'}")
 
 

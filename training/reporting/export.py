@@ -1,0 +1,100 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A trained model becomes a checkpoint that ships with the package."""
+
+import json
+import re
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors.torch import load_file, save_file
+from transformers import AutoFeatureExtractor, AutoModel
+
+from audioslots_hf.files import replacing
+from audioslots_hf.separator import CHECKPOINTS_DIR
+
+from .cards import RESULTS_MARKS
+
+
+CHECKPOINT_NAME = re.compile(r"[a-zA-Z0-9][\w.-]*")
+MODEL_FILES = ("model.safetensors", "config.json", "preprocessor_config.json")
+
+
+def export(source: Path, name: str, mask_exponent: float | None = None, chunk_length: int | None = None) -> Path:
+    """
+    Copy a model into the package, its weights in half precision, with the masks and chunks its pipeline uses by default.
+
+    Its card, `README.md`, is what lies there already, or a title to write under.
+
+    The configuration says float32, so the weights are computed with in float32: half precision is slow on a CPU. The
+    remote code that `save_pretrained` adds is left out, for it is the package itself.
+
+    Raises:
+        `ValueError`: the name is none for a folder, or the source is no model, has no masks to soften or a fixed length of
+            chunks, or cannot separate with the new values. What stood there before stays.
+    """
+    if not CHECKPOINT_NAME.fullmatch(name):
+        raise ValueError(
+            f"--name is {name!r}: a checkpoint is called by letters, digits, '-', '_' and '.', as galr-cpu is."
+        )
+    if missing := [file for file in MODEL_FILES if not (source / file).is_file()]:
+        raise ValueError(f"{source} holds no model: {missing[0]} is missing.")
+    model_type = json.loads((source / "config.json").read_text(encoding="utf-8"))["model_type"]
+    if mask_exponent is not None and model_type != "audioslots":
+        raise ValueError(f"--mask-exponent says nothing about a model of {model_type}: leave it out.")
+    if chunk_length is not None and model_type == "audioslots":
+        raise ValueError(
+            "--chunk-length is given to a model of audioslots, whose chunks have one length: leave it out."
+        )
+    weights = load_file(source / "model.safetensors")
+    halves = {key: value.to(torch.float16) if value.is_floating_point() else value for key, value in weights.items()}
+    target = CHECKPOINTS_DIR / name
+    with replacing(target) as temporary:
+        temporary.mkdir(parents=True)
+        save_file(halves, temporary / "model.safetensors", metadata={"format": "pt"})
+        for file in ("config.json", "preprocessor_config.json"):
+            values = json.loads((source / file).read_text(encoding="utf-8"))
+            values.pop("auto_map", None)
+            if file == "config.json":
+                values["dtype"] = "float32"
+            elif mask_exponent is not None:
+                values["mask_exponent"] = mask_exponent
+            if chunk_length is not None:
+                values["chunk_length"] = chunk_length
+            text = json.dumps(values, indent=2, sort_keys=True) + "\n"
+            (temporary / file).write_text(text, encoding="utf-8")
+        card = target / "README.md"
+        text = card.read_text(encoding="utf-8") if card.exists() else f"# {name}\n\n{RESULTS_MARKS}"
+        (temporary / "README.md").write_text(text, encoding="utf-8")
+        check_separates(temporary)
+    return target
+
+
+@torch.inference_mode()
+def check_separates(folder: Path) -> None:
+    """
+    Separate a chunk of noise with a model.
+
+    Raises:
+        `ValueError`: it does not load, or cannot.
+    """
+    try:
+        model, feature_extractor = AutoModel.from_pretrained(folder), AutoFeatureExtractor.from_pretrained(folder)
+        features = feature_extractor(torch.randn(model.config.chunk_length))
+        sources = feature_extractor.post_process_audio_separation(model(**features), features)
+        if not sources.isfinite().all():
+            raise ValueError("what it makes of noise is not finite.")
+    except (OSError, RuntimeError, ValueError, StrictDataclassError) as error:
+        raise ValueError(f"This model could not separate: {error}") from error

@@ -1,0 +1,85 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The one table of the README: the rows and test sets that it features."""
+
+import json
+from dataclasses import dataclass
+
+from .results import RESULTS_DIR
+from .tables import format_table
+
+
+# The columns: title, metadata, mode.
+TEST_SETS = (
+    ("LibriSpeech", "libri2mix_test.csv", "min, clean"),
+    ("one microphone", "libri2mix_test.csv", "min, clean, shared channel"),
+    ("high-pass 300 Hz", "libri2mix_test.csv", "min, clean, high-pass 300 Hz"),
+    ("telephone prompts", "prompts_test.csv", "min, clean"),
+)
+PUBLISHED = json.loads((RESULTS_DIR / "published.json").read_text(encoding="utf-8"))
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Featured:
+    """A row of results of this repository: its title, and the folder and row of its results."""
+
+    title: str
+    folder: str
+    row: str = "model_practical"
+
+
+# The only place that says which results the README shows; those of published models follow.
+FEATURED = (
+    Featured("ceiling: true magnitudes, the mixture's phase", "oracle-0.5s", "oracle_practical"),
+    Featured("**GALR, `galr-cpu-152k`: the default**", "galr-cpu-152k"),
+    Featured("AudioSlots, `audioslots-cpu-speakers`", "audioslots-cpu-speakers"),
+    Featured("DPRNN, `dprnn-cpu` (does not ship)", "dprnn-cpu"),
+)
+
+
+def format_featured(evaluations: list[dict]) -> str:
+    """
+    The table of the README.
+
+    Args:
+        evaluations (`list`):
+            All results files; those of a featured row have its folder's name, which may be followed by that of a test set.
+
+    Raises:
+        `ValueError`: a featured row has no results.
+    """
+    header = ["SI-SNRi, dB", "parameters", *(title for title, *_ in TEST_SETS), PUBLISHED["title"]]
+    return format_table(header, [*(format_own(row, evaluations) for row in FEATURED), *format_published()])
+
+
+def format_own(featured: Featured, evaluations: list[dict]) -> list[str]:
+    """The cells of a row of this repository."""
+    own = [results for results in evaluations if results["folder"].name.startswith(featured.folder)]
+    if not own:
+        raise ValueError(f"FEATURED names {featured.folder}, and training/results has no such folder.")
+    scores = {(results["metadata"], results["mode"]): results["rows"][featured.row]["si_snri"] for results in own}
+    cells = [f"{scores[kind]:.2f}" if (kind := (name, mode)) in scores else MISSING for _, name, mode in TEST_SETS]
+    weights = own[0]["weights"]
+    return [featured.title, f"{weights['num_parameters']:,}" if weights else MISSING, *cells, MISSING]
+
+
+def format_published() -> list[list[str]]:
+    """The cells of the rows of other people's models, which name their source."""
+    rows = []
+    for model in PUBLISHED["models"]:
+        title = f"{model['name']} ([{model['source']}]({model['url']}), {model['sampling_rate'] // 1000} kHz)"
+        parameters = f"{model['num_parameters']:,}" if "num_parameters" in model else MISSING
+        rows.append([title, parameters, *[MISSING] * len(TEST_SETS), f"{model['si_snri']:.1f}"])
+    return rows

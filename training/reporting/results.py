@@ -1,0 +1,194 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The format of `results.json`: what an evaluation writes, and what tables, figures and cards read."""
+
+import json
+import math
+import re
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from audioslots_hf.files import write_text
+
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS_DIR = ROOT / "training" / "results"
+# One mixture under one row: its name, its scores in dB and, of every source, what is known of its voice.
+Score = dict[str, str | float | None]
+# What a source has whoever separates it, so that the file holds it once for all rows.
+VOICE_COLUMN = re.compile(r"source_\d+_(input_si_snr|f0_hz|sex)")
+SCORE_COLUMN = re.compile(r"source_\d+_si_snri")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What two results must share to be compared."""
+
+    metadata: str
+    # of the csv, for other lists may have its name; empty for a generated tree
+    metadata_sha256: str
+    num_mixtures: int
+    sampling_rate: int
+    mode: str
+
+    @property
+    def slug(self) -> str:
+        """A name for files, as unlike another one's as the conditions are."""
+        words = re.findall(r"\w+", str(self))
+        return "_".join([*words, self.metadata_sha256[:8]]).rstrip("_")
+
+    def __str__(self) -> str:
+        return f"{self.num_mixtures} mixtures of `{self.metadata}`, {self.sampling_rate} Hz, {self.mode}"
+
+
+def conditions_of(results: dict) -> Conditions:
+    """The conditions of a results file."""
+    num_mixtures = next(iter(results["rows"].values()))["num_mixtures"]
+    digest = results.get("metadata_sha256", "")
+    return Conditions(results["metadata"], digest, num_mixtures, results["sampling_rate"], results["mode"])
+
+
+def group_by_conditions(evaluations: list[dict]) -> dict[Conditions, list[dict]]:
+    """Results that may stand in one table: those of most mixtures first, and a list as it is before it is filtered."""
+    groups: dict[Conditions, list[dict]] = {}
+    for results in evaluations:
+        groups.setdefault(conditions_of(results), []).append(results)
+    # a list stands where its best result does; what is filtered has the longer mode
+    places: dict[tuple[str, str], int] = {}
+    for conditions in groups:
+        places.setdefault((conditions.metadata, conditions.metadata_sha256), len(places))
+
+    def place(group: tuple[Conditions, list[dict]]) -> tuple[int, int, int]:
+        conditions = group[0]
+        return -conditions.num_mixtures, places[conditions.metadata, conditions.metadata_sha256], len(conditions.mode)
+
+    return dict(sorted(groups.items(), key=place))
+
+
+def describe_spread(scores: list[Score]) -> dict[str, float]:
+    """The standard error of the mean SI-SNRi over the mixtures, in dB; nothing for a single mixture."""
+    improvements = [score["si_snri"] for score in scores]
+    if len(improvements) < 2:
+        return {}
+    return {"standard_error": statistics.stdev(improvements) / math.sqrt(len(improvements))}
+
+
+def collect_scores(scores: dict[str, list[Score]]) -> tuple[dict[str, list], dict[str, dict[str, list]]]:
+    """
+    The columns that tell the mixtures of a list apart, in the order of the list and rounded to two decimals.
+
+    Args:
+        scores (`dict`):
+            The mixtures of each row of the results.
+
+    Returns:
+        What is known of the voices, the same for all rows, and the scores of the rows without references; those of the
+        other rows would double the file.
+    """
+    voices = collect_columns(next(iter(scores.values())), VOICE_COLUMN)
+    rows = {name: collect_columns(row, SCORE_COLUMN) for name, row in scores.items() if name.endswith("_practical")}
+    return voices, rows
+
+
+def collect_columns(scores: list[Score], pattern: re.Pattern) -> dict[str, list]:
+    """The columns of a name that matches, where any mixture has one."""
+    names = [name for name in dict.fromkeys(key for score in scores for key in score) if pattern.fullmatch(name)]
+    return {name: [round_value(score.get(name)) for score in scores] for name in names}
+
+
+def round_value(value: str | float | None) -> str | float | None:
+    """A number with two decimals, which JSON can hold."""
+    if not isinstance(value, float):
+        return value
+    return round(value, 2) if math.isfinite(value) else None
+
+
+def format_json(values: dict) -> str:
+    """Indented JSON in which a list of numbers or words is one line."""
+    text = json.dumps(values, indent=2, allow_nan=False)
+    return re.sub(r"\[[^\[\]{}]+\]", lambda match: f"[{' '.join(match[0][1:-1].split())}]", text) + "\n"
+
+
+def write_results(path: Path, results: dict, scores: dict[str, list[Score]]) -> None:
+    """
+    Write one results file.
+
+    Args:
+        path (`Path`):
+            The file.
+        results (`dict`):
+            The model, the conditions and, as `rows`, the means of each row.
+        scores (`dict`):
+            The mixtures of each row.
+    """
+    voices, columns = collect_scores(scores)
+    rows = {name: row | describe_spread(scores[name]) for name, row in results["rows"].items()}
+    for name, values in columns.items():
+        rows[name]["scores"] = values
+    run = {key: value for key, value in results.items() if key != "rows"}
+    write_text(path, format_json(run | {"voices": voices, "rows": rows}))
+
+
+def read_results(path: Path) -> dict:
+    """
+    One results file, and as `folder` where it lies.
+
+    Raises:
+        `ValueError`: it is none of `training.run_evaluation`.
+    """
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        conditions_of(results)
+        for row in results["rows"]:
+            if row.endswith("_practical"):
+                read_scores(results, row)
+    except (
+        OSError,
+        UnicodeDecodeError,
+        json.JSONDecodeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        StopIteration,
+        ValueError,
+    ) as error:
+        raise ValueError(f"{path} is no results.json of training.run_evaluation: {error!r}") from error
+    return results | {"folder": path.parent}
+
+
+def load_evaluations(folder: Path = RESULTS_DIR) -> list[dict]:
+    """All results files below a folder, the best first."""
+    evaluations = [read_results(path) for path in folder.rglob("results.json")]
+    return sorted(evaluations, key=lambda results: (-best_score(results), results["model"]))
+
+
+def best_score(results: dict) -> float:
+    """SI-SNRi without references, of the oracle where there is no model."""
+    rows = results["rows"]
+    return rows.get("model_practical", rows.get("oracle_practical"))["si_snri"]
+
+
+def read_scores(results: dict, row: str) -> list[Score]:
+    """
+    The mixtures of one row of a results file, in the order of the list.
+
+    Raises:
+        `KeyError`: the row holds means only.
+        `ValueError`: the columns are not of one length.
+    """
+    improvements = results["rows"][row]["scores"]
+    columns = results["voices"] | improvements
+    mixtures = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [score | {"si_snri": statistics.fmean(score[name] for name in improvements)} for score in mixtures]

@@ -1,0 +1,105 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The sections of a report: tables and figures of results under the same conditions, and learning curves."""
+
+import json
+from pathlib import Path
+
+from .figures import (
+    Scores,
+    by_input_si_snr,
+    by_pitch_distance,
+    by_sex,
+    plot_groups,
+    plot_histogram,
+    plot_learning_curve,
+)
+from .results import Conditions, read_scores
+from .tables import format_dual_path, format_group, format_table_1, kind_of, name_oracle, name_separator
+
+
+ORACLE_NOTE = """\
+STFT 512/125 means windows of 512 samples, 125 samples apart.
+
+Here every chunk is padded for the STFT, whose inverse is then exact up to the edges of the chunk, so the oracle lacks nothing but the
+phase. The paper's own oracle, 12 and 13 dB on all of the test set of Libri2Mix, depends on what its framing does at the edges of the
+chunks, which it does not say; nothing here was set to come nearer to it.
+"""
+
+
+def load_series(evaluations: list[dict]) -> dict[str, Scores]:
+    """The scores without references of every model, and of every oracle once."""
+    series = {}
+    for results in evaluations:
+        names = {
+            "oracle_practical": f"oracle, {name_oracle(results)}",
+            "model_practical": name_separator(results, evaluations),
+        }
+        for row, name in names.items():
+            if row in results["rows"] and name not in series:
+                series[name] = read_scores(results, row)
+    return series
+
+
+def draw_figures(folder: Path, prefix: str, series: dict[str, Scores]) -> list[str]:
+    """Write the figures, and return the Markdown that shows each or says why there is none."""
+    name = f"{prefix}_histogram.png"
+    plot_histogram(folder / name, series)
+    parts = [f"![How many mixtures reach which SI-SNRi]({name})\n"]
+    kinds = {
+        "input_si_snr": (by_input_si_snr, "SI-SNR of a voice in the mixture, dB", "voices"),
+        "pitch_distance": (
+            by_pitch_distance,
+            "distance of the median pitches of the nearest two voices, semitones",
+            "mixtures",
+        ),
+        "sex": (by_sex, "sex of the voices", "mixtures"),
+    }
+    for kind, (group, xlabel, unit) in kinds.items():
+        groups = {model: group(scores) for model, scores in series.items()}
+        groups = {model: values for model, values in groups.items() if values}
+        if groups:
+            name = f"{prefix}_{kind}.png"
+            plot_groups(folder / name, groups, xlabel, unit)
+            parts.append(f"![SI-SNRi by {xlabel}]({name})\n")
+        if missing := [f"`{model}`" for model in series if model not in groups]:
+            parts.append(f"By {xlabel}: the results of {', '.join(missing)} do not tell it.\n")
+    return parts
+
+
+def format_section(folder: Path, conditions: Conditions, evaluations: list[dict]) -> str:
+    """All that is known under the same conditions; its figures are written."""
+    kinds = {kind_of(results) for results in evaluations}
+    parts = [f"## {conditions}\n", format_group(conditions, evaluations)]
+    if kinds & {"oracle", "audioslots", "autoencoder"}:
+        title = "### Table 1 of AudioSlots: disjoint chunks, ordered by the references; dB\n"
+        parts += [title, format_table_1(evaluations), ORACLE_NOTE]
+    if kinds & {"galr", "dprnn"}:
+        parts += ["### GALR against DPRNN\n", format_dual_path(evaluations)]
+    parts += [
+        "### Figures: no reference orders the sources\n",
+        *draw_figures(folder, conditions.slug, load_series(evaluations)),
+    ]
+    return "\n".join(parts)
+
+
+def draw_learning_curves(folder: Path, logs: list[Path]) -> str:
+    """The section that shows the learning curve of every run; the figures are written."""
+    parts = ["## Learning curves\n"]
+    for path in logs:
+        log = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        name = f"{path.resolve().parent.name}_learning_curve.png"
+        plot_learning_curve(folder / name, log)
+        parts.append(f"![Loss and validation of {path.resolve().parent.name} by step]({name})\n")
+    return "\n".join(parts)

@@ -1,0 +1,162 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The Markdown tables that are made of results files."""
+
+from .results import Conditions, group_by_conditions
+
+
+PROTOCOLS = {
+    "practical": "no reference",
+    "paper": "disjoint chunks, ordered by the references",
+}
+NOT_RUN = "not run"
+HEARS_REFERENCES = "hears each reference alone"
+# The rows of Table 1: title, kind of results, seconds of a chunk.
+TABLE_1 = (
+    ("Oracle 0.5 s", "oracle", 0.5),
+    ("Autoencoder", "autoencoder", 0.5),
+    ("AudioSlots", "audioslots", 0.5),
+    ("Oracle 1 s", "oracle", 1.0),
+    ("AudioSlots 1 s", "audioslots", 1.0),
+)
+
+
+def format_table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in cells)}|\n" for cells in lines)
+
+
+def format_results(evaluations: list[dict]) -> str:
+    """
+    Results files as Markdown, one table for each of their conditions: a row per model, and one per oracle in front of the
+    models it is that of.
+    """
+    return "\n".join(format_group(*group) for group in group_by_conditions(evaluations).items())
+
+
+def format_group(conditions: Conditions, evaluations: list[dict]) -> str:
+    """The table of results under the same conditions."""
+    rows, oracles = [], set()
+    for results in evaluations:
+        if "oracle_practical" in results["rows"]:
+            mask = results["rows"]["oracle_practical"]["mask"]
+            oracle = f"oracle: true magnitudes, {name_oracle(results)}, {mask} masks"
+            if oracle not in oracles:
+                oracles.add(oracle)
+                rows.append([oracle, "", *format_scores(results, "oracle")])
+        if "model_practical" in results["rows"]:
+            name = f"`{name_model(results, evaluations)}` ({describe_kind(results)})"
+            rows.append([name, f"{results['weights']['num_parameters']:,}", *format_scores(results, "model")])
+    table = format_table(["", "parameters", *PROTOCOLS.values()], rows)
+    weights = [
+        f"`{results['model']}` {results['weights']['sha256'][:16]}" for results in evaluations if results["weights"]
+    ]
+    text = f"{conditions}; SI-SNRi in dB, mean over all sources.\n\n{table}"
+    return f"{text}\nsha256 of the weights: {', '.join(weights)}.\n" if weights else text
+
+
+def name_separator(results: dict, evaluations: list[dict]) -> str:
+    """The name of a model, and of one that separates nothing what it is given."""
+    name = name_model(results, evaluations)
+    return f"{name}, {HEARS_REFERENCES}" if kind_of(results) == "autoencoder" else name
+
+
+def format_scores(results: dict, name: str) -> list[str]:
+    """SI-SNRi under both protocols."""
+    return [f"{results['rows'][f'{name}_{protocol}']['si_snri']:.2f}" for protocol in PROTOCOLS]
+
+
+def chunk_s(results: dict) -> float:
+    """Seconds of a chunk."""
+    return results["chunk_length"] / results["sampling_rate"]
+
+
+def name_oracle(results: dict) -> str:
+    """What tells the oracle of a results file from others; two of the same name have the same scores."""
+    name = f"{chunk_s(results):g} s chunks"
+    return f"{name}, STFT {results['stft']['n_fft']}/{results['stft']['hop_length']}"
+
+
+def name_model(results: dict, evaluations: list[dict]) -> str:
+    """The name of a model; with a part of the checksum of its weights where other weights have the same name."""
+    digests = {
+        other["weights"]["sha256"] for other in evaluations if other["weights"] and other["model"] == results["model"]
+    }
+    return results["model"] if len(digests) < 2 else f"{results['model']} {results['weights']['sha256'][:8]}"
+
+
+def kind_of(results: dict) -> str:
+    """What Table 1 calls the model of a results file."""
+    if results["model_type"] == "audioslots" and results["num_sources"] == 1:
+        return "autoencoder"
+    return results["model_type"]
+
+
+def describe_kind(results: dict) -> str:
+    """The kind of a model, and of one that separates nothing what it is given."""
+    kind = kind_of(results)
+    return f"{kind}: {HEARS_REFERENCES}" if kind == "autoencoder" else kind
+
+
+def format_table_1(evaluations: list[dict]) -> str:
+    """
+    Table 1 of the AudioSlots paper: rows that have not been run say so, a row that several models fill is repeated.
+
+    All of it is under the paper's protocol, with masks of exponent 1. Oracles of another STFT have rows of their own.
+    """
+    lines = []
+    for title, kind, duration_s in TABLE_1:
+        subjects: dict[str, dict[str, dict]] = {}
+        for results in evaluations:
+            if chunk_s(results) == duration_s and kind in ("oracle", kind_of(results)):
+                subject = "oracle" if kind == "oracle" else "model"
+                name = name_oracle(results) if kind == "oracle" else f"`{name_model(results, evaluations)}`"
+                if scores := find_scores(results, subject):
+                    subjects.setdefault(name, {}).update(scores)
+        lines += [[title, name, *format_masks(scores)] for name, scores in (subjects or {"": {}}).items()]
+    header = ["", "model", *(f"{mask} {score}" for mask in ("IBM", "Wiener") for score in ("SI-SNR", "SI-SNRi"))]
+    return format_table(header, lines)
+
+
+def find_scores(results: dict, subject: str) -> dict[str, dict]:
+    """The rows of the oracle or the model under the paper's protocol, by mask."""
+    rows = [results["rows"].get(name) for name in (f"{subject}_paper", f"{subject}_paper_binary")]
+    return {row["mask"]: row for row in rows if row is not None and "mask" in row}
+
+
+def format_masks(rows: dict[str, dict]) -> list[str]:
+    """The cells of one row of Table 1."""
+    return [
+        f"{rows[mask][score]:.2f}" if mask in rows else NOT_RUN
+        for mask in ("binary", "wiener")
+        for score in ("si_snr", "si_snri")
+    ]
+
+
+def format_dual_path(evaluations: list[dict]) -> str:
+    """GALR against DPRNN: what they cost and what they reach."""
+    lines = []
+    for family in ("galr", "dprnn"):
+        found = [results for results in evaluations if results["model_type"] == family]
+        for results in found:
+            macs = results.get("macs_per_s")
+            cost = [f"{results['weights']['num_parameters']:,}", f"{macs / 1e9:.2f}" if macs else "not counted"]
+            lines.append(
+                [family.upper(), f"`{name_model(results, evaluations)}`", *cost, *format_scores(results, "model")]
+            )
+        if not found:
+            lines.append([family.upper(), "", *[NOT_RUN] * 4])
+    scores = [f"SI-SNRi, {protocol}" for protocol in PROTOCOLS.values()]
+    return format_table(["", "model", "parameters", "GMAC per s of audio", *scores], lines)
