@@ -23,7 +23,7 @@ import pytest
 import soundfile
 import torch
 
-from audioslots_hf import separation
+from audioslots_hf import jobs, separation
 from audioslots_hf.allocator import keep_freed_memory
 from audioslots_hf.chunking import SeparatedChunks
 from audioslots_hf.cli import main
@@ -291,7 +291,7 @@ def test_tracks_that_would_clip_share_one_gain_with_a_warning(separate, tmp_path
 
 def test_a_folder_that_cannot_be_written_to_is_reported_before_any_work(separate, tmp_path, monkeypatch):
     # root may write everywhere, so only the question is answered differently
-    monkeypatch.setattr(separation.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(jobs.os, "access", lambda path, mode: False)
     status, _, errors = separate(write(tmp_path / "a.wav"))
     assert status == 1 and errors == (
         f"audioslots: error: The output folder {tmp_path / 'out'} cannot be written to: change its permissions or "

@@ -35,7 +35,7 @@ from audioslots_hf import (
     GalrForAudioSeparation,
     WaveformFeatureExtractor,
 )
-from audioslots_hf.separator import DEFAULT_CHECKPOINT
+from audioslots_hf.loading import DEFAULT_CHECKPOINT
 from tests.conftest import AUDIOSLOTS_CHECKPOINT, SAMPLES, TINY_DUAL_PATH, tiny_audioslots_config
 from training import publish, run_evaluation
 from training.arguments import MixtureArguments, SettingsError

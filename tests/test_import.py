@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -42,6 +43,58 @@ def test_importing_prints_nothing_and_needs_neither_torchaudio_torchcodec_nor_ma
         assert not [
             line for line in lines if line.startswith(("import torchaudio", "from torchaudio", "import torchcodec"))
         ]
+
+
+START = "import resource, sys; from _audioslots_command import main\n"
+LOADED = """
+print(sorted({"torch", "transformers", "numpy"} & sys.modules.keys()), resource.getrusage(resource.RUSAGE_SELF).ru_utime)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments, status, output",
+    [
+        (["--version"], 0, audioslots_hf.__version__),
+        (["--help"], 0, "usage: audioslots"),
+        (["separate", "--help"], 0, "chunks per forward pass"),
+        (["separate"], 2, "the following arguments are required: FILE|DIR"),
+        (["separate", "a.wav", "-o", "out", "--batch-size", "0"], 1, "`--batch-size` is 0"),
+    ],
+)
+def test_the_command_answers_before_it_loads_anything(tmp_path, arguments, status, output):
+    code = f"try: status = main({arguments})\nexcept SystemExit as error: status = error.code"
+    process = subprocess.run(
+        [sys.executable, "-c", f"{START}{code}\nprint(status){LOADED}"], capture_output=True, text=True, cwd=tmp_path
+    )
+    *_, printed_status, loaded = process.stdout.splitlines()
+    assert output in process.stdout + process.stderr and int(printed_status) == status
+    modules, cpu_s = loaded.rsplit(" ", 1)
+    # of about 0.05
+    assert modules == "[]" and float(cpu_s) < 0.5
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import audioslots_hf; from transformers import AutoConfig, pipelines",
+        "from transformers import AutoConfig, pipelines; import audioslots_hf",
+        "from audioslots_hf.loading import find_checkpoint; from transformers import AutoConfig, pipelines",
+        # also in the process of the command
+        "import _audioslots_command, audioslots_hf.loading; from transformers import AutoConfig, pipelines",
+    ],
+)
+def test_transformers_finds_the_families_whatever_is_imported_first(imports):
+    code = (
+        "print(AutoConfig.for_model('galr').model_type, *pipelines.PIPELINE_REGISTRY.check_task('audio-to-audio')[:1])"
+    )
+    process = subprocess.run([sys.executable, "-c", f"{imports}; {code}"], capture_output=True, text=True, check=True)
+    assert process.stdout == "galr audio-to-audio\n"
+
+
+def test_the_package_holds_its_public_names_and_modules_only():
+    names = {name for name in vars(audioslots_hf) if not name.startswith("_")}
+    modules = {path.stem for path in SOURCES}
+    assert names - modules - {"sys", "TYPE_CHECKING"} == set(audioslots_hf.__all__)
 
 
 def test_every_source_file_has_the_licence_header():

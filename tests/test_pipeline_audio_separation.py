@@ -28,8 +28,7 @@ from transformers import pipeline
 from transformers.dynamic_module_utils import get_imports
 from transformers.pipelines.pt_utils import KeyDataset
 
-from audioslots_hf import AudioSeparationPipeline, load_separator
-from audioslots_hf import separator as separator_module
+from audioslots_hf import AudioSeparationPipeline, load_separator, loading
 from audioslots_hf.chunking import chunk_separator, separate_waveforms
 from tests.audio_helpers import noise, serve, tones
 
@@ -267,20 +266,20 @@ def test_transformers_own_pipeline_gives_what_load_separator_gives(checkpoint, s
 def shipped(checkpoint, tmp_path, monkeypatch):
     """The tiny checkpoint, as if it were the only one that ships."""
     (tmp_path / "tiny").symlink_to(checkpoint)
-    monkeypatch.setattr(separator_module, "CHECKPOINTS_DIR", tmp_path)
-    monkeypatch.setattr(separator_module, "DEFAULT_CHECKPOINT", "tiny")
+    monkeypatch.setattr(loading, "CHECKPOINTS_DIR", tmp_path)
+    monkeypatch.setattr(loading, "DEFAULT_CHECKPOINT", "tiny")
 
 
 def test_a_shipped_checkpoint_is_found_by_its_name_and_none_is_the_default(shipped, checkpoint):
-    assert separator_module.list_checkpoints() == ["tiny"]
+    assert loading.list_checkpoints() == ["tiny"]
     for name in (None, "tiny", checkpoint, str(checkpoint)):
         assert load_separator(name, device="cpu").model.config.chunk_length == 800
 
 
 def test_a_path_is_a_folder_though_a_shipped_checkpoint_has_its_name(shipped, checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert separator_module.find_checkpoint(Path("./tiny")) == "tiny"
-    assert separator_module.find_checkpoint("tiny") == str(tmp_path / "tiny")
+    assert loading.find_checkpoint(Path("./tiny")) == "tiny"
+    assert loading.find_checkpoint("tiny") == str(tmp_path / "tiny")
 
 
 @pytest.mark.parametrize(
@@ -378,6 +377,8 @@ def test_a_saved_pipeline_works_where_the_package_is_not_installed(separator, sa
 
 def test_the_files_of_a_saved_pipeline_import_only_what_transformers_users_have(saved_pipeline):
     files = sorted(saved_pipeline.glob("*.py"))
-    assert {"pipeline_audio_separation.py", "chunking.py", "recordings.py", "resampling.py"} <= {f.name for f in files}
+    assert {"pipeline_audio_separation.py", "chunking.py", "recordings.py", "resampling.py", "suffixes.py"} <= {
+        f.name for f in files
+    }
     imported = {name for file in files for name in get_imports(file)} - set(sys.stdlib_module_names)
     assert imported <= {"torch", "numpy", "transformers", "huggingface_hub"}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from audioslots_hf.separator import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
+from audioslots_hf.loading import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
 from training.reporting.featured import FEATURED, PUBLISHED, format_featured
 from training.reporting.results import RESULTS_DIR, load_evaluations, read_results
 from training.reporting.tables import format_results

@@ -29,7 +29,7 @@ from accelerate.utils import set_seed
 from transformers import AutoFeatureExtractor, AutoModel
 
 from audioslots_hf import DprnnConfig, GalrConfig
-from audioslots_hf.separator import DEFAULT_CHECKPOINT
+from audioslots_hf.loading import DEFAULT_CHECKPOINT
 from tests.conftest import SAMPLES, TINY_DUAL_PATH
 from training import run_training
 from training.arguments import SettingsError, load_arguments

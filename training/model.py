@@ -22,11 +22,11 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import AutoConfig, AutoModel, FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel
 
-from audioslots_hf import FAMILIES
 from audioslots_hf.configuration_dual_path import DualPathConfig
+from audioslots_hf.loading import find_checkpoint, list_checkpoints
 from audioslots_hf.modeling_dual_path import DualPathRecurrentBlock
 from audioslots_hf.modeling_galr import GalrAttentiveBlock
-from audioslots_hf.separator import find_checkpoint, list_checkpoints
+from audioslots_hf.registration import FAMILIES
 
 from .arguments import SettingsError, TrainingArguments, check_type
 

@@ -27,8 +27,8 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers.utils.logging import tqdm
 
 from audioslots_hf.files import write_text
+from audioslots_hf.jobs import make_folder
 from audioslots_hf.plots import require_matplotlib
-from audioslots_hf.separation import make_folder
 
 from .reporting.figure_2 import draw_separation, load_figure_2
 from .reporting.results import RESULTS_DIR, group_by_conditions, load_evaluations

@@ -44,9 +44,9 @@ from transformers.utils import cached_file
 
 from audioslots_hf import AudioSlotsConfig, AudioSlotsFeatureExtractor, load_separator
 from audioslots_hf.allocator import keep_freed_memory
+from audioslots_hf.jobs import make_folder
+from audioslots_hf.loading import DEFAULT_CHECKPOINT, find_checkpoint
 from audioslots_hf.resources import count_macs
-from audioslots_hf.separation import make_folder
-from audioslots_hf.separator import DEFAULT_CHECKPOINT, find_checkpoint
 
 from .arguments import LOWEST_HIGH_PASS_HZ, MIX_TYPES, MixtureArguments, SettingsError, describe_error
 from .data import Mixture, MixtureList, load_mixtures

@@ -13,20 +13,8 @@
 # limitations under the License.
 """Native Hugging Face models for blind source separation."""
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
-from transformers.pipelines import PIPELINE_REGISTRY
-
-from .configuration_audioslots import AudioSlotsConfig
-from .configuration_dprnn import DprnnConfig
-from .configuration_galr import GalrConfig
-from .feature_extraction_audioslots import AudioSlotsFeatureExtractor
-from .feature_extraction_waveform import WaveformFeatureExtractor
-from .modeling_audioslots import AudioSlotsForAudioSeparation, AudioSlotsModel, AudioSlotsPreTrainedModel
-from .modeling_dprnn import DprnnForAudioSeparation, DprnnModel, DprnnPreTrainedModel
-from .modeling_galr import GalrForAudioSeparation, GalrModel, GalrPreTrainedModel
-from .modeling_outputs import AudioSeparationOutput
-from .pipeline_audio_separation import AudioSeparationPipeline
-from .separator import load_separator
+import sys
+from typing import TYPE_CHECKING
 
 
 __version__ = "0.1.0"
@@ -51,22 +39,17 @@ __all__ = [
     "load_separator",
 ]
 
-# by `model_type`: configuration, model, feature extractor
-FAMILIES = {
-    "audioslots": (AudioSlotsConfig, AudioSlotsForAudioSeparation, AudioSlotsFeatureExtractor),
-    "galr": (GalrConfig, GalrForAudioSeparation, WaveformFeatureExtractor),
-    "dprnn": (DprnnConfig, DprnnForAudioSeparation, WaveformFeatureExtractor),
-}
-
-for model_type, (config_class, model_class, feature_extractor_class) in FAMILIES.items():
-    AutoConfig.register(model_type, config_class)
-    AutoModel.register(config_class, model_class)
-    AutoFeatureExtractor.register(config_class, feature_extractor_class)
-    # every `save_pretrained` carries its code, so that a Hub repository also loads where this package is not installed
-    config_class.register_for_auto_class()
-    model_class.register_for_auto_class("AutoModel")
-    feature_extractor_class.register_for_auto_class("AutoFeatureExtractor")
-
-PIPELINE_REGISTRY.register_pipeline(
-    "audio-to-audio", pipeline_class=AudioSeparationPipeline, pt_model=AutoModel, type="audio"
-)
+# The command loads only the modules that it uses, when it uses them.
+if TYPE_CHECKING or "_audioslots_command" not in sys.modules:
+    from . import registration  # noqa: F401
+    from .configuration_audioslots import AudioSlotsConfig
+    from .configuration_dprnn import DprnnConfig
+    from .configuration_galr import GalrConfig
+    from .feature_extraction_audioslots import AudioSlotsFeatureExtractor
+    from .feature_extraction_waveform import WaveformFeatureExtractor
+    from .loading import load_separator
+    from .modeling_audioslots import AudioSlotsForAudioSeparation, AudioSlotsModel, AudioSlotsPreTrainedModel
+    from .modeling_dprnn import DprnnForAudioSeparation, DprnnModel, DprnnPreTrainedModel
+    from .modeling_galr import GalrForAudioSeparation, GalrModel, GalrPreTrainedModel
+    from .modeling_outputs import AudioSeparationOutput
+    from .pipeline_audio_separation import AudioSeparationPipeline

@@ -22,10 +22,10 @@ import soundfile
 import torch
 
 from .files import replacing_all
-from .recordings import FFMPEG_SUFFIXES, open_recording, read_samples
+from .recordings import open_recording, read_samples
+from .suffixes import FFMPEG_SUFFIXES
 
 
-SOUNDFILE_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
 BLOCK_S = 10
 # Subtypes that hold samples beyond +-1.
 FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")

@@ -16,19 +16,19 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from . import __version__, separator
+from . import __version__
 from .allocator import keep_freed_memory
-from .audio import FFMPEG_SUFFIXES, SOUNDFILE_SUFFIXES
-from .layouts import LAYOUTS, walk_files
-from .pipeline_audio_separation import AudioSeparationPipeline
-from .plots import require_matplotlib
-from .scoring import format_summary, plan_outputs, plan_scoring, score_jobs, summarize_scores, write_scores
-from .separation import SeparationJob, plan_jobs, separate_file
+from .jobs import SeparationJob, find_inputs, plan_jobs
+from .layouts import LAYOUTS
 
 
+if TYPE_CHECKING:
+    from .pipeline_audio_separation import AudioSeparationPipeline
+
+
+# torch and transformers take seconds to import: each command imports them after its arguments have been checked.
 MODEL_HELP = "shipped name, folder or Hub repository (default: the best that ships)"
 
 
@@ -80,6 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def choose_device(name: str) -> str:
     """The device of a `--device` value; `auto` takes an accelerator where there is one."""
+    import torch
+
     if name != "auto":
         try:
             # reading a value back also refuses "meta"
@@ -92,40 +94,18 @@ def choose_device(name: str) -> str:
     return "cpu" if accelerator is None else accelerator.type
 
 
-def find_inputs(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
-    """
-    Every audio file with the folder, relative to the output, that its tracks go to.
-
-    Hidden files are left out, and of a folder that holds the output folder, the tracks of an earlier run.
-
-    Raises:
-        `ValueError`: a folder without audio.
-    """
-    files = []
-    for path in inputs:
-        if not path.is_dir():
-            # a missing file is reported with the others' results
-            files.append((path, Path()))
-            continue
-        suffixes = SOUNDFILE_SUFFIXES + FFMPEG_SUFFIXES
-        found = walk_files(path, suffixes)
-        if path.resolve() in output.resolve().parents:
-            found = [file for file in found if not file.resolve().is_relative_to(output.resolve())]
-        if not found:
-            raise ValueError(f"{path} holds no audio file ({', '.join(suffixes)}).")
-        files += [(file, file.parent.relative_to(path)) for file in found]
-    return files
-
-
 def run_separate(options: argparse.Namespace) -> int:
     """Separate every file; report the bad ones at the end."""
-    if options.plot:
-        require_matplotlib()
     if options.batch_size is not None and options.batch_size < 1:
         raise ValueError(f"`--batch-size` is {options.batch_size}: it must be at least 1.")
+    if options.plot:
+        from .plots import require_matplotlib
+
+        require_matplotlib()
     jobs = plan_jobs(find_inputs(options.inputs, options.output), options.output)
-    device = choose_device(options.device)
-    pipeline = separator.load_separator(options.model, device=device, batch_size=options.batch_size)
+    from .loading import load_separator
+
+    pipeline = load_separator(options.model, device=choose_device(options.device), batch_size=options.batch_size)
     failures = [failure for job in jobs if (failure := run_job(job, pipeline, options)) is not None]
     return report_failures(failures, len(jobs), "files")
 
@@ -139,8 +119,10 @@ def report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
     return 1 if failures else 0
 
 
-def run_job(job: SeparationJob, pipeline: AudioSeparationPipeline, options: argparse.Namespace) -> str | None:
+def run_job(job: SeparationJob, pipeline: "AudioSeparationPipeline", options: argparse.Namespace) -> str | None:
     """Separate one file -> what went wrong, if anything."""
+    from .separation import separate_file
+
     try:
         for path in separate_file(job, pipeline, force=options.force, plot=options.plot):
             print(path)
@@ -151,6 +133,8 @@ def run_job(job: SeparationJob, pipeline: AudioSeparationPipeline, options: argp
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Score every recording, print the summary and write the results."""
+    from .scoring import format_summary, plan_outputs, plan_scoring, score_jobs, summarize_scores, write_scores
+
     jobs = plan_scoring(options.estimates, options.references, options.mixtures)
     if options.output is not None:
         plan_outputs(options.output, force=options.force)
@@ -165,9 +149,10 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 def run_info(options: argparse.Namespace) -> int:
     """Print what a model costs here."""
+    from .loading import load_separator
     from .resources import measure_resources
 
-    pipeline = separator.load_separator(options.model, device=choose_device(options.device))
+    pipeline = load_separator(options.model, device=choose_device(options.device))
     for name, value in measure_resources(pipeline).items():
         print(f"{name:<38}{value}")
     return 0
@@ -175,11 +160,14 @@ def run_info(options: argparse.Namespace) -> int:
 
 def run_export(options: argparse.Namespace) -> int:
     """Write a model in another format, and print how well and how fast it runs there."""
+    import torch
+
     from .export import export_model, plan_export
+    from .loading import load_separator
 
     output = plan_export(options.model, options.format, options.output, force=options.force)
     # in float32 whatever the weights are kept in: the file is held to an error that half precision does not reach
-    pipeline = separator.load_separator(options.model, device="cpu", dtype=torch.float32)
+    pipeline = load_separator(options.model, device="cpu", dtype=torch.float32)
     for name, value in export_model(pipeline, options.format, output).items():
         print(f"{name:<38}{value}")
     return 0

@@ -32,9 +32,9 @@ from transformers import PreTrainedModel
 
 from .configuration_dual_path import DualPathConfig
 from .files import replacing
+from .jobs import make_folder
+from .loading import find_checkpoint
 from .pipeline_audio_separation import AudioSeparationPipeline
-from .separation import make_folder
-from .separator import find_checkpoint
 
 
 SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}

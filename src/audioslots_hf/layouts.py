@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .audio import FFMPEG_SUFFIXES, SOUNDFILE_SUFFIXES
+from .suffixes import FFMPEG_SUFFIXES, SOUNDFILE_SUFFIXES
 
 
 # recording -> source -> file

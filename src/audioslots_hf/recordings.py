@@ -31,10 +31,10 @@ import numpy as np
 import torch
 
 from .mp3 import with_length
+from .suffixes import FFMPEG_SUFFIXES
 from .waveforms import to_waveform
 
 
-FFMPEG_SUFFIXES = (".m4a", ".mp4", ".webm", ".aac", ".mkv", ".mov", ".wma")
 DOWNLOAD_TIMEOUT_S = 30
 
 

@@ -24,10 +24,10 @@ from transformers.utils.logging import get_logger, tqdm
 
 from .audio import open_audio
 from .files import replacing, write_csv, write_text
+from .jobs import make_folder
 from .layouts import find_mixtures, find_sources
 from .metrics import score_separation
 from .plots import plot_scores
-from .separation import make_folder
 
 
 logger = get_logger(__name__)

@@ -13,10 +13,7 @@
 # limitations under the License.
 """From one audio file to one file per source, in bounded memory."""
 
-import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -25,6 +22,7 @@ from transformers.utils.logging import get_logger, tqdm
 from .audio import AudioFile, TrackWriter, open_audio, output_format
 from .chunking import chunk_separator, default_hop_length, separate_blocks
 from .files import replacing
+from .jobs import SeparationJob
 from .pipeline_audio_separation import AudioSeparationPipeline
 from .plots import plot_separation
 from .recordings import open_sound, read_samples
@@ -35,63 +33,6 @@ logger = get_logger(__name__)
 
 # A picture of more than this shows nothing.
 MAX_PLOT_S = 30
-
-
-@dataclass
-class SeparationJob:
-    """One input file and the folder its tracks go to."""
-
-    recording: Path
-    folder: Path
-
-    def output_paths(self, num_sources: int, suffix: str) -> list[Path]:
-        """`<folder>/<name>_source_0<suffix>` and so on."""
-        return [self.folder / f"{self.recording.stem}_source_{index}{suffix}" for index in range(num_sources)]
-
-    @property
-    def plot_path(self) -> Path:
-        """Where the picture of this separation goes."""
-        return self.folder / f"{self.recording.stem}_separation.png"
-
-
-def plan_jobs(files: list[tuple[Path, Path]], output: Path) -> list[SeparationJob]:
-    """
-    Check the outputs of all files before any work; a file that is given twice is separated once.
-
-    Raises:
-        `ValueError`: two inputs would write the same tracks, or an input is a track.
-        `OSError`: the output folder cannot be made or written to.
-    """
-    jobs: dict[Path, SeparationJob] = {}
-    for recording, folder in files:
-        job = SeparationJob(recording, output / folder)
-        target = job.folder / recording.stem
-        other = jobs.setdefault(target, job).recording
-        # one file may be named twice: by itself, and by its folder
-        if other != recording and other.resolve() != recording.resolve():
-            raise ValueError(
-                f"{other} and {recording} would both write {target}_source_0: rename one, or separate them into "
-                "different folders."
-            )
-    for job in jobs.values():
-        # with --force, tracks of an earlier run would be overwritten before they are read
-        name = re.fullmatch(r"(.+)_source_\d+", job.recording.stem)
-        if name and (job.recording.parent / name[1]).resolve() in {target.resolve() for target in jobs}:
-            raise ValueError(
-                f"{job.recording} is both an input and a track of {name[1]}: separate into another folder, or name the files."
-            )
-    for folder in sorted({job.folder for job in jobs.values()}):
-        make_folder(folder)
-    return list(jobs.values())
-
-
-def make_folder(folder: Path) -> None:
-    """Make an output folder, or raise an `OSError` that says why it cannot be used."""
-    if folder.exists() and not folder.is_dir():
-        raise OSError(f"The output {folder} is a file, not a folder.")
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK):
-        raise OSError(f"The output folder {folder} cannot be written to: change its permissions or choose another.")
 
 
 def separate_file(job: SeparationJob, pipeline: AudioSeparationPipeline, force: bool, plot: bool) -> list[Path]:

@@ -33,7 +33,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from audioslots_hf.files import write_csv
-from audioslots_hf.separation import make_folder
+from audioslots_hf.jobs import make_folder
 
 from ..arguments import MIX_TYPES, SettingsError
 from .audio import AudioError, opus_level, read_audio, write_opus

@@ -18,7 +18,7 @@ import shutil
 from pathlib import Path
 
 from audioslots_hf.files import write_text
-from audioslots_hf.separator import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
+from audioslots_hf.loading import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
 
 from .featured import format_featured
 from .results import ROOT

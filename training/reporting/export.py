@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, AutoModel
 
 from audioslots_hf.files import replacing
-from audioslots_hf.separator import CHECKPOINTS_DIR
+from audioslots_hf.loading import CHECKPOINTS_DIR
 
 from .cards import RESULTS_MARKS
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""One call from a name to a ready separator."""
+"""From a name to a ready pipeline."""
 
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import pipeline
 
+from . import registration  # noqa: F401, the pipeline finds its model through transformers
 from .pipeline_audio_separation import AudioSeparationPipeline
 
 

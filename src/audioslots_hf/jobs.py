@@ -1,0 +1,104 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The files to separate and the folders of their tracks, checked before any model is loaded."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .layouts import walk_files
+from .suffixes import FFMPEG_SUFFIXES, SOUNDFILE_SUFFIXES
+
+
+@dataclass
+class SeparationJob:
+    """One input file and the folder its tracks go to."""
+
+    recording: Path
+    folder: Path
+
+    def output_paths(self, num_sources: int, suffix: str) -> list[Path]:
+        """`<folder>/<name>_source_0<suffix>` and so on."""
+        return [self.folder / f"{self.recording.stem}_source_{index}{suffix}" for index in range(num_sources)]
+
+    @property
+    def plot_path(self) -> Path:
+        """Where the picture of this separation goes."""
+        return self.folder / f"{self.recording.stem}_separation.png"
+
+
+def find_inputs(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
+    """
+    Every audio file with the folder, relative to the output, that its tracks go to.
+
+    Hidden files are left out, and of a folder that holds the output folder, the tracks of an earlier run.
+
+    Raises:
+        `ValueError`: a folder without audio.
+    """
+    files = []
+    for path in inputs:
+        if not path.is_dir():
+            # a missing file is reported with the others' results
+            files.append((path, Path()))
+            continue
+        suffixes = SOUNDFILE_SUFFIXES + FFMPEG_SUFFIXES
+        found = walk_files(path, suffixes)
+        if path.resolve() in output.resolve().parents:
+            found = [file for file in found if not file.resolve().is_relative_to(output.resolve())]
+        if not found:
+            raise ValueError(f"{path} holds no audio file ({', '.join(suffixes)}).")
+        files += [(file, file.parent.relative_to(path)) for file in found]
+    return files
+
+
+def plan_jobs(files: list[tuple[Path, Path]], output: Path) -> list[SeparationJob]:
+    """
+    Check the outputs of all files before any work; a file that is given twice is separated once.
+
+    Raises:
+        `ValueError`: two inputs would write the same tracks, or an input is a track.
+        `OSError`: the output folder cannot be made or written to.
+    """
+    jobs: dict[Path, SeparationJob] = {}
+    for recording, folder in files:
+        job = SeparationJob(recording, output / folder)
+        target = job.folder / recording.stem
+        other = jobs.setdefault(target, job).recording
+        # one file may be named twice: by itself, and by its folder
+        if other != recording and other.resolve() != recording.resolve():
+            raise ValueError(
+                f"{other} and {recording} would both write {target}_source_0: rename one, or separate them into "
+                "different folders."
+            )
+    for job in jobs.values():
+        # with --force, tracks of an earlier run would be overwritten before they are read
+        name = re.fullmatch(r"(.+)_source_\d+", job.recording.stem)
+        if name and (job.recording.parent / name[1]).resolve() in {target.resolve() for target in jobs}:
+            raise ValueError(
+                f"{job.recording} is both an input and a track of {name[1]}: separate into another folder, or name the files."
+            )
+    for folder in sorted({job.folder for job in jobs.values()}):
+        make_folder(folder)
+    return list(jobs.values())
+
+
+def make_folder(folder: Path) -> None:
+    """Make an output folder, or raise an `OSError` that says why it cannot be used."""
+    if folder.exists() and not folder.is_dir():
+        raise OSError(f"The output {folder} is a file, not a folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise OSError(f"The output folder {folder} cannot be written to: change its permissions or choose another.")
