@@ -25,7 +25,8 @@ from transformers.dynamic_module_utils import custom_object_save
 
 from audioslots_hf.files import remove, rename, replacing, sync, temporary_name, write_text
 
-from .arguments import SettingsError, TrainingArguments
+from .arguments import TrainingArguments
+from .settings import SettingsError
 
 
 # What may differ when a run is resumed: it changes neither the model nor what it learns from.
@@ -45,6 +46,7 @@ CHANGEABLE = {
     "speech",
     "valid",
     "valid_steps",
+    "validate_first",
 }
 
 

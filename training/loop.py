@@ -31,12 +31,13 @@ from audioslots_hf.configuration_dual_path import DualPathConfig
 from audioslots_hf.losses import mixit_negative_snr
 from audioslots_hf.modeling_outputs import AudioSeparationOutput
 
-from .arguments import SettingsError, TrainingArguments
+from .arguments import TrainingArguments
 from .checkpoints import RunState, resume, save_checkpoint, save_model, save_plain_models
 from .data import Mixture, ResidentLoader, ResidentSpeech, TrainingExamples, load_examples, load_mixtures
 from .evaluation import evaluate_mixtures, summarize
 from .model import build_config, build_feature_extractor, build_model
 from .optimizer import build_average, build_optimizers, build_schedule, update_weights
+from .settings import SettingsError
 
 
 def train(arguments: TrainingArguments) -> Path:

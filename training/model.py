@@ -28,7 +28,8 @@ from audioslots_hf.modeling_dual_path import DualPathRecurrentBlock
 from audioslots_hf.modeling_galr import GalrAttentiveBlock
 from audioslots_hf.registration import FAMILIES
 
-from .arguments import SettingsError, TrainingArguments, check_type
+from .arguments import TrainingArguments
+from .settings import SettingsError, build
 
 
 def build_config(values: dict[str, Any]) -> PreTrainedConfig:
@@ -51,8 +52,7 @@ def build_config(values: dict[str, Any]) -> PreTrainedConfig:
     if unknown := sorted(values.keys() - types.keys()):
         raise SettingsError(f"Unknown key `model.{unknown[0]}`: {config_class.__name__} has no such field.")
     values = {
-        name: check_type(f"model.{name}", value, float) if types[name] is float else value
-        for name, value in values.items()
+        name: build(float, value, f"model.{name}") if types[name] is float else value for name, value in values.items()
     }
     try:
         return config_class(**(inherited | values))

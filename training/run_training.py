@@ -14,7 +14,8 @@
 """
 Train a model: `accelerate launch training/run_training.py training/configs/NAME.yaml [key=value ...]`.
 
-A run continues from the last checkpoint in its `output_dir`. Overrides reach nested keys: `speech.0.root=DIR`.
+A run continues from the last checkpoint in its `output_dir`. Overrides reach nested keys: `speech.0.root=DIR`. A file takes the
+keys that it does not set from the one that it names as `base`.
 """
 
 import argparse
@@ -26,13 +27,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from audioslots_hf.allocator import keep_freed_memory  # noqa: E402
-from training.arguments import SettingsError, describe_error, load_arguments  # noqa: E402
+from training.arguments import TrainingArguments, describe_error, load_arguments  # noqa: E402
 from training.loop import train  # noqa: E402
+from training.settings import SettingsError, format_settings  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"settings:\n{format_settings(TrainingArguments)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("config", help="yaml file, for instance training/configs/audioslots-cpu.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace those of the file")
     options = parser.parse_args(arguments)

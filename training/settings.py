@@ -1,0 +1,263 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Settings from yaml files and the command line into a dataclass: the engine, which knows no setting by name.
+
+A file may name another one as its `base`; `key=value` overrides reach every key. Types and ranges are checked by pydantic.
+"""
+
+import difflib
+import json
+import math
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+
+# For `__pydantic_config__` of a dataclass of settings; the docstring below a field describes it.
+STRICT = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+# of an error of pydantic
+UNKNOWN_KEY = "unexpected_keyword_argument"
+
+Schema = TypeVar("Schema")
+
+
+class SettingsError(ValueError):
+    """Settings, speech or a list of mixtures that cannot be used as they are, with the change that is needed."""
+
+
+@dataclass
+class Setting:
+    """One key of a schema: its name in full, as `speech.0.root`, its type in words, and its description."""
+
+    key: str
+    kind: str
+    description: str
+
+
+def load_settings(schema: type[Schema], path: str | Path, overrides: list[str]) -> Schema:
+    """
+    Read a yaml file and its bases, and apply overrides such as `batch_size=8` or `speech.0.root=DIR`.
+
+    Raises:
+        `SettingsError`: the first unknown or missing key, value of a wrong type or out of range, or override without `=`.
+        `OSError`: a file cannot be read.
+    """
+    values = read_yaml(Path(path))
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise SettingsError(f"The override {override!r} has no `=`: write key=value.")
+        set_value(values, key, parse_yaml(value, override))
+    return build(schema, values)
+
+
+def read_yaml(path: Path, readers: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """
+    The keys of a file, merged into those of the file that it names as `base`, relative to its own folder.
+
+    Args:
+        path (`Path`):
+            The file.
+        readers (`tuple` of `Path`):
+            The files that have it as their base, directly or not.
+    """
+    if path.resolve() in readers:
+        raise SettingsError(f"{readers[-1]} has {path} as its `base`, which leads back to {path}: remove one of them.")
+    values = parse_yaml(path.read_bytes(), str(path))
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path} holds no keys, such as output_dir.")
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise SettingsError(f"`base` ({base!r}) of {path} must be the path of a yaml file.")
+    if not (path.parent / base).is_file():
+        raise SettingsError(f"`base` ({base}) of {path} does not exist in {path.parent}.")
+    return merge(read_yaml(path.parent / base, (*readers, path.resolve())), values)
+
+
+def parse_yaml(text: str | bytes, name: str) -> Any:
+    """Plain values from YAML 1.2, in which 1e-3 is a number, `no` a string, and a key that is there twice an error."""
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        # of a duplicate key, without its values
+        problem = error.problem.partition(" with value")[0]
+        raise SettingsError(f"{name} is not valid yaml: {problem}, in line {error.problem_mark.line + 1}") from error
+    except YAMLError as error:
+        raise SettingsError(f"{name} is not valid yaml: {error}") from error
+
+
+def merge(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Both, key by key at any depth; where both have a value or a list, that of `values`."""
+    merged = dict(base)
+    for key, value in values.items():
+        is_nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = merge(base[key], value) if is_nested else value
+    return merged
+
+
+def set_value(values: Any, key: str, value: Any) -> None:
+    """Set the dotted `key`; positions in lists are numbers, and null becomes keys."""
+    *parents, last = key.split(".")
+    for position, name in enumerate(parents):
+        if isinstance(values, dict):
+            if values.get(name) is None:
+                values[name] = {}
+            values = values[name]
+        else:
+            values = values[list_position(values, name, key, parents[:position])]
+    if isinstance(values, dict):
+        values[last] = value
+    else:
+        values[list_position(values, last, key, parents)] = value
+
+
+def list_position(values: Any, name: str, key: str, parents: list[str]) -> int:
+    """The position that `name` is in the list below `parents`."""
+    parent = ".".join(parents)
+    if not isinstance(values, list):
+        raise SettingsError(f"Unknown key `{key}`: `{parent}` holds no keys.")
+    if not name.isdecimal() or int(name) >= len(values):
+        raise SettingsError(f"Unknown key `{key}`: `{parent}` has {len(values)} entries, from `{parent}.0` on.")
+    return int(name)
+
+
+def build(schema: type[Schema], values: Any, prefix: str = "") -> Schema:
+    """
+    An instance of a type from plain values: those of `schema` if it is a dataclass, or a single value under `prefix`.
+
+    Raises:
+        `SettingsError`: names the first key that does not fit.
+    """
+    for key, value in walk(values, prefix):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SettingsError(f"`{key}` ({value}) must be a finite number.")
+    try:
+        # strict, but an object is a dataclass and 1 a float
+        return TypeAdapter(schema).validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as error:
+        raise SettingsError(explain(error.errors(), schema, values, prefix)) from error
+
+
+def walk(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All values that hold no others, with their keys in full."""
+    if isinstance(values, dict | list):
+        for key, value in values.items() if isinstance(values, dict) else enumerate(values):
+            yield from walk(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, values
+
+
+def explain(errors: list[dict[str, Any]], schema: type, values: Any, prefix: str) -> str:
+    """A sentence about the first error of pydantic that names the key, and the value or the nearest key."""
+    # a misspelt key is also a missing one
+    error = min(errors, key=lambda error: error["type"] != UNKNOWN_KEY)
+    key = ".".join(filter(None, (prefix, *name_parts(error["loc"], values))))
+    match error["type"]:
+        case "unexpected_keyword_argument":
+            return f"Unknown key `{key}`: {suggest(key, schema)}."
+        case "missing":
+            return f"The key `{key}` is missing."
+        case "union_tag_invalid":
+            return f"`{key}.type` ({error['ctx']['tag']!r}) must be one of {error['ctx']['expected_tags']}."
+        case "union_tag_not_found":
+            return f"The key `{key}.type` is missing."
+        case "value_error":
+            reason = str(error["ctx"]["error"])
+            return f"`{key}`: {reason}" if key else reason
+    reason = error["msg"].replace("Input should", "must").replace("should", "must")
+    return f"`{key}` ({error['input']!r}) {reason}."
+
+
+def name_parts(location: tuple[str | int, ...], values: Any) -> Iterator[str]:
+    """The parts of a key, without the names of types that pydantic puts between them."""
+    for position, part in enumerate(location):
+        if isinstance(values, dict) and part not in values and "type" in values and part == values["type"]:
+            continue
+        yield str(part)
+        if position < len(location) - 1 and not isinstance(values, str):
+            values = values[part]
+
+
+def suggest(key: str, schema: type) -> str:
+    """The key that was meant, or else all that there are beside it."""
+    key = re.sub(r"\.\d+\.", ".0.", key)
+    known = [setting.key for setting in list_settings(schema)]
+    if nearest := difflib.get_close_matches(key, known, n=1):
+        return f"did you mean `{nearest[0]}`"
+    siblings = {name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]}
+    return f"the keys are {', '.join(sorted(siblings))}"
+
+
+def list_settings(schema: type) -> list[Setting]:
+    """All keys of a dataclass of settings, in their order, with the docstrings below its fields."""
+    root = TypeAdapter(schema).json_schema()
+    return list(list_properties(root, root.get("$defs", {}), ""))
+
+
+def list_properties(node: dict[str, Any], definitions: dict[str, Any], prefix: str) -> Iterator[Setting]:
+    """The keys of one object of a JSON schema, and of the objects in it."""
+    for name, item in node["properties"].items():
+        description = item.get("description", "")
+        if "const" in item:
+            # the name of a type stands for all of it
+            description = node.get("description", "")
+        default = f", default {json.dumps(item['default'])}" if "default" in item and "const" not in item else ""
+        yield Setting(f"{prefix}{name}", f"{describe_kind(item)}{default}", description)
+        for infix, nested in find_objects(item, definitions):
+            yield from list_properties(nested, definitions, f"{prefix}{name}.{infix}")
+
+
+def find_objects(item: dict[str, Any], definitions: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects that a value may be or hold, after `0.` in a list."""
+    if "$ref" in item:
+        yield "", definitions[item["$ref"].rpartition("/")[2]]
+    for option in (*item.get("anyOf", ()), *item.get("oneOf", ())):
+        yield from find_objects(option, definitions)
+    if "items" in item:
+        for infix, nested in find_objects(item["items"], definitions):
+            yield f"0.{infix}", nested
+
+
+def describe_kind(item: dict[str, Any]) -> str:
+    """The type of a value in words."""
+    if options := [*item.get("anyOf", ()), *item.get("oneOf", ())]:
+        return " or ".join(dict.fromkeys(map(describe_kind, options)))
+    if "enum" in item or "const" in item:
+        return " or ".join(item.get("enum", [item.get("const")]))
+    if item.get("type") == "array":
+        return f"list of {describe_kind(item['items'])}s"
+    names = {"string": "text", "boolean": "true or false", "$ref": "object"}
+    return names.get(item.get("type", "$ref"), item.get("type"))
+
+
+def format_settings(schema: type) -> str:
+    """The keys of a dataclass of settings for a command's help."""
+    paragraphs = []
+    for setting in list_settings(schema):
+        indent = "    " * setting.key.count(".")
+        text = " ".join(setting.description.split())
+        lines = textwrap.wrap(text, 110, initial_indent=f"{indent}    ", subsequent_indent=f"{indent}    ")
+        paragraphs.append("\n".join([f"{indent}{setting.key} ({setting.kind})", *lines]))
+    return "\n".join(paragraphs)
