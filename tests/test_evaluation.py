@@ -449,17 +449,13 @@ def test_a_failing_export_keeps_what_was_there(checkpoint, tmp_path, monkeypatch
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_results_replace_what_stands_between_the_marks(evaluation, tmp_path):
-    results = read_results(evaluation[0] / "results.json")
-    card = tmp_path / "card.md"
-    card.write_text("before\n<!-- results:start -->\nold\n<!-- results:end -->\nafter\n")
-    cards.insert_results(card, format_results([results]))
-    text = card.read_text()
-    assert text.startswith("before\n<!-- results:start -->\n") and text.endswith("<!-- results:end -->\nafter\n")
-    assert "old" not in text and f"{results['rows']['model_practical']['si_snri']:.2f}" in text
-    card.write_text("no marks")
-    with pytest.raises(ValueError, match="results:start"):
-        cards.insert_results(card, format_results([results]))
+def test_a_generated_part_replaces_the_text_between_its_marks(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- results:start -->\nold\n<!-- results:end -->\nafter\n")
+    cards.insert_part(page, "results", "new\n")
+    assert page.read_text() == "before\n<!-- results:start -->\nnew\n<!-- results:end -->\nafter\n"
+    with pytest.raises(ValueError, match="limits:start"):
+        cards.insert_part(page, "limits", "new\n")
 
 
 def test_a_model_of_waveforms_has_no_oracle_and_no_masks(waveform_checkpoint, evaluation, tmp_path):

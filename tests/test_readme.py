@@ -17,18 +17,33 @@ from pathlib import Path
 
 import pytest
 
+from audioslots_hf.cli import build_parser
 from audioslots_hf.loading import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
-from training.reporting.featured import FEATURED, PUBLISHED, format_featured
+from training.reporting.cards import format_card
+from training.reporting.featured import FEATURED, PUBLISHED, format_featured, format_limits
 from training.reporting.results import RESULTS_DIR, load_evaluations, read_results
-from training.reporting.tables import format_results
 
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path.name: path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+HISTORY = (ROOT / "training" / "HISTORY.md").read_text(encoding="utf-8")
+CODE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+# A measurement: rates in hertz, years and versions are none.
+MEASUREMENT = re.compile(
+    r"(?<![\w.,])(\d[\d,]*(?:\.\d+)?)\s(?:dB|[KMG]i?B|GMACs?|ms|s|h|hours?|%|times|parameters)(?!\w)"
+)
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
-def test_the_python_of_the_readme_runs(code, monkeypatch):
+def blocks_of(language: str) -> list[str]:
+    return [
+        code for path in PAGES.values() for name, code in CODE.findall(path.read_text("utf-8")) if name == language
+    ]
+
+
+@pytest.mark.parametrize("code", blocks_of("python"))
+def test_the_python_of_the_pages_runs(code, monkeypatch):
     monkeypatch.chdir(ROOT)
     namespace = {}
     exec(code, namespace)
@@ -38,25 +53,57 @@ def test_the_python_of_the_readme_runs(code, monkeypatch):
         assert [source["label"] for source in namespace["sources"]] == ["source_0", "source_1"]
 
 
-def test_every_file_the_readme_names_exists():
-    for text in (README, (ROOT / "training" / "README.md").read_text(encoding="utf-8")):
-        for name in re.findall(r"(?:training|tests)/[\w./-]+\.(?:py|yaml|md|csv|flac|png)", text):
-            assert (ROOT / name).exists(), name
+def test_the_commands_of_the_pages_are_ones():
+    lines = [line for code in blocks_of("bash") for line in code.splitlines() if "audioslots " in line]
+    commands = [line.partition("  #")[0].split("audioslots ")[1].split() for line in lines]
+    assert {build_parser().parse_args(words).command for words in commands} == {
+        "separate",
+        "evaluate",
+        "info",
+        "export",
+    }
 
 
-@pytest.mark.parametrize("name", list_checkpoints())
-def test_every_shipped_checkpoint_has_a_card_with_its_own_results(name):
-    own = [results for results in load_evaluations() if results["model"] == name]
-    assert any(results["folder"].name == name for results in own)
-    card = (CHECKPOINTS_DIR / name / "README.md").read_text(encoding="utf-8")
-    assert format_results(own) in card
-    assert "license: apache-2.0" in card
+def test_the_readme_is_short_and_every_page_is_linked_from_it():
+    assert len(README.splitlines()) <= 150
+    assert set(PAGES) - {"README.md"} == set(re.findall(r"\]\(docs/(.+?\.md)\)", README))
 
 
-def test_the_readme_shows_exactly_the_featured_rows():
-    [table] = re.findall(r"<!-- results:start -->\n(.*?)<!-- results:end -->", README, re.DOTALL)
-    assert table == format_featured(load_evaluations())
-    rows = table.splitlines()[2:]
+@pytest.mark.parametrize("name", PAGES)
+def test_every_number_with_a_unit_stands_in_a_file_that_its_paragraph_links_or_is_generated(name):
+    text = re.sub(r"<!-- (\w+):start -->.*?<!-- \1:end -->", "", PAGES[name].read_text("utf-8"), flags=re.DOTALL)
+    for paragraph in CODE.sub("", text).split("\n\n"):
+        linked = [PAGES[name].parent / link for link in LINK.findall(paragraph)]
+        sources = "".join(path.read_text("utf-8") for path in linked if path.suffix in (".md", ".json"))
+        for number in MEASUREMENT.findall(paragraph):
+            assert re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d]|[.,]\d)", sources), (number, paragraph)
+
+
+def test_the_numbers_of_the_export_are_those_of_the_default_checkpoint():
+    measured = (RESULTS_DIR / "benchmarks" / "export.md").read_text("utf-8")
+    assert f"Checkpoint: `{DEFAULT_CHECKPOINT}`" in measured
+    block = CODE.search(measured)[2]
+    page = PAGES["export.md"].read_text("utf-8")
+    [size] = re.findall(r"^size +(\S+) MiB", block, re.MULTILINE)
+    factors = re.findall(r"^real-time factor, (\w+) +(\S+)", block, re.MULTILINE)
+    assert f"{size} MiB of ONNX" in page and [name for name, _ in factors] == ["eager", "exported"]
+    assert f"a real-time factor of {factors[1][1]} where PyTorch has {factors[0][1]}" in " ".join(page.split())
+
+
+def test_every_file_the_pages_name_exists():
+    for path in [*PAGES.values(), ROOT / "training" / "README.md"]:
+        text = path.read_text("utf-8")
+        for link in LINK.findall(text):
+            assert (path.parent / link).exists(), (path, link)
+        for name in re.findall(r"(?:training|tests|docs)/[\w./-]+\.(?:py|yaml|md|csv|flac|png)", text):
+            assert (ROOT / name).exists(), (path, name)
+
+
+def test_the_readme_shows_exactly_the_featured_rows_and_the_limits_that_results_show():
+    parts = dict(re.findall(r"<!-- (\w+):start -->\n(.*?)<!-- \1:end -->", README, re.DOTALL))
+    evaluations = load_evaluations()
+    assert parts == {"results": format_featured(evaluations), "limits": format_limits(evaluations)}
+    rows = [line for line in parts["results"].splitlines() if line.startswith("|")][2:]
     assert len(rows) == len(FEATURED) + len(PUBLISHED["models"]) <= 8
 
 
@@ -65,12 +112,27 @@ def test_the_default_is_marked_in_the_table_of_the_readme():
     assert f"`{DEFAULT_CHECKPOINT}`" in row
 
 
+@pytest.mark.parametrize("name", list_checkpoints())
+def test_the_card_of_a_checkpoint_is_made_of_its_template_and_results(name):
+    card = (CHECKPOINTS_DIR / name / "README.md").read_text(encoding="utf-8")
+    assert card == format_card(name, load_evaluations())
+    assert "license: apache-2.0" in card
+    opening = card.split("\n# ")[1].split("## ")[0]
+    # its use comes first, and its training later
+    assert opening.index("**For**") < opening.index("**Not for**") < opening.index("```python")
+    assert "hours" not in opening
+
+
+def test_a_checkpoint_without_template_or_results_has_no_card():
+    with pytest.raises(ValueError, match="unknown has no template"):
+        format_card("unknown", load_evaluations())
+    with pytest.raises(ValueError, match=f"{DEFAULT_CHECKPOINT} has no results"):
+        format_card(DEFAULT_CHECKPOINT, [])
+
+
 def test_the_project_has_the_card_of_its_default():
     card = (CHECKPOINTS_DIR / DEFAULT_CHECKPOINT / "README.md").read_text(encoding="utf-8")
     assert (ROOT / "model_card.md").read_text(encoding="utf-8") == card
-
-
-HISTORY = (ROOT / "training" / "HISTORY.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", list_checkpoints())

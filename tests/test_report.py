@@ -21,7 +21,8 @@ from audioslots_hf.loading import DEFAULT_CHECKPOINT
 from tests.conftest import AUDIOSLOTS_CHECKPOINT, SAMPLES
 from training import report
 from training.reporting import figure_2
-from training.reporting.figures import by_input_si_snr, by_pitch_distance, by_sex, plot_groups, plot_histogram
+from training.reporting.figures import plot_groups, plot_histogram
+from training.reporting.groups import by_input_si_snr, by_pitch_distance, by_sex
 from training.reporting.results import conditions_of, load_evaluations, read_results, read_scores, write_results
 from training.reporting.sections import draw_figures, draw_learning_curves, load_series
 from training.reporting.tables import format_dual_path, format_results, format_table_1

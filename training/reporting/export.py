@@ -25,8 +25,6 @@ from transformers import AutoFeatureExtractor, AutoModel
 from audioslots_hf.files import replacing
 from audioslots_hf.loading import CHECKPOINTS_DIR
 
-from .cards import RESULTS_MARKS
-
 
 CHECKPOINT_NAME = re.compile(r"[a-zA-Z0-9][\w.-]*")
 MODEL_FILES = ("model.safetensors", "config.json", "preprocessor_config.json")
@@ -36,7 +34,7 @@ def export(source: Path, name: str, mask_exponent: float | None = None, chunk_le
     """
     Copy a model into the package, its weights in half precision, with the masks and chunks its pipeline uses by default.
 
-    Its card, `README.md`, is what lies there already, or a title to write under.
+    Its card, `README.md`, is the one that lies there already, or a title; `python -m training.publish card` makes it.
 
     The configuration says float32, so the weights are computed with in float32: half precision is slow on a CPU. The
     remote code that `save_pretrained` adds is left out, for it is the package itself.
@@ -76,7 +74,7 @@ def export(source: Path, name: str, mask_exponent: float | None = None, chunk_le
             text = json.dumps(values, indent=2, sort_keys=True) + "\n"
             (temporary / file).write_text(text, encoding="utf-8")
         card = target / "README.md"
-        text = card.read_text(encoding="utf-8") if card.exists() else f"# {name}\n\n{RESULTS_MARKS}"
+        text = card.read_text(encoding="utf-8") if card.exists() else f"# {name}\n"
         (temporary / "README.md").write_text(text, encoding="utf-8")
         check_separates(temporary)
     return target

@@ -14,9 +14,13 @@
 """The one table of the README: the rows and test sets that it features."""
 
 import json
+import statistics
 from dataclasses import dataclass
 
-from .results import RESULTS_DIR
+from audioslots_hf.loading import DEFAULT_CHECKPOINT
+
+from .groups import PITCH_EDGES, by_pitch_distance
+from .results import RESULTS_DIR, read_scores
 from .tables import format_table
 
 
@@ -60,8 +64,9 @@ def format_featured(evaluations: list[dict]) -> str:
     Raises:
         `ValueError`: a featured row has no results.
     """
-    header = ["SI-SNRi, dB", "parameters", *(title for title, *_ in TEST_SETS), PUBLISHED["title"]]
-    return format_table(header, [*(format_own(row, evaluations) for row in FEATURED), *format_published()])
+    header = ["", "parameters", *(title for title, *_ in TEST_SETS), PUBLISHED["title"]]
+    table = format_table(header, [*(format_own(row, evaluations) for row in FEATURED), *format_published()])
+    return f"{table}\n{MISSING}: not measured. The last column holds\n{PUBLISHED['conditions']}.\n"
 
 
 def format_own(featured: Featured, evaluations: list[dict]) -> list[str]:
@@ -83,3 +88,20 @@ def format_published() -> list[list[str]]:
         parameters = f"{model['num_parameters']:,}" if "num_parameters" in model else MISSING
         rows.append([title, parameters, *[MISSING] * len(TEST_SETS), f"{model['si_snri']:.1f}"])
     return rows
+
+
+def format_limits(evaluations: list[dict]) -> str:
+    """The limits of the default checkpoint that the results show, as a list."""
+    own = {results["folder"].name: results for results in evaluations if results["model"] == DEFAULT_CHECKPOINT}
+    means = {name: results["rows"]["model_practical"]["si_snri"] for name, results in own.items()}
+    scores = read_scores(own[DEFAULT_CHECKPOINT], "model_practical")
+    worst = statistics.quantiles((score["si_snri"] for score in scores), n=10)[0]
+    near, *_, far = map(statistics.fmean, by_pitch_distance(scores).values())
+    return (
+        f"* A tenth of the {len(scores)} mixtures of LibriSpeech gain less than {worst:.1f} dB; the mean is"
+        f" {means[DEFAULT_CHECKPOINT]:.1f} dB.\n"
+        f"* Voices of similar pitch are harder: {near:.1f} dB where the median pitches differ by less than"
+        f" {PITCH_EDGES[0]:g} semitones, {far:.1f} dB from {PITCH_EDGES[-1]:g} semitones on.\n"
+        f"* Voices that share one microphone gain {means[f'{DEFAULT_CHECKPOINT}-shared-channel']:.1f} dB, telephone prompts"
+        f" in four languages {means[f'{DEFAULT_CHECKPOINT}-prompts']:.1f} dB.\n"
+    )

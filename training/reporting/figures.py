@@ -13,7 +13,6 @@
 # limitations under the License.
 """Figures of the scores of evaluations."""
 
-from collections.abc import Iterable
 from itertools import cycle
 from pathlib import Path
 
@@ -24,70 +23,11 @@ from matplotlib.figure import Figure
 
 from audioslots_hf.files import replacing
 
-from ..pitch import distance_in_semitones
-from .results import Score
+from .groups import Groups, Scores, order_labels
 
 
-# The scores of one model or oracle: the mixtures of one row of a results file.
-Scores = list[Score]
-# Values of SI-SNRi in dB by the group that they belong to.
-Groups = dict[str, list[float]]
-
-INPUT_EDGES_DB = (-5.0, -2.5, 0.0, 2.5, 5.0)
-PITCH_EDGES = (2.0, 4.0, 7.0, 12.0)
 # One for every ten series: there are ten colours.
 MARKERS = "os^D"
-
-
-def label_bins(edges: tuple[float, ...]) -> list[str]:
-    """The names of the bins below, between and above the edges."""
-    between = [f"{low:g} to {high:g}" for low, high in zip(edges, edges[1:], strict=False)]
-    return [f"below {edges[0]:g}", *between, f"{edges[-1]:g} and more"]
-
-
-def group_by_bins(pairs: list[tuple[float, float]], edges: tuple[float, ...]) -> Groups:
-    """The second value of each pair, by the bin of the first; bins that are empty are left out."""
-    groups: Groups = {label: [] for label in label_bins(edges)}
-    labels = list(groups)
-    for position, value in pairs:
-        groups[labels[int(np.searchsorted(edges, position, side="right"))]].append(value)
-    return {label: values for label, values in groups.items() if values}
-
-
-def count_voices(score: Score) -> int:
-    """Number of sources of a mixture."""
-    return sum(key.startswith("source_") and key.endswith("_si_snri") for key in score)
-
-
-def by_input_si_snr(scores: Scores) -> Groups:
-    """Every voice by how loud it was in the mixture."""
-    pairs = [
-        (float(score[f"source_{number}_input_si_snr"]), float(score[f"source_{number}_si_snri"]))
-        for score in scores
-        for number in range(1, 1 + count_voices(score))
-    ]
-    return group_by_bins(pairs, INPUT_EDGES_DB)
-
-
-def by_pitch_distance(scores: Scores) -> Groups:
-    """Every mixture by how far the median pitches of its nearest two voices lie apart; those without pitch are left out."""
-    pairs = []
-    for score in scores:
-        f0s_hz = sorted(float(score.get(f"source_{n}_f0_hz") or "nan") for n in range(1, 1 + count_voices(score)))
-        if len(f0s_hz) > 1 and not np.isnan(f0s_hz).any():
-            distance = min(distance_in_semitones(*pair) for pair in zip(f0s_hz, f0s_hz[1:], strict=False))
-            pairs.append((distance, float(score["si_snri"])))
-    return group_by_bins(pairs, PITCH_EDGES)
-
-
-def by_sex(scores: Scores) -> Groups:
-    """Every mixture by the sexes of its voices, where the metadata names them."""
-    groups: Groups = {}
-    for score in scores:
-        sexes = [score.get(f"source_{number}_sex") for number in range(1, 1 + count_voices(score))]
-        if sexes and all(sexes):
-            groups.setdefault(" and ".join(sorted(sexes)), []).append(float(score["si_snri"]))
-    return dict(sorted(groups.items()))
 
 
 def start_figure() -> tuple[Figure, Axes]:
@@ -104,13 +44,6 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure, complete or not at all."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
-
-
-def order_labels(series: Iterable[Groups]) -> list[str]:
-    """The labels of all groups: bins in their order, other labels by the alphabet."""
-    bins = [*label_bins(INPUT_EDGES_DB), *label_bins(PITCH_EDGES)]
-    labels = {label for groups in series for label in groups}
-    return sorted(labels, key=lambda label: (bins.index(label) if label in bins else len(bins), label))
 
 
 def plot_groups(path: Path, series: dict[str, Groups], xlabel: str, unit: str) -> None:

@@ -16,15 +16,8 @@
 import json
 from pathlib import Path
 
-from .figures import (
-    Scores,
-    by_input_si_snr,
-    by_pitch_distance,
-    by_sex,
-    plot_groups,
-    plot_histogram,
-    plot_learning_curve,
-)
+from .figures import plot_groups, plot_histogram, plot_learning_curve
+from .groups import Scores, by_input_si_snr, by_pitch_distance, by_sex
 from .results import Conditions, read_scores
 from .tables import format_dual_path, format_group, format_table_1, kind_of, name_oracle, name_separator
 
