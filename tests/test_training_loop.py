@@ -131,6 +131,32 @@ def test_a_run_without_patience_left_stops_early_with_its_best_model(tmp_path):
     assert list(read_log(tmp_path, "valid_si_snri")) == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_run_that_validates_first_prints_the_score_before_and_after(tmp_path, capsys):
+    settings = ("validate_first=true", "max_steps=4", "valid_steps=4", "save_steps=2", "log_steps=1")
+    train(debug_arguments(tmp_path / "run", *settings))
+    scores = read_log(tmp_path / "run", "valid_si_snri")
+    assert list(scores) == [0, 4] and scores[0] != scores[4]
+    comparison = f"SI-SNRi on 2 validation mixtures: {scores[0]:.2f} dB before, {scores[4]:.2f} dB after 4 steps; "
+    comparison += f"best/ holds the model with {max(scores.values()):.2f} dB."
+    assert comparison in capsys.readouterr().out
+    # the steps are those of a run that does not
+    train(debug_arguments(tmp_path / "plain", *settings, "validate_first=false"))
+    assert read_log(tmp_path / "run") == read_log(tmp_path / "plain")
+    # a resumed run knows the score of its beginning
+    resumed = tmp_path / "resumed"
+    resumed.mkdir()
+    (tmp_path / "run" / "checkpoint-2").rename(resumed / "checkpoint-2")
+    train(debug_arguments(resumed, *settings))
+    assert comparison in capsys.readouterr().out
+    assert list(read_log(resumed, "valid_si_snri")) == [4]
+
+
+def test_a_run_that_validates_first_is_measured_where_its_time_is_up_too(tmp_path, capsys):
+    train(debug_arguments(tmp_path, "validate_first=true", "max_minutes=0", "log_steps=1"))
+    assert list(read_log(tmp_path, "valid_si_snri")) == [0, 1]
+    assert "dB after 1 steps" in capsys.readouterr().out
+
+
 def test_what_is_drawn_in_a_part_depends_on_seed_and_first_example_alone():
     draws = []
     for seed, index in ((72, 0), (72, 8), (73, 0), (72, 0)):

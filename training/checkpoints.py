@@ -56,6 +56,9 @@ class RunState:
 
     step: int = 0
     best_score: float = -math.inf
+    # of the validation before the first step, if the run begins with one, and of the newest
+    first_score: float | None = None
+    last_score: float | None = None
     # validations in a row that were no better
     num_stale_validations: int = 0
     # since the last line of the log, one for each part of a step, mean over the processes
@@ -70,6 +73,7 @@ class RunState:
         if self.validated_on not in (None, mixtures):
             self.keeps_best = self.keeps_best or self.best_score > -math.inf
             self.best_score, self.num_stale_validations = -math.inf, 0
+            self.first_score = self.last_score = None
         self.validated_on = mixtures
 
 
@@ -109,7 +113,7 @@ def prepare_output(output_dir: Path, arguments: TrainingArguments) -> None:
             remove(leftover)
     write_text(output_dir / "arguments.json", json.dumps(arguments.to_dict(), indent=2))
     checkpoints = list_checkpoints(output_dir)
-    cut_log(output_dir / "log.jsonl", load_state(checkpoints[-1]).step if checkpoints else 0)
+    cut_log(output_dir / "log.jsonl", load_state(checkpoints[-1]).step if checkpoints else -1)
 
 
 def cut_log(path: Path, last_step: int) -> None:

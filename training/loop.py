@@ -56,6 +56,8 @@ def train(arguments: TrainingArguments) -> Path:
     config = build_config(arguments.model)
     check_objective(arguments, config)
     accelerator = build_accelerator(arguments)
+
+    # the model and its optimiser
     set_seed(arguments.seed)
     model = build_model(config, arguments).to(accelerator.device)
     feature_extractor = build_feature_extractor(config, arguments.model.get("pretrained"))
@@ -63,22 +65,27 @@ def train(arguments: TrainingArguments) -> Path:
     optimizers = build_optimizers(model, arguments)
     # advanced by hand once per optimiser step, so they are not prepared: Accelerate would step them once per process
     schedulers = [build_schedule(optimizer, arguments) for optimizer in optimizers]
+
+    # the mixtures
     valid_mixtures = load_valid_mixtures(arguments, config, accelerator.is_main_process)
     dataset = load_examples(arguments, config, accelerator.is_main_process)
+
+    # the newest checkpoint
     model, *optimizers = accelerator.prepare(model, *optimizers)
     accelerator.register_for_checkpointing(*schedulers, *([average] if average else []))
     save_plain_models(accelerator, feature_extractor)
-
     state = resume(accelerator, arguments)
-    loader = build_loader(dataset, arguments, state.step, accelerator)
     # curves of steps that are taken again replace the old ones
     accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": state.step + 1}})
+
+    # the steps
+    loader = build_loader(dataset, arguments, state.step, accelerator)
     trained = average.module if average else accelerator.unwrap_model(model)
     run = Run(accelerator, arguments, trained, feature_extractor, valid_mixtures, state, started)
-
-    # the model itself stays as it is, under its own names: it is what is validated and saved
+    # the model itself stays as it is, under its own names: it is validated and saved
     forward = build_forward(model, arguments, accelerator)
     model.train()
+    run.begin()
     for batch in run.parts(loader):
         with accelerator.accumulate(model):
             loss = compute_loss(forward, feature_extractor, batch, arguments.objective)
@@ -261,6 +268,12 @@ class Run:
             if self.is_over:
                 return
 
+    def begin(self) -> None:
+        """Validate before the first step, if the settings ask for it."""
+        if self.arguments.validate_first and self.state.step == 0:
+            self.validate()
+            self.state.first_score = self.state.last_score
+
     def after_part(self, loss: torch.Tensor) -> None:
         """Keep the loss for the log."""
         self.losses.append(loss.detach().float())
@@ -272,7 +285,9 @@ class Run:
         self.bar.update()
         if self.is_due(self.arguments.log_steps):
             self.log_losses(learning_rate)
-        if self.is_due(self.arguments.valid_steps) and self.valid_mixtures:
+        # a run that compares itself with its beginning is also measured where its time is up
+        is_compared = self.arguments.validate_first and self.is_over
+        if (self.is_due(self.arguments.valid_steps) or is_compared) and self.valid_mixtures:
             self.validate()
         if self.is_due(self.arguments.save_steps) or self.is_over:
             self.save_checkpoint()
@@ -329,6 +344,7 @@ class Run:
             self.write(valid_si_snr=scores["si_snr"], valid_si_snri=scores["si_snri"])
         # all processes have to know when the patience is at its end
         (score,) = broadcast_object_list([scores.get("si_snri")])
+        self.state.last_score = score
         self.state.num_stale_validations += 1
         if score > self.state.best_score:
             self.state.best_score, self.state.num_stale_validations = score, 0
@@ -358,11 +374,17 @@ class Run:
         save_checkpoint(self.accelerator, self.output_dir, self.state, self.arguments.num_kept_checkpoints)
 
     def finish(self) -> None:
-        """Save what was learned; where none was validated, it is also the best."""
+        """Save the model; where none was validated, it is also the best. Compare it with the beginning of the run."""
         self.bar.close()
         self.save_model("last")
         if self.state.best_score == -math.inf and not self.state.keeps_best:
             self.save_model("best")
+        first, last = self.state.first_score, self.state.last_score
+        if first is not None:
+            self.accelerator.print(
+                f"SI-SNRi on {len(self.valid_mixtures)} validation mixtures: {first:.2f} dB before, {last:.2f} dB after "
+                f"{self.state.step} steps; best/ holds the model with {self.state.best_score:.2f} dB."
+            )
 
 
 def seed_draws(seed: int, index: int) -> None:
