@@ -213,7 +213,7 @@ def test_what_the_readme_says_cannot_be_exported_is_said_at_once(tmp_path, monke
     pipeline = load_separator(save_checkpoint("galr", tmp_path / "galr"), device="cpu")
     pipeline.model.config.encoder_kernel_size = 2
     monkeypatch.setattr(export, "trace_model", None)
-    with pytest.raises(ValueError, match="`encoder_kernel_size` of 2 cannot be exported"):
+    with pytest.raises(ValueError, match="`input_length_step` of 1 cannot be exported"):
         export.export_model(pipeline, "onnx", tmp_path / "a.onnx")
 
 

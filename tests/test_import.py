@@ -92,9 +92,10 @@ def test_transformers_finds_the_families_whatever_is_imported_first(imports):
 
 
 def test_the_package_holds_its_public_names_and_modules_only():
-    names = {name for name in vars(audioslots_hf) if not name.startswith("_")}
+    names = {name for name in dir(audioslots_hf) if not name.startswith("_")}
     modules = {path.stem for path in SOURCES}
     assert names - modules - {"sys", "TYPE_CHECKING"} == set(audioslots_hf.__all__)
+    assert all(getattr(audioslots_hf, name).__name__ == name for name in audioslots_hf.__all__)
 
 
 def test_every_source_file_has_the_licence_header():

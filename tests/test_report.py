@@ -25,7 +25,7 @@ from training.reporting.figures import plot_groups, plot_histogram
 from training.reporting.groups import by_input_si_snr, by_pitch_distance, by_sex
 from training.reporting.results import conditions_of, load_evaluations, read_results, read_scores, write_results
 from training.reporting.sections import draw_figures, draw_learning_curves, load_series
-from training.reporting.tables import format_dual_path, format_results, format_table_1
+from training.reporting.tables import format_results, format_table_1, format_waveform_families
 
 
 # the conditions of the results here, as they name the figures
@@ -86,7 +86,9 @@ def evaluations(tmp_path):
     make_results(folder / "half", {"oracle_practical": 12, "oracle_paper": 11, "oracle_paper_binary": 10}, **oracle)
     rows = {"oracle_practical": 12.5, "oracle_paper": 13, "oracle_paper_binary": 12}
     make_results(folder / "one", rows, **oracle | {"chunk_length": 16000})
-    make_results(folder / "coder", {"model_practical": 8, "model_paper": 9, "model_paper_binary": 8.5}, num_sources=1)
+    make_results(
+        folder / "coder", {"model_practical": 8, "model_paper": 9, "model_paper_binary": 8.5}, is_autoencoder=True
+    )
     make_results(folder / "slots", {"model_practical": 5, "model_paper": 6})
     make_results(folder / "local", {"model_practical": 14, "model_paper": 14.5}, model_type="galr", chunk_length=64000)
     return load_evaluations(folder)
@@ -114,7 +116,7 @@ def test_oracles_of_another_stft_are_not_mixed_up(evaluations, tmp_path):
 
 
 def test_galr_stands_beside_the_dprnn_that_is_missing(evaluations):
-    assert format_dual_path(evaluations) == (
+    assert format_waveform_families(evaluations) == (
         "| | model | parameters | GMAC per s of audio | SI-SNRi, no reference "
         "| SI-SNRi, disjoint chunks, ordered by the references |\n"
         "| --- | --- | --- | --- | --- | --- |\n"
@@ -177,7 +179,11 @@ def test_models_of_the_same_name_are_not_the_same(evaluations, tmp_path):
 def test_the_report_has_all_tables_and_figures(evaluations, tmp_path):
     report.main(["--results", str(tmp_path / "results"), "--output", str(tmp_path / "out")])
     text = (tmp_path / "out" / "report.md").read_text()
-    assert format_table_1(evaluations) in text and format_dual_path(evaluations) in text and "12 and 13 dB" in text
+    assert (
+        format_table_1(evaluations) in text
+        and format_waveform_families(evaluations) in text
+        and "12 and 13 dB" in text
+    )
     pictures = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
     assert pictures == [f"{SLUG}_{kind}.png" for kind in ("histogram", "input_si_snr", "pitch_distance")]
     for picture in pictures:

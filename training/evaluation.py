@@ -101,7 +101,7 @@ def autoencoder_separator(
         levels = root_mean_square(waveforms, torch.tensor([len(row) for row in rows]))
         # what it makes of silence has no level: in a mixture as long as its longest voice, it would drown the other
         levels = (levels * waveforms.any(dim=-1)).unflatten(0, (-1, num_sources))
-        estimates = estimates * levels[..., None, None] ** feature_extractor.compression_exponent
+        estimates = feature_extractor.restore_levels(estimates, levels)
         features = feature_extractor(mixtures, sampling_rate=sampling_rate)
         outputs = AudioSeparationOutput(estimates=estimates)
         estimates = feature_extractor.post_process_audio_separation(outputs, features, **post_process_kwargs)
@@ -117,7 +117,7 @@ def reference_separator(
     hop_length: int,
     **post_process_kwargs,
 ) -> SeparateChunks:
-    """The oracle, or the paper's autoencoder with a model of one source."""
+    """The oracle, or the paper's autoencoder with its model."""
     if model is None:
         return oracle_separator(references, feature_extractor, hop_length, **post_process_kwargs)
     return autoencoder_separator(references, model, feature_extractor, hop_length, **post_process_kwargs)
@@ -146,7 +146,7 @@ def separate_mixtures(
     hop_length = default_hop_length(chunk_length, sampling_rate) if protocol == "practical" else chunk_length
     device = torch.device("cpu") if model is None else model.device
     batch_size = default_batch_size(chunk_length, sampling_rate, device)
-    if model is not None and model.config.num_sources > 1:
+    if model is not None and not model.config.is_autoencoder:
         separate_chunks = chunk_separator(model, feature_extractor, **post_process_kwargs)
     else:
         mixtures, upcoming = tee(mixtures)
@@ -203,8 +203,7 @@ def evaluate_mixtures(
     **post_process_kwargs,
 ) -> Iterator[dict[str, float | str]]:
     """
-    Score a model on mixtures, one result each; with `model=None` score the oracle. A model of one source is scored as the
-    paper's autoencoder.
+    Score a model on mixtures, one result each; with `model=None` score the oracle. An autoencoder is scored on the references.
 
     `"practical"` overlaps the chunks and follows the sources without references, as the pipeline does.
     `"paper"` takes disjoint chunks and orders the sources of each by the references (AudioSlots, section 3).

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel
 
-from audioslots_hf.configuration_dual_path import DualPathConfig
+from audioslots_hf.families import FAMILIES
 from audioslots_hf.losses import mixit_negative_snr
 from audioslots_hf.modeling_outputs import AudioSeparationOutput
 
@@ -103,12 +103,13 @@ def train(arguments: TrainingArguments) -> Path:
 
 def check_objective(arguments: TrainingArguments, config: PreTrainedConfig) -> None:
     """Raise a `SettingsError` if the model does not estimate what its loss needs: waveforms to add up, or speaker embeddings."""
-    if arguments.objective == "mixit" and not isinstance(config, DualPathConfig):
+    if arguments.objective == "mixit" and config.estimates_domain != "waveform":
+        able = [name for name, family in FAMILIES.items() if family.config_class.estimates_domain == "waveform"]
         raise SettingsError(
             f"`objective` 'mixit' adds estimated waveforms up, and {config.model_type} estimates none: set "
-            "`model.model_type` to galr or dprnn, or `objective` to matched."
+            f"`model.model_type` to {' or '.join(able)}, or `objective` to matched."
         )
-    size = getattr(config, "speaker_embedding_size", 0)
+    size = config.speaker_embedding_size
     if size > 0 and arguments.num_chunks == 1:
         # no loss would reach them
         raise SettingsError(
@@ -118,7 +119,7 @@ def check_objective(arguments: TrainingArguments, config: PreTrainedConfig) -> N
     if size == 0 and arguments.num_chunks > 1:
         raise SettingsError(
             f"`num_chunks` is {arguments.num_chunks}, but the model has no speaker embeddings to learn from the chunks of a "
-            "mixture: set it to 1, or `model.speaker_embedding_size` of an audioslots to 64."
+            "mixture: set it to 1, or `model.speaker_embedding_size` to 64 in a family that has such a field."
         )
 
 
@@ -166,8 +167,10 @@ def load_valid_mixtures(
     """The validation mixtures of a run, in memory; none without `valid`."""
     if arguments.valid is None:
         return []
+    # an autoencoder hears each reference alone, of mixtures of any number
+    num_sources = None if config.is_autoencoder else config.num_sources
     mixtures = load_mixtures(
-        arguments.valid, config.sampling_rate, config.num_sources, arguments.num_valid_mixtures, show_progress
+        arguments.valid, config.sampling_rate, num_sources, arguments.num_valid_mixtures, show_progress
     )
     return [mixtures[index] for index in range(len(mixtures))]
 

@@ -19,14 +19,10 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from torch import nn
 from transformers import AutoConfig, AutoModel, FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel
 
-from audioslots_hf.configuration_dual_path import DualPathConfig
+from audioslots_hf.families import DEFAULT_FAMILY, FAMILIES
 from audioslots_hf.loading import find_checkpoint, list_checkpoints
-from audioslots_hf.modeling_dual_path import DualPathRecurrentBlock
-from audioslots_hf.modeling_galr import GalrAttentiveBlock
-from audioslots_hf.registration import FAMILIES
 
 from .arguments import TrainingArguments
 from .settings import SettingsError, build
@@ -41,12 +37,12 @@ def build_config(values: dict[str, Any]) -> PreTrainedConfig:
     """
     values = dict(values)
     inherited = load_pretrained_values(values.pop("pretrained", None))
-    model_type = inherited.pop("model_type", None) or values.get("model_type", "audioslots")
+    model_type = inherited.pop("model_type", None) or values.get("model_type", DEFAULT_FAMILY.model_type)
     if values.pop("model_type", model_type) != model_type:
         raise SettingsError(f"`model.model_type` differs from that of `model.pretrained`, {model_type}: leave it out.")
     if model_type not in FAMILIES:
         raise SettingsError(f"`model.model_type` ({model_type!r}) must be one of {', '.join(FAMILIES)}.")
-    config_class = FAMILIES[model_type][0]
+    config_class = FAMILIES[model_type].config_class
     values = {config_class.attribute_map.get(name, name): value for name, value in values.items()}
     types = list_fields(config_class)
     if unknown := sorted(values.keys() - types.keys()):
@@ -85,8 +81,8 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
     """
     A fresh model, or one with the weights of `pretrained`, that computes as the settings and the machine ask for.
 
-    Layers that a dual-path `pretrained` has not, added by `num_hidden_layers`, do nothing until they are trained; speaker
-    embeddings that an AudioSlots has not, added by `speaker_embedding_size`, begin at random.
+    Parts that `pretrained` lacks, added by the `growable_fields` of its family, leave its estimates as they are until they are
+    trained.
 
     Raises:
         `SettingsError`: the weights of `pretrained` are of other shapes than the configuration asks for.
@@ -105,19 +101,14 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
             raise SettingsError(
                 f"The weights of `model.pretrained` ({name}) do not fit: change no sizes under `model`. {error}"
             ) from error
-        before = AutoConfig.from_pretrained(checkpoint)
-        new_layers = list_new_layers(model, before)
-        added = {f"{prefix}.{key}" for prefix, layer in new_layers.items() for key in layer.state_dict()}
-        if getattr(before, "speaker_embedding_size", None) == 0 and config.speaker_embedding_size > 0:
-            added.add("speaker_proj.weight")
-        # what a folder lacks by its own configuration is damage, and no new layer
+        added = model.start_new_parts(AutoConfig.from_pretrained(checkpoint))
+        # weights that a folder lacks by its own configuration are damage, and no new part
         if unlike := sorted({*found["missing_keys"]} ^ added | {*found["unexpected_keys"]}):
+            growable = " or ".join(f"`{field}`" for field in model.growable_fields) or "nothing"
             raise SettingsError(
                 f"The weights of `model.pretrained` ({name}) do not fit, {unlike[0]} for one: change no sizes under `model`; "
-                "only a GALR or a DPRNN may get more layers, and an AudioSlots speaker embeddings that it has not."
+                f"of a model of {config.model_type}, only {growable} may grow."
             )
-        for layer in new_layers.values():
-            silence_layer(layer)
     if arguments.gradient_checkpointing:
         # transformers 5.17 knows only the old name
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
@@ -128,32 +119,14 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
     return model
 
 
-def list_new_layers(model: PreTrainedModel, before: PreTrainedConfig) -> dict[str, nn.Module]:
-    """The layers, by their names, that a dual-path model has beyond those of a checkpoint's configuration."""
-    if not isinstance(before, DualPathConfig):
-        return {}
-    first = before.num_hidden_layers
-    return {f"model.layers.{index}": layer for index, layer in enumerate(model.model.layers[first:], first)}
-
-
-@torch.no_grad()
-def silence_layer(layer: nn.Module) -> None:
-    """Let a layer pass on what comes in: a model that it is added to computes what it did before, and learns from there."""
-    # the last module of each residual branch
-    ends = [block.norm for block in layer.modules() if isinstance(block, DualPathRecurrentBlock)]
-    ends += [block.frame_proj for block in layer.modules() if isinstance(block, GalrAttentiveBlock)]
-    for end in ends:
-        end.weight.zero_()
-        end.bias.zero_()
-
-
 def build_feature_extractor(config: PreTrainedConfig, pretrained: str | None = None) -> FeatureExtractionMixin:
     """The feature extractor that fits a model's configuration, with the masks of a checkpoint."""
-    extractor_class = FAMILIES[config.model_type][2]
+    extractor_class = FAMILIES[config.model_type].feature_extractor_class
     feature_extractor = extractor_class.from_config(config)
-    if pretrained is not None and hasattr(feature_extractor, "mask_exponent"):
-        # which no configuration of a model knows; a folder of weights alone has the default
+    if pretrained is not None and extractor_class.inherited_fields:
+        # a folder of weights alone has the defaults
         with contextlib.suppress(OSError):
             before = extractor_class.from_pretrained(find_checkpoint(pretrained))
-            feature_extractor.mask_exponent = before.mask_exponent
+            for field in extractor_class.inherited_fields:
+                setattr(feature_extractor, field, getattr(before, field))
     return feature_extractor

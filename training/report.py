@@ -15,8 +15,8 @@
 Tables and figures of evaluations: `python -m training.report --output DIR`.
 
 Reads what `python -m training.run_evaluation` wrote below `--results` and writes `report.md`: Table 1 of the AudioSlots
-paper, GALR against DPRNN, and figures of SI-SNRi by mixture, by level, by pitch and by sex; and the learning curve of every
-`log.jsonl` there. `--model` with `--root` adds the paper's Figure 2, the spectrograms of the first mixture of the list,
+paper, the families that estimate waveforms, and figures of SI-SNRi by mixture, by level, by pitch and by sex; and the
+learning curve of every `log.jsonl` there. `--model` with `--root` adds the paper's Figure 2, the spectrograms of the first mixture of the list,
 separated by that model.
 """
 

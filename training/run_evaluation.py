@@ -42,8 +42,9 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import FeatureExtractionMixin, PreTrainedModel
 from transformers.utils import cached_file
 
-from audioslots_hf import AudioSlotsConfig, AudioSlotsFeatureExtractor, load_separator
+from audioslots_hf import load_separator
 from audioslots_hf.allocator import keep_freed_memory
+from audioslots_hf.families import DEFAULT_FAMILY
 from audioslots_hf.jobs import make_folder
 from audioslots_hf.loading import DEFAULT_CHECKPOINT, find_checkpoint
 from audioslots_hf.resources import count_macs
@@ -121,18 +122,22 @@ class Row:
 
 def plan_rows(model: PreTrainedModel | None, feature_extractor: FeatureExtractionMixin) -> list[Row]:
     """What is scored of a model, or of the oracle alone."""
-    if not isinstance(feature_extractor, AudioSlotsFeatureExtractor):
-        # what a model of waveforms estimates are the references themselves
+    if not feature_extractor.mask_kinds:
+        # without masks, an oracle would give the references themselves
         return [Row(f"model_{protocol}", model, protocol) for protocol in PROTOCOLS]
+    first, *others = feature_extractor.mask_kinds
+    masks = feature_extractor.mask_kinds[first]
     rows = []
     for name, subject in {"oracle": None, "model": model}.items():
         if name == "oracle" or subject is not None:
             # the oracle and the paper's protocol have the paper's masks, the practical one those of the checkpoint
-            exponent = 1.0 if subject is None else feature_extractor.mask_exponent
+            own = masks if subject is None else feature_extractor.default_masks
             rows += [
-                Row(f"{name}_practical", subject, "practical", {"mask": "wiener", "mask_exponent": exponent}),
-                Row(f"{name}_paper", subject, "paper", {"mask": "wiener", "mask_exponent": 1.0}),
-                Row(f"{name}_paper_binary", subject, "paper", {"mask": "binary"}),
+                Row(f"{name}_practical", subject, "practical", own),
+                Row(f"{name}_paper", subject, "paper", masks),
+            ]
+            rows += [
+                Row(f"{name}_paper_{kind}", subject, "paper", feature_extractor.mask_kinds[kind]) for kind in others
             ]
     return rows
 
@@ -273,6 +278,7 @@ def describe_model(
         "model": name_run(options.model),
         "model_type": model.config.model_type,
         "num_sources": model.config.num_sources,
+        "is_autoencoder": model.config.is_autoencoder,
         "weights": {
             "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
             "num_parameters": model.num_parameters(),
@@ -296,13 +302,13 @@ def load_subject(
     if options.oracle is None:
         pipeline = load_separator(options.model, device=device)
         return pipeline.model, pipeline.feature_extractor
-    rate = AudioSlotsConfig().sampling_rate
-    chunk_length = round(options.oracle * rate)
+    config_class = DEFAULT_FAMILY.config_class
+    chunk_length = round(options.oracle * config_class().sampling_rate)
     try:
-        config = AudioSlotsConfig(chunk_length=chunk_length)
+        config = config_class(chunk_length=chunk_length)
     except StrictDataclassError as error:
         raise ValueError(f"--oracle is {options.oracle:g} s, {chunk_length} samples: {error}") from error
-    return None, AudioSlotsFeatureExtractor.from_config(config)
+    return None, DEFAULT_FAMILY.feature_extractor_class.from_config(config)
 
 
 def ratios_to_oracle(rows: Iterable[Row]) -> dict[str, float]:
@@ -389,8 +395,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         model, extractor = load_subject(options, device)
         channel.check(extractor.sampling_rate)
-        num_sources = 1 if model is None else model.config.num_sources
-        if num_sources == 1 and options.mix_type == "mix_single":
+        hears_references = model is None or model.config.is_autoencoder
+        num_sources = None if hears_references else model.config.num_sources
+        if hears_references and options.mix_type == "mix_single":
             raise ValueError(
                 f"--mix-type mix_single has one source, and so has {options.model}: what adds up to the mixture is the mixture."
             )
@@ -415,7 +422,7 @@ def main(arguments: list[str] | None = None) -> None:
             **describe_list(listed, channel),
             "sampling_rate": extractor.sampling_rate,
             "chunk_length": extractor.chunk_length,
-            **describe_stft(extractor),
+            **extractor.describe_framing(),
             "device": str(device),
             "num_processes": state.num_processes,
             "torch": torch.__version__,
@@ -425,13 +432,6 @@ def main(arguments: list[str] | None = None) -> None:
         print(format_time(times))
     # a process that ends with an open group may abort, and its launcher would then end the others before they have written
     state.destroy_process_group()
-
-
-def describe_stft(extractor: FeatureExtractionMixin) -> dict[str, dict[str, int]]:
-    """What an oracle depends on beside its chunks."""
-    if not isinstance(extractor, AudioSlotsFeatureExtractor):
-        return {}
-    return {"stft": {"n_fft": extractor.n_fft, "hop_length": extractor.hop_length}}
 
 
 def describe_rows(rows: list[Row], times: dict[str, float]) -> dict:

@@ -16,40 +16,26 @@
 import sys
 from typing import TYPE_CHECKING
 
+from . import families
+
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "AudioSeparationOutput",
-    "AudioSeparationPipeline",
-    "AudioSlotsConfig",
-    "AudioSlotsFeatureExtractor",
-    "AudioSlotsForAudioSeparation",
-    "AudioSlotsModel",
-    "AudioSlotsPreTrainedModel",
-    "DprnnConfig",
-    "DprnnForAudioSeparation",
-    "DprnnModel",
-    "DprnnPreTrainedModel",
-    "GalrConfig",
-    "GalrForAudioSeparation",
-    "GalrModel",
-    "GalrPreTrainedModel",
-    "WaveformFeatureExtractor",
-    "load_separator",
-]
+__all__ = ["AudioSeparationOutput", "AudioSeparationPipeline", "load_separator", *families.list_public_classes()]
+
+
+def __getattr__(name: str) -> type:
+    """The public classes of the families."""
+    return families.find_public_class(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 # The command loads only the modules that it uses, when it uses them.
 if TYPE_CHECKING or "_audioslots_command" not in sys.modules:
     from . import registration  # noqa: F401
-    from .configuration_audioslots import AudioSlotsConfig
-    from .configuration_dprnn import DprnnConfig
-    from .configuration_galr import GalrConfig
-    from .feature_extraction_audioslots import AudioSlotsFeatureExtractor
-    from .feature_extraction_waveform import WaveformFeatureExtractor
     from .loading import load_separator
-    from .modeling_audioslots import AudioSlotsForAudioSeparation, AudioSlotsModel, AudioSlotsPreTrainedModel
-    from .modeling_dprnn import DprnnForAudioSeparation, DprnnModel, DprnnPreTrainedModel
-    from .modeling_galr import GalrForAudioSeparation, GalrModel, GalrPreTrainedModel
     from .modeling_outputs import AudioSeparationOutput
     from .pipeline_audio_separation import AudioSeparationPipeline

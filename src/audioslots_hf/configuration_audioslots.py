@@ -19,10 +19,12 @@ from transformers.activations import ACT2FN
 from transformers.utils import auto_docstring
 from transformers.utils.type_validators import interval, positive_int_field
 
+from .capabilities import ConfigCapabilities
+
 
 @auto_docstring(checkpoint="audioslots/audioslots")
 @strict
-class AudioSlotsConfig(PreTrainedConfig):
+class AudioSlotsConfig(PreTrainedConfig, ConfigCapabilities):
     r"""
     sampling_rate (`int`, *optional*, defaults to 16000):
         Sampling rate of the audio the model separates, in hertz.
@@ -35,7 +37,10 @@ class AudioSlotsConfig(PreTrainedConfig):
     compression_exponent (`float`, *optional*, defaults to 0.3):
         Exponent of the power compression of STFT magnitudes: both the network's input and its regression target.
     num_slots (`int`, *optional*, defaults to 2):
-        Number of slots, one per source. With 1 the model is the paper's autoencoder of a single source.
+        Number of slots, one per source.
+    autoencoder (`bool`, *optional*):
+        Whether the model is the paper's autoencoder: it reconstructs a single source instead of separating a mixture, and
+        has one slot. By default it is one if it has one slot, as checkpoints from before this field are.
     encoder_hidden_sizes (`list[int]`, *optional*, defaults to `[64, 128, 256, 512]`):
         Width of each ResNet stage.
     encoder_depths (`list[int]`, *optional*, defaults to `[3, 4, 6, 3]`):
@@ -67,6 +72,7 @@ class AudioSlotsConfig(PreTrainedConfig):
     """
 
     model_type = "audioslots"
+    estimates_domain = "compressed_magnitude"
     # the name that every family of this package shares
     attribute_map = {"num_sources": "num_slots"}
     # what transformers' Trainer would gather over a whole evaluation
@@ -78,6 +84,7 @@ class AudioSlotsConfig(PreTrainedConfig):
     hop_length: int = positive_int_field(default=125)
     compression_exponent: float = interval(min=0.0, max=1.0)(default=0.3)
     num_slots: int = positive_int_field(default=2)
+    autoencoder: bool | None = None
     encoder_hidden_sizes: list[int] | tuple[int, ...] = (64, 128, 256, 512)
     encoder_depths: list[int] | tuple[int, ...] = (3, 4, 6, 3)
     encoder_strides: list[int] | tuple[int, ...] = (1, 2, 2, 2)
@@ -102,6 +109,10 @@ class AudioSlotsConfig(PreTrainedConfig):
         self._validate_spectrogram()
         self._validate_encoder()
         self._validate_speakers()
+        if self.autoencoder and self.num_slots != 1:
+            raise ValueError(
+                f"`num_slots` ({self.num_slots}) must be 1 with `autoencoder`: it reconstructs a single source."
+            )
         if self.slot_module not in ("transformer", "slot_attention"):
             raise ValueError(f"`slot_module` ({self.slot_module!r}) must be 'transformer' or 'slot_attention'.")
         if self.hidden_act not in ACT2FN:
@@ -162,6 +173,11 @@ class AudioSlotsConfig(PreTrainedConfig):
                 f"The product of `encoder_strides` ({strides}) must divide the {self.num_bins} bins and the "
                 f"{self.num_frames} frames that `n_fft`, `hop_length` and `chunk_length` give."
             )
+
+    @property
+    def is_autoencoder(self) -> bool:
+        """Whether the model reconstructs a single source instead of separating a mixture."""
+        return self.num_slots == 1 if self.autoencoder is None else self.autoencoder
 
     @property
     def num_bins(self) -> int:

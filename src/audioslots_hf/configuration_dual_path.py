@@ -18,6 +18,8 @@ from transformers import PreTrainedConfig
 from transformers.utils import auto_docstring
 from transformers.utils.type_validators import interval, positive_int_field
 
+from .capabilities import ConfigCapabilities
+
 
 # the documentation of the shared fields, for every family
 DUAL_PATH_ARGS = r"""
@@ -43,7 +45,7 @@ filterbank_init (`str`, *optional*, defaults to `"random"`):
 
 @auto_docstring(checkpoint="audioslots/dprnn", custom_args=DUAL_PATH_ARGS)
 @strict
-class DualPathConfig(PreTrainedConfig):
+class DualPathConfig(PreTrainedConfig, ConfigCapabilities):
     """The fields of every dual-path family, and their checks."""
 
     # what transformers' Trainer would gather over a whole evaluation
@@ -88,3 +90,13 @@ class DualPathConfig(PreTrainedConfig):
     def encoder_stride(self) -> int:
         """Number of samples from one frame to the next."""
         return self.encoder_kernel_size // 2
+
+    @property
+    def input_length_step(self) -> int:
+        """Inputs may have any multiple of this number of samples: whole frames."""
+        return self.encoder_stride
+
+    @property
+    def min_input_length(self) -> int:
+        """Half a segment in samples: fewer frames would be one half alone, for which torch.export wants a program of its own."""
+        return self.encoder_stride * self.segment_length // 2

@@ -30,7 +30,6 @@ from torch.fx.experimental import _config as fx_config
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
-from .configuration_dual_path import DualPathConfig
 from .files import replacing
 from .jobs import make_folder
 from .loading import find_checkpoint
@@ -63,14 +62,11 @@ class InputShape:
         config = pipeline.model.config
         features = pipeline.feature_extractor(torch.zeros(1, config.chunk_length), sampling_rate=config.sampling_rate)
         chunk = tuple(features[pipeline.model.main_input_name].shape[1:])
-        if not isinstance(config, DualPathConfig):
-            return cls(chunk)
-        if config.encoder_stride == 1:
+        if config.input_length_step == 1:
             raise ValueError(
-                "A model with an `encoder_kernel_size` of 2 cannot be exported: torch.export cannot vary its frames."
+                "A model with an `input_length_step` of 1 cannot be exported: torch.export cannot vary its frames."
             )
-        # less than half a segment of frames would be one half alone, for which torch.export wants a program of its own
-        return cls(chunk, config.encoder_stride, config.encoder_stride * config.segment_length // 2)
+        return cls(chunk, config.input_length_step, config.min_input_length)
 
     @property
     def dynamic_shapes(self) -> tuple[dict[int, Dim]]:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from transformers import BatchFeature, FeatureExtractionMixin
 
+from .capabilities import FeatureExtractorCapabilities
 from .configuration_audioslots import AudioSlotsConfig
 from .masking import apply_masks, binary_masks, wiener_masks
 from .modeling_outputs import AudioSeparationOutput
@@ -35,7 +36,7 @@ from .waveforms import (
 )
 
 
-class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
+class AudioSlotsFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabilities):
     r"""
     Turns chunks of audio into power-compressed STFT magnitudes, and estimated magnitudes into waveforms.
 
@@ -59,6 +60,9 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
     """
 
     model_input_names = ["input_features"]
+    # of the paper
+    mask_kinds = {"wiener": {"mask": "wiener", "mask_exponent": 1.0}, "binary": {"mask": "binary"}}
+    inherited_fields = ("mask_exponent",)
 
     def __init__(
         self,
@@ -171,6 +175,23 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin):
             # m ** exponent, where the estimates are m ** compression_exponent
             masks = wiener_masks(outputs.estimates, mask_exponent / self.compression_exponent)
         return self._apply_masks(masks, features)
+
+    @property
+    def default_masks(self) -> dict[str, str | float]:
+        """The keyword arguments that `post_process_audio_separation` has by default."""
+        return {"mask": "wiener", "mask_exponent": self.mask_exponent}
+
+    def describe_framing(self) -> dict[str, dict[str, int]]:
+        """Sizes that the scores of an oracle depend on, beside the length of its chunks."""
+        return {"stft": {"n_fft": self.n_fft, "hop_length": self.hop_length}}
+
+    def restore_levels(self, estimates: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        """
+        Give magnitudes that an autoencoder estimated of sources at unit level the levels of the sources.
+
+        `(batch_size, num_sources, num_bins, num_frames)` and `(batch_size, num_sources)` -> magnitudes as before.
+        """
+        return estimates * levels[..., None, None] ** self.compression_exponent
 
     def _apply_masks(self, masks: torch.Tensor, features: BatchFeature) -> torch.Tensor:
         mixture_spectrograms, num_samples = features["mixture_spectrograms"], features["num_samples"]

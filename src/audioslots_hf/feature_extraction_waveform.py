@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from transformers import BatchFeature, FeatureExtractionMixin
 
+from .capabilities import FeatureExtractorCapabilities
 from .configuration_dual_path import DualPathConfig
 from .modeling_outputs import AudioSeparationOutput
 from .waveforms import (
@@ -32,7 +33,7 @@ from .waveforms import (
 )
 
 
-class WaveformFeatureExtractor(FeatureExtractionMixin):
+class WaveformFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabilities):
     r"""
     Scales chunks of audio to unit level for models that work on waveforms, and their estimates back.
 

@@ -28,6 +28,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, auto_docstring, can_return_tuple
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from .capabilities import ModelCapabilities
 from .configuration_audioslots import AudioSlotsConfig
 from .losses import matched_mse, speaker_contrastive_loss
 from .modeling_outputs import AudioSeparationOutput
@@ -326,7 +327,9 @@ class AudioSlotsModel(AudioSlotsPreTrainedModel):
 
 
 @auto_docstring(custom_intro="AudioSlots: one compressed magnitude spectrogram per source of a mixture.")
-class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel):
+class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel, ModelCapabilities):
+    growable_fields = ("speaker_embedding_size",)
+
     def __init__(self, config: AudioSlotsConfig):
         super().__init__(config)
         self.model = AudioSlotsModel(config)
@@ -337,6 +340,11 @@ class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel):
         if config.speaker_embedding_size > 0:
             self.speaker_proj = nn.Linear(config.hidden_size, config.speaker_embedding_size, bias=False)
         self.post_init()
+
+    def start_new_parts(self, before: AudioSlotsConfig) -> set[str]:
+        """The speaker embeddings that a checkpoint lacks begin at random: no estimate depends on them."""
+        is_new = before.speaker_embedding_size == 0 and self.speaker_proj is not None
+        return {"speaker_proj.weight"} if is_new else set()
 
     @can_return_tuple
     @auto_docstring

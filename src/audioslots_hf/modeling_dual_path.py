@@ -31,6 +31,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, auto_docstring, can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
+from .capabilities import ModelCapabilities
 from .configuration_dual_path import DualPathConfig
 from .losses import matched_negative_si_snr, without_autocast
 from .modeling_outputs import AudioSeparationOutput
@@ -165,6 +166,12 @@ class DualPathRecurrentBlock(nn.Module):
             recurrent, _ = self.lstm(hidden_states.flatten(1, 2).to(dtype))
         return hidden_states + self.norm(self.proj(recurrent).view_as(hidden_states))
 
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Let the block pass on its input until it is trained: a model with the block added computes the same as before."""
+        self.norm.weight.zero_()
+        self.norm.bias.zero_()
+
 
 class DualPathEncoder(nn.Module):
     """A learned filterbank in place of the STFT."""
@@ -279,7 +286,8 @@ class DualPathModel(DualPathPreTrainedModel):
 
 
 @auto_docstring(custom_intro="One waveform per source of a mixture. A family names its `model_class`.")
-class DualPathForAudioSeparation(DualPathPreTrainedModel):
+class DualPathForAudioSeparation(DualPathPreTrainedModel, ModelCapabilities):
+    growable_fields = ("num_hidden_layers",)
     model_class: type[DualPathModel]
 
     def __init__(self, config: DualPathConfig):
@@ -288,6 +296,16 @@ class DualPathForAudioSeparation(DualPathPreTrainedModel):
         self.masker = DualPathMasker(config)
         self.decoder = DualPathDecoder(config)
         self.post_init()
+
+    def start_new_parts(self, before: DualPathConfig) -> set[str]:
+        """The last layers, those that a checkpoint lacks, pass on their input until they are trained."""
+        added = set()
+        for index, layer in enumerate(self.model.layers):
+            if index >= before.num_hidden_layers:
+                layer.local_block.silence()
+                layer.global_block.silence()
+                added |= {f"model.layers.{index}.{name}" for name in layer.state_dict()}
+        return added
 
     @can_return_tuple
     @auto_docstring

@@ -16,35 +16,26 @@
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .configuration_audioslots import AudioSlotsConfig
-from .configuration_dprnn import DprnnConfig
-from .configuration_galr import GalrConfig
-from .feature_extraction_audioslots import AudioSlotsFeatureExtractor
-from .feature_extraction_waveform import WaveformFeatureExtractor
-from .modeling_audioslots import AudioSlotsForAudioSeparation
-from .modeling_dprnn import DprnnForAudioSeparation
-from .modeling_galr import GalrForAudioSeparation
+from .families import FAMILIES, Family
 from .pipeline_audio_separation import AudioSeparationPipeline
 
 
-# by `model_type`: configuration, model, feature extractor
-FAMILIES = {
-    "audioslots": (AudioSlotsConfig, AudioSlotsForAudioSeparation, AudioSlotsFeatureExtractor),
-    "galr": (GalrConfig, GalrForAudioSeparation, WaveformFeatureExtractor),
-    "dprnn": (DprnnConfig, DprnnForAudioSeparation, WaveformFeatureExtractor),
-}
+def register_family(family: Family) -> None:
+    """Let the Auto classes find a family."""
+    config_class, feature_extractor_class = family.config_class, family.feature_extractor_class
+    AutoConfig.register(family.model_type, config_class)
+    AutoModel.register(config_class, family.model_class)
+    AutoFeatureExtractor.register(config_class, feature_extractor_class)
+    # every `save_pretrained` carries its code, so that a Hub repository also loads where this package is not installed
+    config_class.register_for_auto_class()
+    family.model_class.register_for_auto_class("AutoModel")
+    feature_extractor_class.register_for_auto_class("AutoFeatureExtractor")
 
 
 def register() -> None:
     """Let the Auto classes and `pipeline("audio-to-audio")` find the families."""
-    for model_type, (config_class, model_class, feature_extractor_class) in FAMILIES.items():
-        AutoConfig.register(model_type, config_class)
-        AutoModel.register(config_class, model_class)
-        AutoFeatureExtractor.register(config_class, feature_extractor_class)
-        # every `save_pretrained` carries its code, so that a Hub repository also loads where this package is not installed
-        config_class.register_for_auto_class()
-        model_class.register_for_auto_class("AutoModel")
-        feature_extractor_class.register_for_auto_class("AutoFeatureExtractor")
+    for family in FAMILIES.values():
+        register_family(family)
     PIPELINE_REGISTRY.register_pipeline(
         "audio-to-audio", pipeline_class=AudioSeparationPipeline, pt_model=AutoModel, type="audio"
     )

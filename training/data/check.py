@@ -236,7 +236,7 @@ def check_metadata(path: Path) -> Finding:
     """A LibriMix metadata csv; the speech and the noise that it names are looked for in the folders around it."""
     finding = Finding(f"metadata: {path}")
     try:
-        rows = read_metadata(path, path.parent, 1, must_exist=False)
+        rows = read_metadata(path, path.parent, None, must_exist=False)
     except SettingsError as error:
         finding.missing = str(error)
         return finding

@@ -122,7 +122,9 @@ def load_examples(arguments: TrainingArguments, config: PreTrainedConfig, show_p
         num_voices = 2 if arguments.objective == "mixit" else config.num_sources
         mixer = SpeechMixer(speech, arguments, num_voices, crop_length, sampling_rate)
     lists = [
-        load_mixtures(item, sampling_rate, config.num_sources, show_progress=show_progress)
+        load_mixtures(
+            item, sampling_rate, None if config.is_autoencoder else config.num_sources, show_progress=show_progress
+        )
         for item in arguments.mixtures
     ]
     for item, mixtures in zip(arguments.mixtures, lists, strict=True):

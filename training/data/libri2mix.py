@@ -65,7 +65,7 @@ def speakers_of_mixture(mixture_id: str) -> list[str]:
 
 
 def read_metadata(
-    path: str | Path, root: str | Path, num_sources: int, must_exist: bool = True
+    path: str | Path, root: str | Path, num_sources: int | None, must_exist: bool = True
 ) -> list[dict[str, str | float]]:
     """
     Rows of a LibriMix metadata csv, checked, with their gains as numbers.
@@ -75,8 +75,8 @@ def read_metadata(
             The csv.
         root (`str` or `Path`):
             Folder that its paths start from.
-        num_sources (`int`):
-            Number of sources of the model: 1 for an autoencoder, which takes mixtures of any number.
+        num_sources (`int` or `None`):
+            Number of sources of the model; `None` allows mixtures of any number.
         must_exist (`bool`, *optional*, defaults to `True`):
             Whether the files that it names must be there.
 
@@ -95,7 +95,7 @@ def read_metadata(
         raise SettingsError(
             f"{path} is no LibriMix metadata csv: it has no row, or not the columns {', '.join(missing)}."
         )
-    if num_sources not in (1, found := count_sources(columns)):
+    if num_sources not in (None, found := count_sources(columns)):
         raise SettingsError(f"{path} lists mixtures of {found} sources, but the model has {num_sources}.")
     seen = set()
     for place, row in place_rows(path, rows):

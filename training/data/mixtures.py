@@ -150,7 +150,7 @@ def encoded_file(value: str | dict | None) -> File | None:
 def load_mixtures(
     arguments: MixtureArguments,
     sampling_rate: int,
-    num_sources: int,
+    num_sources: int | None,
     max_mixtures: int | None = None,
     show_progress: bool = True,
 ) -> MixtureList:
@@ -162,8 +162,8 @@ def load_mixtures(
             Where from.
         sampling_rate (`int`):
             Rate to read at, in hertz.
-        num_sources (`int`):
-            Number of sources of the model: 1 for an autoencoder, which takes mixtures of any number.
+        num_sources (`int` or `None`):
+            Number of sources of the model; `None` allows mixtures of any number.
         max_mixtures (`int`, *optional*):
             Only the first so many.
         show_progress (`bool`, *optional*, defaults to `True`):
@@ -186,8 +186,7 @@ def load_mixtures(
     if not rows:
         raise SettingsError(f"{arguments.name} holds no mixture.")
     found = len(rows[0]["source_paths"])
-    # of single speakers in noise one source is all there is
-    if num_sources not in (1, found):
+    if num_sources not in (None, found):
         raise SettingsError(f"{arguments.name} lists mixtures of {found} sources, but the model has {num_sources}.")
     return MixtureList(Dataset.from_list(rows, features=FEATURES), sampling_rate, audio)
 
@@ -223,10 +222,10 @@ def tree_rows(arguments: MixtureArguments, sampling_rate: int) -> Iterable[dict]
         )
 
 
-def metadata_rows(arguments: MixtureArguments, sampling_rate: int, num_sources: int) -> Iterable[dict]:
+def metadata_rows(arguments: MixtureArguments, sampling_rate: int, num_sources: int | None) -> Iterable[dict]:
     """The mixtures of a LibriMix csv, to be made of the files that it names."""
-    # a voice alone in noise has no second source
-    wanted = 1 if arguments.mix_type == "mix_single" else num_sources
+    # a voice alone in noise is taken from a list of any number of sources
+    wanted = None if arguments.mix_type == "mix_single" else num_sources
     rows = read_metadata(arguments.metadata, arguments.root, wanted)
     fit = {"min": min, "max": max}[arguments.mode]
     for row in rows:

@@ -253,7 +253,7 @@ def write_tree(staged: Prepared, folder: Path, speech: Path, noise: Path | None,
     for mix_type in staged.mix_types:
         noise_root = str(noise) if mix_type != "mix_clean" else None
         listed = MixtureArguments(**arguments, mix_type=mix_type, noise_root=noise_root)
-        mixtures = load_mixtures(listed, rate, 1, show_progress=False)
+        mixtures = load_mixtures(listed, rate, None, show_progress=False)
         files = tqdm(range(len(mixtures)), desc=f"{folder.name} {rate} Hz {mode} {mix_type}", unit="mixture")
         rows = [write_mixture(mixtures, index, temporary, folder, mix_type) for index in files]
         write_csv(metadata / f"mixture_{staged.split}_{mix_type}.csv", rows)

@@ -22,6 +22,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, AutoModel
 
+from audioslots_hf.families import FAMILIES
 from audioslots_hf.files import replacing
 from audioslots_hf.loading import CHECKPOINTS_DIR
 
@@ -50,11 +51,13 @@ def export(source: Path, name: str, mask_exponent: float | None = None, chunk_le
     if missing := [file for file in MODEL_FILES if not (source / file).is_file()]:
         raise ValueError(f"{source} holds no model: {missing[0]} is missing.")
     model_type = json.loads((source / "config.json").read_text(encoding="utf-8"))["model_type"]
-    if mask_exponent is not None and model_type != "audioslots":
+    if (family := FAMILIES.get(model_type)) is None:
+        raise ValueError(f"{source} holds a model of {model_type}: it must be one of {', '.join(FAMILIES)}.")
+    if mask_exponent is not None and not family.feature_extractor_class.mask_kinds:
         raise ValueError(f"--mask-exponent says nothing about a model of {model_type}: leave it out.")
-    if chunk_length is not None and model_type == "audioslots":
+    if chunk_length is not None and family.config_class.from_pretrained(source).input_length_step is None:
         raise ValueError(
-            "--chunk-length is given to a model of audioslots, whose chunks have one length: leave it out."
+            f"--chunk-length is given to a model of {model_type}, whose chunks have one length: leave it out."
         )
     weights = load_file(source / "model.safetensors")
     halves = {key: value.to(torch.float16) if value.is_floating_point() else value for key, value in weights.items()}

@@ -78,11 +78,15 @@ def load_figure_2(options: argparse.Namespace) -> tuple[Mixture, dict[str, Audio
     if len(rates) > 1:
         raise ValueError(f"--model and --autoencoder work at different sampling rates: {sorted(rates)} Hz.")
     listed = MixtureArguments(metadata=str(options.metadata), root=str(options.root))
-    mixtures = load_mixtures(listed, rates.pop(), pipeline.model.config.num_sources, 1, show_progress=False)
+    config = pipeline.model.config
+    num_sources = None if config.is_autoencoder else config.num_sources
+    mixtures = load_mixtures(listed, rates.pop(), num_sources, 1, show_progress=False)
     return mixtures[0], separators
 
 
 def check_autoencoder(name: str, model: PreTrainedModel) -> None:
-    """Raise a `ValueError` unless a model is one of single sources."""
-    if model.config.num_sources != 1:
-        raise ValueError(f"--autoencoder {name} separates {model.config.num_sources} sources: it must have one.")
+    """Raise a `ValueError` unless a model is an autoencoder."""
+    if not model.config.is_autoencoder:
+        raise ValueError(
+            f"--autoencoder {name} separates {model.config.num_sources} sources: it must be an autoencoder."
+        )

@@ -19,7 +19,15 @@ from pathlib import Path
 from .figures import plot_groups, plot_histogram, plot_learning_curve
 from .groups import Scores, by_input_si_snr, by_pitch_distance, by_sex
 from .results import Conditions, read_scores
-from .tables import format_dual_path, format_group, format_table_1, kind_of, name_oracle, name_separator
+from .tables import (
+    find_scores,
+    format_group,
+    format_table_1,
+    format_waveform_families,
+    list_waveform_families,
+    name_oracle,
+    name_separator,
+)
 
 
 ORACLE_NOTE = """\
@@ -73,13 +81,12 @@ def draw_figures(folder: Path, prefix: str, series: dict[str, Scores]) -> list[s
 
 def format_section(folder: Path, conditions: Conditions, evaluations: list[dict]) -> str:
     """All that is known under the same conditions; its figures are written."""
-    kinds = {kind_of(results) for results in evaluations}
     parts = [f"## {conditions}\n", format_group(conditions, evaluations)]
-    if kinds & {"oracle", "audioslots", "autoencoder"}:
+    if any(find_scores(results, subject) for results in evaluations for subject in ("oracle", "model")):
         title = "### Table 1 of AudioSlots: disjoint chunks, ordered by the references; dB\n"
         parts += [title, format_table_1(evaluations), ORACLE_NOTE]
-    if kinds & {"galr", "dprnn"}:
-        parts += ["### GALR against DPRNN\n", format_dual_path(evaluations)]
+    if {results["model_type"] for results in evaluations} & {family.model_type for family in list_waveform_families()}:
+        parts += ["### Families that estimate waveforms: cost and scores\n", format_waveform_families(evaluations)]
     parts += [
         "### Figures: no reference orders the sources\n",
         *draw_figures(folder, conditions.slug, load_series(evaluations)),

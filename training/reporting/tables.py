@@ -13,6 +13,8 @@
 # limitations under the License.
 """The Markdown tables that are made of results files."""
 
+from audioslots_hf.families import FAMILIES, Family
+
 from .results import Conditions, group_by_conditions
 
 
@@ -99,9 +101,7 @@ def name_model(results: dict, evaluations: list[dict]) -> str:
 
 def kind_of(results: dict) -> str:
     """What Table 1 calls the model of a results file."""
-    if results["model_type"] == "audioslots" and results["num_sources"] == 1:
-        return "autoencoder"
-    return results["model_type"]
+    return "autoencoder" if results.get("is_autoencoder") else results["model_type"]
 
 
 def describe_kind(results: dict) -> str:
@@ -145,18 +145,23 @@ def format_masks(rows: dict[str, dict]) -> list[str]:
     ]
 
 
-def format_dual_path(evaluations: list[dict]) -> str:
-    """GALR against DPRNN: what they cost and what they reach."""
+def list_waveform_families() -> list[Family]:
+    """The families that estimate waveforms."""
+    return [family for family in FAMILIES.values() if family.config_class.estimates_domain == "waveform"]
+
+
+def format_waveform_families(evaluations: list[dict]) -> str:
+    """Families that estimate waveforms beside one another: cost and scores."""
     lines = []
-    for family in ("galr", "dprnn"):
-        found = [results for results in evaluations if results["model_type"] == family]
+    for family in list_waveform_families():
+        found = [results for results in evaluations if results["model_type"] == family.model_type]
         for results in found:
             macs = results.get("macs_per_s")
             cost = [f"{results['weights']['num_parameters']:,}", f"{macs / 1e9:.2f}" if macs else "not counted"]
             lines.append(
-                [family.upper(), f"`{name_model(results, evaluations)}`", *cost, *format_scores(results, "model")]
+                [family.title, f"`{name_model(results, evaluations)}`", *cost, *format_scores(results, "model")]
             )
         if not found:
-            lines.append([family.upper(), "", *[NOT_RUN] * 4])
+            lines.append([family.title, "", *[NOT_RUN] * 4])
     scores = [f"SI-SNRi, {protocol}" for protocol in PROTOCOLS.values()]
     return format_table(["", "model", "parameters", "GMAC per s of audio", *scores], lines)
