@@ -69,6 +69,8 @@ def make_results(folder, rows, scores=None, **values):
         **values,
         "rows": {},
     }
+    if results["model_type"] in ("galr", "dprnn"):
+        del results["stft"]
     for name, si_snri in rows.items():
         mask = (
             {} if results["model_type"] in ("galr", "dprnn") else {"mask": "binary" if "binary" in name else "wiener"}

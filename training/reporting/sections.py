@@ -43,13 +43,10 @@ def load_series(evaluations: list[dict]) -> dict[str, Scores]:
     """The scores without references of every model, and of every oracle once."""
     series = {}
     for results in evaluations:
-        names = {
-            "oracle_practical": f"oracle, {name_oracle(results)}",
-            "model_practical": name_separator(results, evaluations),
-        }
-        for row, name in names.items():
-            if row in results["rows"] and name not in series:
-                series[name] = read_scores(results, row)
+        if "oracle_practical" in results["rows"]:
+            series.setdefault(f"oracle, {name_oracle(results)}", read_scores(results, "oracle_practical"))
+        if "model_practical" in results["rows"]:
+            series.setdefault(name_separator(results, evaluations), read_scores(results, "model_practical"))
     return series
 
 
