@@ -47,5 +47,5 @@ def test_an_octave_has_twelve_semitones():
 
 def test_without_torchaudio_the_message_names_the_fix(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchaudio.functional", None)
-    with pytest.raises(ImportError, match=r"pip install 'audioslots-hf\[train\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'audioslots-hf\[train\]' 'torch<2.15'"):
         require_torchaudio()

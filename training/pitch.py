@@ -19,6 +19,8 @@ import torch
 
 from audioslots_hf.resampling import resample
 
+from .torchaudio_import import import_torchaudio
+
 
 # Voices have their pitch and the harmonics that show it well below half of this.
 PITCH_RATE = 8000
@@ -33,14 +35,7 @@ LOUD_RANGE_DB = 10
 
 def require_torchaudio() -> None:
     """Raise an `ImportError` that names the fix, before any work is done."""
-    try:
-        from torchaudio.functional import detect_pitch_frequency  # noqa: F401
-    except (ImportError, OSError, RuntimeError) as error:
-        # a torchaudio that was built for another torch raises the other two
-        raise ImportError(
-            "The pitch of the voices needs a torchaudio that loads with the installed torch: pip install "
-            f"'audioslots-hf[train]' in a fresh environment ({str(error).splitlines()[0]})."
-        ) from error
+    import_torchaudio("functional", "The pitch of the voices")
 
 
 def median_f0s(voices: torch.Tensor, sampling_rate: int) -> list[float]:
@@ -49,13 +44,12 @@ def median_f0s(voices: torch.Tensor, sampling_rate: int) -> list[float]:
 
     `(num_voices, num_samples)` -> one number each, NaN for silence and for less than half a second.
     """
-    from torchaudio.functional import detect_pitch_frequency
-
+    functional = import_torchaudio("functional", "The pitch of the voices")
     rate = min(sampling_rate, PITCH_RATE)
     voices = resample(voices, sampling_rate, rate)
     if voices.shape[-1] < rate // 2:
         return [math.nan] * len(voices)
-    f0s = detect_pitch_frequency(voices, rate, FRAME_S, NUM_SMOOTHED_FRAMES, LOWEST_F0_HZ, HIGHEST_F0_HZ)
+    f0s = functional.detect_pitch_frequency(voices, rate, FRAME_S, NUM_SMOOTHED_FRAMES, LOWEST_F0_HZ, HIGHEST_F0_HZ)
     frame_length = math.ceil(rate * FRAME_S)
     energies = voices.unfold(-1, frame_length, frame_length).square().mean(dim=-1)
     num_frames = min(f0s.shape[-1], energies.shape[-1])

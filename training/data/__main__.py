@@ -36,6 +36,7 @@ from audioslots_hf.files import write_csv
 from audioslots_hf.jobs import make_folder
 
 from ..arguments import MIX_TYPES, SettingsError
+from ..torchaudio_import import import_torchaudio
 from .audio import AudioError, opus_level, read_audio, write_opus
 from .check import check
 from .libri2mix import ORIGINAL_RATE
@@ -207,15 +208,15 @@ def download_librispeech(subset: str, folder: Path) -> Path:
     if target.is_dir():
         return target
     try:
-        from torchaudio.datasets import LIBRISPEECH
-    except (ImportError, OSError, RuntimeError) as error:
-        raise SettingsError(f'The download needs torchaudio: pip install "audioslots-hf[train]" ({error})') from error
+        datasets = import_torchaudio("datasets", "The download")
+    except ImportError as error:
+        raise SettingsError(str(error)) from error
     # an archive that has come is kept until it is unpacked
     temporary = folder / f".{subset}"
     shutil.rmtree(temporary / "LibriSpeech", ignore_errors=True)
     temporary.mkdir(parents=True, exist_ok=True)
     try:
-        LIBRISPEECH(temporary, url=subset, download=True)
+        datasets.LIBRISPEECH(temporary, url=subset, download=True)
     except RuntimeError as error:
         raise SettingsError(f"{subset} could not be downloaded: {error}") from error
     target.parent.mkdir(exist_ok=True)
