@@ -34,7 +34,7 @@ from training.benchmark.galr_vs_dprnn import Case, count, fits, plan, savings
 from training.benchmark.memory import PeakMemory, available_bytes
 from training.benchmark.processes import run_in_process
 from training.benchmark.track_continuity import build_voice, count_correct_joins
-from training.data import Utterance
+from training.data.speech import Utterance
 from training.model import build_feature_extractor
 
 

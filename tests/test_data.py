@@ -28,26 +28,37 @@ from scipy.signal import butter, freqs, lfilter, resample_poly
 from audioslots_hf import GalrConfig
 from tests.audio_helpers import noise
 from tests.conftest import SAMPLES
-from training.arguments import LOWEST_HIGH_PASS_HZ, MixtureArguments, SettingsError, SpeechArguments, load_arguments
-from training.data import (
-    FEATURES,
-    MixtureList,
-    ResidentLoader,
-    ResidentSpeech,
-    SpeechMixer,
-    TrainingExamples,
-    Utterance,
-    load_examples,
-    load_mixtures,
-    load_speech,
-)
+from training.arguments import MixtureArguments, SettingsError, SpeechArguments, load_arguments
 from training.data.audio import audio_length, read_audio
-from training.data.channel import NUM_BANDS, PAUSE_DB, band_levels_db, compress, high_pass, match_spectra, mel_bands
-from training.data.examples import share_out, shuffled_order
+from training.data.augmentations import (
+    LOWEST_CUTOFF_HZ,
+    DynamicRangeCompression,
+    HighPass,
+    NoiseFloor,
+    Polarity,
+    SharedSpectrum,
+    SpectralTilt,
+    SpeedPerturbation,
+)
+from training.data.effects import (
+    NUM_BANDS,
+    PAUSE_DB,
+    band_levels_db,
+    change_speed,
+    compress_dynamic_range,
+    high_pass,
+    match_spectra,
+    mel_bands,
+    tilt,
+)
+from training.data.examples import TrainingExamples, load_examples, share_out, shuffled_order
 from training.data.libri2mix import extend_noise, read_metadata, speaker_of, speakers_of_mixture
 from training.data.loudness import gain_between, loudness_lufs
+from training.data.mixer import DrawnVoice, SpeechMixer
+from training.data.mixtures import FEATURES, MixtureList, load_mixtures
 from training.data.prepare import Prepared, Voice, draw_gains, prepare, write_mixture
-from training.data.speech import DrawnVoice, tilt_coefficient
+from training.data.resident import ResidentLoader, ResidentSpeech
+from training.data.speech import Utterance, load_speech
 
 
 SPEECH = SAMPLES / "speech"
@@ -81,10 +92,16 @@ def prepared(tmp_path_factory, noise_folder) -> Prepared:
 
 
 @pytest.fixture(scope="module")
-def mixer():
-    arguments = load_arguments(DEBUG, [f"speech.0.root={SPEECH}", "max_steps=1000"])
-    speech = [load_speech(arguments.speech[0], 16000, show_progress=False)]
-    return SpeechMixer(speech, arguments, num_voices=2, crop_length=4000, sampling_rate=16000)
+def in_memory_speech() -> list:
+    return [load_speech(SpeechArguments(str(SPEECH)), 16000, show_progress=False)]
+
+
+@pytest.fixture
+def build_mixer(in_memory_speech):
+    def build(*augmentations, crop_length: int = 4000, **options) -> SpeechMixer:
+        return SpeechMixer(in_memory_speech, 2, crop_length, 16000, augmentations, **options)
+
+    return build
 
 
 @pytest.mark.parametrize("sampling_rate", [8000, 11025, 16000, 24000])
@@ -470,8 +487,9 @@ def test_a_list_of_another_number_of_sources_or_a_lost_file_is_refused(prepared,
         load_mixtures(MixtureArguments(tree=str(tmp_path / "split")), 16000, 2, show_progress=False)
 
 
-def test_a_draw_depends_on_nothing_but_seed_and_index(mixer):
-    examples = TrainingExamples(mixer, [], mixer.arguments, 4000)
+def test_a_draw_depends_on_nothing_but_seed_and_index(build_mixer):
+    mixer = build_mixer(SpeedPerturbation(factors=[0.9, 1.0, 1.1]), SpectralTilt(max_db=3.0))
+    examples = TrainingExamples(mixer, [], [1.0], 4000, 72, 100)
     expected = examples[7]
     examples[3]
     again = examples[7]
@@ -481,40 +499,38 @@ def test_a_draw_depends_on_nothing_but_seed_and_index(mixer):
     torch.testing.assert_close(expected["mixture"], expected["references"].sum(dim=0))
 
 
-def test_drawn_voices_have_librimixs_loudness(mixer, monkeypatch):
-    monkeypatch.setattr(mixer.arguments, "speeds", [1.0])
-    monkeypatch.setattr(mixer.arguments, "tilt_db", 0.0)
-    whole = SpeechMixer(mixer.speech, mixer.arguments, 2, 76160, 16000)
+def test_drawn_voices_have_librimixs_loudness(build_mixer):
+    whole = build_mixer(crop_length=76160)
     rng = np.random.default_rng(0)
-    voices = [whole.render(whole.draw_voice(0, speaker, rng)) for speaker in (0, 1) for _ in range(4)]
-    assert all(-33.3 < loudness_lufs(voice, 16000) < -24.7 for voice in voices)
+    drawn = [whole.draw_voice(0, speaker, rng) for speaker in (0, 1) for _ in range(4)]
+    voices = whole.render_voices(drawn, whole.read)
+    assert all(-33.3 < loudness_lufs(voice.numpy(), 16000) < -24.7 for voice in voices)
 
 
-def test_the_voices_of_a_mixture_are_different_speakers(mixer):
-    marked = SpeechMixer([[[speaker] for speaker in range(5)]], mixer.arguments, 2, 4000, 16000)
+def test_the_voices_of_a_mixture_are_different_speakers():
+    marked = SpeechMixer([[[speaker] for speaker in range(5)]], 2, 4000, 16000)
+    utterance = Utterance(Path("a.wav"), 4001, -30.0, np.full(4001, 16384, dtype=np.int16))
     drawn = []
 
     def draw_marked(folder, speaker, rng):
         drawn.append(speaker)
-        return DrawnVoice(None, 0, 4000, Fraction(1), loudness=-30.0)
+        return DrawnVoice(utterance, 0, 4001, Fraction(1), loudness=-30.0)
 
     marked.draw_voice = draw_marked
-    marked.render = lambda voice: np.ones(1, dtype=np.float32)
     for index in range(50):
         drawn.clear()
         mixture = marked.draw(np.random.default_rng(index))
         assert len(set(drawn)) == 2
         # the rule of the peak
-        assert mixture.sum(axis=0).max() == pytest.approx(0.9)
+        assert mixture.sum(dim=0).max().item() == pytest.approx(0.9)
 
 
-def test_folders_are_drawn_by_their_weights(mixer):
-    folders = "speech=[{root: a}, {root: b, weight: 2.0}, {root: c}]"
-    weighted = SpeechMixer([[["one"]], [["one"]], [["one"]]], load_arguments(DEBUG, [folders]), 1, 4000, 16000)
+def test_folders_are_drawn_by_their_weights():
+    weighted = SpeechMixer([[["one"]], [["one"]], [["one"]]], 1, 4000, 16000, weights=[1.0, 2.0, 1.0])
     drawn = []
     weighted.draw_voice = lambda folder, speaker, rng: drawn.append(folder)
     for index in range(400):
-        weighted.draw_voices(np.random.default_rng(index))
+        weighted.draw_mixture(np.random.default_rng(index))
     # three standard deviations of 400 draws
     assert abs(drawn.count(1) / 400 - 0.5) < 0.075 and abs(drawn.count(0) / 400 - 0.25) < 0.065
 
@@ -559,11 +575,7 @@ class Numbered(MixtureList):
 
 
 def test_lists_are_gone_through_epoch_by_epoch_by_their_weights():
-    arguments = load_arguments(
-        DEBUG,
-        ["speech=[]", "mixtures=[{tree: a, weight: 2.0}, {tree: b}]", "max_steps=100", "batch_size=3"],
-    )
-    examples = TrainingExamples(None, [Numbered([10] * 20), Numbered([10] * 5)], arguments, 10)
+    examples = TrainingExamples(None, [Numbered([10] * 20), Numbered([10] * 5)], [2.0, 1.0], 10, 72, 300)
     drawn: list[tuple[int, int]] = []
     examples.crop = lambda mixtures, index, rng: drawn.append((len(mixtures), index))
     for index in range(30):
@@ -586,8 +598,7 @@ def test_every_part_counts_its_own_examples():
 
 def test_a_short_mixture_is_put_at_a_random_place_among_zeros(prepared):
     tree = load_mixtures(MixtureArguments(tree=str(prepared.folder(8000, "min"))), 8000, 2, show_progress=False)
-    arguments = load_arguments(DEBUG, ["speech=[]", f"mixtures=[{{tree: {prepared.folder(8000, 'min')}}}]"])
-    examples = TrainingExamples(None, [tree], arguments, 60000)
+    examples = TrainingExamples(None, [tree], [1.0], 60000, 72, 100)
     example = examples[0]
     assert example["mixture"].shape == (60000,) and example["references"].shape == (2, 60000)
     num_zeros = int((example["mixture"] == 0).sum())
@@ -595,55 +606,48 @@ def test_a_short_mixture_is_put_at_a_random_place_among_zeros(prepared):
     assert not torch.equal(examples[3]["mixture"], example["mixture"])
 
 
-@pytest.fixture(scope="module")
-def in_memory_speech() -> list:
-    return [load_speech(SpeechArguments(str(SPEECH)), 16000, show_progress=False)]
+SPEEDS = SpeedPerturbation(factors=[0.8, 0.95, 1.2])
+TILT = SpectralTilt(max_db=3.0)
+COMPRESSION = DynamicRangeCompression(max_exponent=0.8)
+HIGH_PASS = HighPass(cutoff_hz=[50.0, 400.0])
 
 
 @pytest.mark.parametrize(
-    ("overrides", "chunk_length", "tolerance"),
+    ("augmentations", "crop_length"),
     [
-        (["speeds=[1.0]", "tilt_db=0.0"], 4000, 1e-6),
+        ([], 4000),
         # longer than most of the speech
-        (["speeds=[1.0]", "tilt_db=3.0"], 80000, 1e-6),
-        # another filter of the resampling: torchaudio's is shorter than SciPy's
-        (["speeds=[0.8, 0.95, 1.2]", "tilt_db=3.0"], 4000, 0.03),
-        (["speeds=[1.0]", "tilt_db=3.0", "high_pass_hz=[50.0, 400.0]"], 4000, 1e-5),
-        (["speeds=[1.0]", "tilt_db=3.0", "shared_channel=0.5"], 4000, 1e-5),
-        (["speeds=[1.0]", "tilt_db=3.0", "compression=0.8", "high_pass_hz=[50.0, 400.0]"], 4000, 1e-5),
+        ([TILT], 80000),
+        ([SPEEDS, TILT, COMPRESSION, HIGH_PASS, SharedSpectrum(share=0.5), Polarity()], 4000),
     ],
 )
-def test_speech_on_the_device_sounds_like_that_in_memory(in_memory_speech, overrides, chunk_length, tolerance):
-    arguments = load_arguments(DEBUG, overrides)
-    mixer = SpeechMixer(in_memory_speech, arguments, 2, chunk_length, 16000)
+def test_speech_on_the_device_sounds_like_that_in_memory(build_mixer, augmentations, crop_length):
+    mixer = build_mixer(*augmentations, crop_length=crop_length)
     references = ResidentSpeech(mixer, torch.device("cpu")).draw(7, range(3, 15))
-    examples = TrainingExamples(mixer, [], arguments, chunk_length)
-    examples.seed = 7
+    examples = TrainingExamples(mixer, [], [1.0], crop_length, 7, 100)
     for index, row in zip(range(3, 15), references, strict=True):
         expected = examples[index]["references"]
         assert row.dtype == torch.float32
-        assert (row - expected).norm() <= tolerance * expected.norm()
+        # a batch rounds otherwise than its examples one by one
+        assert (row - expected).norm() <= 1e-5 * expected.norm()
 
 
-def test_an_example_on_the_device_depends_on_its_number_alone(in_memory_speech):
-    options = ["speech.0.noise_floor_db=[-10, -10]", "speeds=[1.0]", "tilt_db=0.0", "shared_channel=0.5"]
-    arguments = load_arguments(DEBUG, options)
-    mixer = SpeechMixer(in_memory_speech, arguments, 2, 4000, 16000)
+def test_an_example_on_the_device_depends_on_its_number_alone(build_mixer):
+    mixer = build_mixer(SharedSpectrum(share=0.5), Polarity(), noise_floors=[NoiseFloor([-10.0, -10.0])])
     speech = ResidentSpeech(mixer, torch.device("cpu"))
     references = speech.draw(7, range(20))
     assert torch.equal(speech.draw(7, range(5, 9)), references[5:9])
-    draws = mixer.draw_voices(np.random.default_rng((7, 5)))
-    with_noise = speech.render(draws)
-    levels = [gain_between(10.0, voice.loudness) for voice in draws]
-    for voice in draws:
-        voice.noise_floor_db = None
-    noises = (with_noise - speech.render(draws)).std(dim=1)
+    voices = mixer.draw_mixture(np.random.default_rng((7, 5))).voices
+    with_noise = mixer.render_voices(voices, speech.cut)
+    levels = [gain_between(10.0, voice.loudness) for voice in voices]
+    for voice in voices:
+        voice.noise_floor = None
+    noises = (with_noise - mixer.render_voices(voices, speech.cut)).std(dim=1)
     torch.testing.assert_close(noises, torch.tensor(levels), rtol=0.05, atol=0)
 
 
-def test_processes_take_turns_at_the_speech_on_the_device(in_memory_speech):
-    arguments = load_arguments(DEBUG, [])
-    speech = ResidentSpeech(SpeechMixer(in_memory_speech, arguments, 2, 4000, 16000), torch.device("cpu"))
+def test_processes_take_turns_at_the_speech_on_the_device(build_mixer):
+    speech = ResidentSpeech(build_mixer(TILT), torch.device("cpu"))
     one = [batch["mixture"] for batch in ResidentLoader(speech, 72, range(8, 24), 4)]
     assert [len(part) for part in one] == [4] * 4
     even, odd = (
@@ -652,27 +656,90 @@ def test_processes_take_turns_at_the_speech_on_the_device(in_memory_speech):
     assert all(torch.equal(*pair) for pair in zip(one, [even[0], odd[0], even[1], odd[1]], strict=True))
 
 
-@pytest.mark.parametrize(("chunk_length", "starts"), [(89, range(11)), (99, range(1)), (119, range(-20, 1))])
-def test_crops_come_from_all_over_the_recording(chunk_length, starts):
+@pytest.mark.parametrize(("crop_length", "starts"), [(89, range(11)), (99, range(1)), (119, range(-20, 1))])
+def test_crops_come_from_all_over_the_recording(crop_length, starts):
     utterance = Utterance(Path("a.wav"), 100, -30.0, np.arange(1, 101, dtype=np.int16))
-    arguments = load_arguments(DEBUG, ["speeds=[1.0]", "tilt_db=0.0"])
-    cropper = SpeechMixer([[[utterance]]], arguments, 1, chunk_length, 16000)
+    cropper = SpeechMixer([[[utterance]]], 1, crop_length, 16000)
     rng = np.random.default_rng(0)
     voices = [cropper.draw_voice(0, 0, rng) for _ in range(400)]
     assert {voice.start for voice in voices} == set(starts)
-    for voice in voices[:20]:
-        expected = np.arange(voice.start + 1, voice.start + 1 + chunk_length)
+    for voice, rendered in zip(voices[:20], cropper.render_voices(voices[:20], cropper.read), strict=True):
+        expected = np.arange(voice.start + 1, voice.start + 1 + crop_length)
         expected[(expected < 1) | (expected > 100)] = 0
         gain = 10 ** ((voice.loudness + 30) / 20) / 32768
-        np.testing.assert_allclose(cropper.render(voice), expected * gain, rtol=1e-5)
+        np.testing.assert_allclose(rendered, expected * gain, rtol=1e-5)
 
 
-@pytest.mark.parametrize("tilt_db", [-3.0, 3.0])
+@pytest.mark.parametrize("speed", [Fraction(1, 2), Fraction(4, 5), Fraction(19, 20), Fraction(23, 20), Fraction(2)])
+def test_a_voice_at_another_speed_is_what_scipy_makes_of_it(speed):
+    voices = noise(3, 4001)
+    expected = resample_poly(voices, speed.denominator, speed.numerator, axis=-1)
+    for num_samples in (expected.shape[1], 1000, expected.shape[1] + 500):
+        resampled = change_speed(torch.from_numpy(voices), speed, num_samples).numpy()
+        assert resampled.shape == (3, num_samples)
+        kept = min(num_samples, expected.shape[1])
+        np.testing.assert_allclose(resampled[:, :kept], expected[:, :kept], atol=1e-6)
+
+
+def test_each_voice_has_its_own_speed(build_mixer):
+    drawn = [
+        voice for seed in range(50) for voice in build_mixer(SPEEDS).draw_mixture(np.random.default_rng(seed)).voices
+    ]
+    assert {voice.speed for voice in drawn} == {Fraction(4, 5), Fraction(19, 20), Fraction(6, 5)}
+    assert all(voice.num_samples == np.ceil(4000 * voice.speed) + 1 for voice in drawn)
+
+
+def parameters_of(augmentation, num_mixtures: int = 300) -> np.ndarray:
+    """What is drawn for the two voices of some mixtures."""
+    rng = np.random.default_rng(0)
+    return np.array([augmentation.draw(rng, 2) for _ in range(num_mixtures)])
+
+
+def test_augmentations_change_no_draw_of_the_voices(build_mixer):
+    plain = build_mixer().draw_mixture(np.random.default_rng(3))
+    augmented = build_mixer(TILT, HIGH_PASS, Polarity()).draw_mixture(np.random.default_rng(3))
+    assert augmented.voices == plain.voices and plain.parameters == []
+    assert [len(numbers) for numbers in augmented.parameters] == [2, 2, 2]
+
+
+def test_augmentations_are_applied_in_the_order_of_the_list(build_mixer):
+    mixer = build_mixer(COMPRESSION, HIGH_PASS, Polarity())
+    drawn = [mixer.draw_mixture(np.random.default_rng(seed)) for seed in range(3)]
+    expected = mixer.render_voices([voice for mixture in drawn for voice in mixture.voices], mixer.read).view(3, 2, -1)
+    exponents, cutoffs_hz, signs = (
+        torch.tensor([mixture.parameters[index] for mixture in drawn]) for index in range(3)
+    )
+    expected = high_pass(compress_dynamic_range(expected, exponents, 16000), cutoffs_hz, 16000) * signs[..., None]
+    torch.testing.assert_close(mixer.render(drawn, mixer.read), expected)
+
+
+def test_each_voice_is_inverted_with_probability_one_half(build_mixer):
+    signs = parameters_of(Polarity(), 400)
+    assert set(signs.flatten()) == {-1.0, 1.0}
+    # three standard deviations of 400 draws, and the voices of a mixture are independent
+    assert abs(signs.mean(axis=0)).max() < 0.15 and abs(signs.prod(axis=1).mean()) < 0.15
+    plain, inverted = build_mixer(), build_mixer(Polarity())
+    for seed in range(4):
+        mixture = inverted.draw_mixture(np.random.default_rng(seed))
+        before = plain.draw(np.random.default_rng(seed))
+        after = inverted.render([mixture], inverted.read)[0]
+        torch.testing.assert_close(after, torch.tensor(mixture.parameters[0])[:, None] * before)
+
+
+@pytest.mark.parametrize("tilt_db", [-3.0, 0.0, 3.0])
 def test_tilt_raises_high_over_low_frequencies_by_its_amount(tilt_db):
-    impulse = np.zeros(1024)
+    impulse = torch.zeros(1024, dtype=torch.float64)
     impulse[0] = 1.0
-    response = 20 * np.log10(np.abs(np.fft.rfft(lfilter([1.0, tilt_coefficient(tilt_db)], [1.0], impulse))))
+    response = 20 * np.log10(np.abs(np.fft.rfft(tilt(impulse, tilt_db))))
     assert response[-1] - response[0] == pytest.approx(tilt_db, abs=1e-3)
+
+
+def test_each_voice_has_its_own_tilt():
+    tilts_db = parameters_of(TILT)
+    assert -3 <= tilts_db.min() < -2.9 and 2.9 < tilts_db.max() <= 3 and (tilts_db[:, 0] != tilts_db[:, 1]).all()
+    voices = torch.from_numpy(noise(1, 2, 4000))
+    tilted = TILT.apply(voices, tilts_db[:1], 16000)
+    torch.testing.assert_close(tilted[0, 1], tilt(voices[0, 1], tilts_db[0, 1]))
 
 
 def test_the_high_pass_is_butterworths():
@@ -696,35 +763,24 @@ def test_each_voice_has_its_own_high_pass_and_nothing_comes_in_at_the_other_end(
     assert filtered[2, -300:].abs().max() > 0.5 and filtered[2, :300].abs().max() < 1e-3
     assert high_pass(torch.ones(16000), 50.0, 16000)[4000:12000].abs().max() < 1e-3
     # the lowest cutoff leaves nothing of 0 Hz either
-    assert high_pass(torch.ones(32000), LOWEST_HIGH_PASS_HZ, 16000)[8000:24000].abs().max() < 1e-3
+    assert high_pass(torch.ones(32000), LOWEST_CUTOFF_HZ, 16000)[8000:24000].abs().max() < 1e-3
 
 
-def test_one_high_pass_for_all_voices_of_a_mixture(mixer, monkeypatch):
-    unfiltered = mixer.draw_voices(np.random.default_rng(3))
-    assert {voice.high_pass_hz for voice in unfiltered} == {0.0}
-    monkeypatch.setattr(mixer.arguments, "high_pass_hz", [50.0, 400.0])
-    filtered = mixer.draw_voices(np.random.default_rng(3))
-    cutoffs = {voice.high_pass_hz for voice in filtered}
-    assert len(cutoffs) == 1
-    # the draws of the voices do not change
-    for before, after in zip(unfiltered, filtered, strict=True):
-        after.high_pass_hz = 0.0
-        assert after == before
-    drawn = [mixer.draw_voices(np.random.default_rng(seed))[0].high_pass_hz for seed in range(300)]
-    assert 50 <= min(drawn) < 60 and 340 < max(drawn) <= 400
+def test_one_high_pass_for_all_voices_of_a_mixture():
+    cutoffs_hz = parameters_of(HIGH_PASS)
+    assert (cutoffs_hz[:, 0] == cutoffs_hz[:, 1]).all()
+    assert 50 <= cutoffs_hz.min() < 60 and 340 < cutoffs_hz.max() <= 400
     # as often below as above the middle of the logarithm
-    assert np.median(drawn) == pytest.approx(math.sqrt(50 * 400), rel=0.1)
+    assert np.median(cutoffs_hz) == pytest.approx(math.sqrt(50 * 400), rel=0.1)
 
 
-def test_a_high_pass_takes_the_lows_of_a_voice_and_nothing_else(mixer):
-    voice = mixer.draw_voices(np.random.default_rng(0))[0]
-    frequencies = np.fft.rfftfreq(mixer.crop_length, 1 / 16000)
-    before = np.abs(np.fft.rfft(mixer.render(voice))) ** 2
-    voice.high_pass_hz = 400.0
-    after = np.abs(np.fft.rfft(mixer.render(voice))) ** 2
+def test_a_high_pass_takes_the_lows_of_a_voice_and_nothing_else(build_mixer):
+    frequencies = np.fft.rfftfreq(4000, 1 / 16000)
+    mixers = [build_mixer(), build_mixer(HighPass(cutoff_hz=[400.0, 400.0]))]
+    before, after = (np.abs(np.fft.rfft(mixer.draw(np.random.default_rng(0)))) ** 2 for mixer in mixers)
     lows, highs = frequencies < 200, frequencies > 1000
-    assert after[lows].sum() < 0.01 * before[lows].sum()
-    assert after[highs].sum() == pytest.approx(before[highs].sum(), rel=0.01)
+    assert after[0, lows].sum() < 0.01 * before[0, lows].sum()
+    assert after[0, highs].sum() == pytest.approx(before[0, highs].sum(), rel=0.01)
 
 
 def levels_db(waveforms: torch.Tensor) -> torch.Tensor:
@@ -738,7 +794,7 @@ def test_compression_divides_differences_of_level():
     tone = torch.sin(2 * math.pi * 500 * torch.arange(16000) / 16000)
     waveform = (tone.unflatten(0, (4, -1)) * torch.tensor([1.0, 0.5, 1.0, 0.25])[:, None]).flatten()
     waveforms = torch.stack([waveform, waveform, 1e-3 * waveform])
-    compressed = compress(waveforms, torch.tensor([0.0, 0.5, 0.5]), 16000)
+    compressed = compress_dynamic_range(waveforms, torch.tensor([0.0, 0.5, 0.5]), 16000)
     torch.testing.assert_close(compressed[0], waveform)
     torch.testing.assert_close(levels_db(compressed[1]).diff(), 0.5 * levels_db(waveform).diff(), atol=0.05, rtol=0)
     torch.testing.assert_close(compressed[2], 1e-3 * compressed[1])
@@ -749,29 +805,24 @@ def test_compression_raises_no_pause_to_speech_and_silence_stays_silence():
     voice = torch.from_numpy(noise(1, 16000)[0])
     voice[4000:8000] *= 1e-3
     voice[8000:12000] = 0.0
-    compressed = compress(voice[None], 0.9, 16000)[0]
+    compressed = compress_dynamic_range(voice[None], 0.9, 16000)[0]
     assert (compressed[8000:12000] == 0).all()
     raised = levels_db(compressed).diff()[0] - levels_db(voice).diff()[0]
     # half of the recording sounds: its power is 3 dB below that of the speech
     assert raised.item() == pytest.approx(0.9 * (PAUSE_DB + 3), abs=0.5)
-    assert torch.equal(compress(torch.zeros(1, 16000), 0.5, 16000), torch.zeros(1, 16000))
+    assert torch.equal(compress_dynamic_range(torch.zeros(1, 16000), 0.5, 16000), torch.zeros(1, 16000))
 
 
-def test_each_voice_has_its_own_compression(mixer, monkeypatch):
-    before = mixer.draw_voices(np.random.default_rng(3))
-    assert {voice.compression for voice in before} == {0.0}
-    plain = mixer.render(before[0])
-    monkeypatch.setattr(mixer.arguments, "compression", 0.6)
-    drawn = [mixer.draw_voices(np.random.default_rng(seed)) for seed in range(300)]
-    exponents = np.array([[voice.compression for voice in voices] for voices in drawn])
+def test_each_voice_has_its_own_compression(build_mixer):
+    exponents = parameters_of(DynamicRangeCompression(max_exponent=0.6))
     assert exponents.min() >= 0 and 0.55 < exponents.max() <= 0.6
     assert exponents.mean() == pytest.approx(0.3, abs=0.03) and (exponents[:, 0] != exponents[:, 1]).all()
-    compressed = mixer.render(drawn[3][0])
-    assert np.square(compressed).sum() == pytest.approx(np.square(plain).sum(), rel=1e-4)
-    assert np.abs(compressed - plain).max() > 0.05 * np.abs(plain).max()
-    # the draws of the voices do not change
-    drawn[3][0].compression = 0.0
-    assert drawn[3][0] == before[0]
+    voices = torch.stack([build_mixer().draw(np.random.default_rng(seed)) for seed in range(3)])
+    compressed = COMPRESSION.apply(voices, np.array([[0.0, 0.6]] * 3), 16000)
+    torch.testing.assert_close(compressed[:, 0], voices[:, 0])
+    torch.testing.assert_close(compressed[:, 1], compress_dynamic_range(voices[:, 1], 0.6, 16000))
+    torch.testing.assert_close(compressed.square().sum(dim=-1), voices.square().sum(dim=-1), rtol=1e-4, atol=0)
+    assert (compressed[:, 1] - voices[:, 1]).abs().max() > 0.05 * voices[:, 1].abs().max()
 
 
 def band_levels(voices: torch.Tensor) -> torch.Tensor:
@@ -814,22 +865,34 @@ def test_voices_of_one_spectrum_stay_as_they_are_and_silence_stays_silence():
     torch.testing.assert_close(match_spectra(voices, 16000), voices)
 
 
-def test_a_share_of_the_mixtures_has_one_channel(mixer, monkeypatch):
-    apart = mixer.draw(np.random.default_rng(3))
-    monkeypatch.setattr(mixer.arguments, "shared_channel", 1.0)
-    together = mixer.draw(np.random.default_rng(3))
-    spreads = [(band_levels(torch.from_numpy(voices)).diff(dim=0)).std() for voices in (apart, together)]
+def test_a_share_of_the_mixtures_has_one_spectrum(build_mixer):
+    apart, together = (
+        mixer.draw(np.random.default_rng(3)) for mixer in (build_mixer(), build_mixer(SharedSpectrum(share=1.0)))
+    )
+    spreads = [band_levels(voices).diff(dim=0).std() for voices in (apart, together)]
     assert spreads[1] < 0.5 * spreads[0]
-    monkeypatch.setattr(mixer.arguments, "shared_channel", 0.25)
-    drawn = [mixer.draw_voices(np.random.default_rng(seed)) for seed in range(400)]
-    assert all(len({voice.shares_channel for voice in voices}) == 1 for voices in drawn)
-    assert np.mean([voices[0].shares_channel for voices in drawn]) == pytest.approx(0.25, abs=0.07)
+    shared = parameters_of(SharedSpectrum(share=0.25), 400)
+    assert (shared[:, 0] == shared[:, 1]).all() and set(shared.flatten()) == {0.0, 1.0}
+    assert shared[:, 0].mean() == pytest.approx(0.25, abs=0.07)
+    batch = SharedSpectrum(share=0.25).apply(torch.stack([apart, apart]), np.array([[0.0, 0.0], [1.0, 1.0]]), 16000)
+    assert torch.equal(batch[0], apart)
+    assert torch.equal(batch[1], match_spectra(apart, 16000))
 
 
 def test_a_high_pass_that_leaves_nothing_is_refused_before_any_speech_is_read():
-    arguments = load_arguments(DEBUG, ["high_pass_hz=[50.0, 8000.0]", "speech.0.root=nowhere"])
-    with pytest.raises(SettingsError, match=r"high_pass_hz.*8000\.0.*below 8000 Hz"):
-        load_examples(arguments, GalrConfig(sampling_rate=16000), show_progress=False)
+    overrides = ["augmentations=[{type: high_pass, cutoff_hz: [50.0, 8000.0]}]", "speech.0.root=nowhere"]
+    with pytest.raises(SettingsError, match=r"augmentations\.0.*cutoff_hz.*8000\.0.*below 8000 Hz"):
+        load_examples(load_arguments(DEBUG, overrides), GalrConfig(sampling_rate=16000), show_progress=False)
+
+
+def test_the_speech_of_a_run_has_its_weights_noise_floors_and_augmentations():
+    folders = f"speech=[{{root: {SPEECH}}}, {{root: {SPEECH}, weight: 3.0, noise_floor_db: [-50, -35]}}]"
+    listed = "augmentations=[{type: speed_perturbation, factors: [0.5, 2.0]}, {type: polarity}]"
+    arguments = load_arguments(DEBUG, [folders, listed])
+    mixer = load_examples(arguments, GalrConfig(sampling_rate=16000), show_progress=False).mixer
+    assert mixer.speed_perturbation.factors == [0.5, 2.0] and mixer.augmentations == [Polarity()]
+    assert mixer.noise_floors == [None, NoiseFloor([-50.0, -35.0])]
+    assert mixer.upper_bounds.tolist() == [0.25]
 
 
 @pytest.mark.parametrize("num_sources", [3, 5])

@@ -25,7 +25,8 @@ from tests.audio_helpers import noise
 from tests.conftest import SAMPLES
 from training.arguments import SpeechArguments, load_arguments
 from training.data import __main__ as command
-from training.data import list_speech, load_mixtures, load_speech
+from training.data.mixtures import load_mixtures
+from training.data.speech import list_speech, load_speech
 
 
 SPEECH = SAMPLES / "speech"

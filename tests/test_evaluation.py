@@ -39,8 +39,9 @@ from audioslots_hf.loading import DEFAULT_CHECKPOINT
 from tests.conftest import AUDIOSLOTS_CHECKPOINT, SAMPLES, TINY_DUAL_PATH, tiny_audioslots_config
 from training import publish, run_evaluation
 from training.arguments import MixtureArguments, SettingsError
-from training.data import Mixture, load_mixtures, read_metadata
-from training.data.channel import high_pass, match_spectra
+from training.data.effects import high_pass, match_spectra
+from training.data.libri2mix import read_metadata
+from training.data.mixtures import Mixture, load_mixtures
 from training.evaluation import evaluate_mixtures, join_estimates, oracle_separator, score_estimates, summarize
 from training.reporting import cards, export
 from training.reporting.results import conditions_of, read_results, read_scores

@@ -40,12 +40,13 @@ def losses_of(folder: Path, *overrides: str) -> list[float]:
 
 @pytest.fixture(scope="module")
 def plain_losses(tmp_path_factory) -> list[float]:
-    return losses_of(tmp_path_factory.mktemp("plain"))
+    return losses_of(tmp_path_factory.mktemp("plain"), "seed=1")
 
 
 @pytest.mark.parametrize("parts", [2, 4])
 def test_a_batch_in_parts_gives_the_losses_of_a_whole_one(plain_losses, tmp_path, parts):
-    losses = losses_of(tmp_path, f"gradient_accumulation_steps={parts}")
+    # with few seeds, Adam makes steps of gradients that are no more than rounding
+    losses = losses_of(tmp_path, "seed=1", f"gradient_accumulation_steps={parts}")
     # float32 sums in another order: measured 2e-7 after these steps
     np.testing.assert_allclose(losses, plain_losses, rtol=1e-5)
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-5"]
@@ -53,8 +54,8 @@ def test_a_batch_in_parts_gives_the_losses_of_a_whole_one(plain_losses, tmp_path
 
 @pytest.mark.parametrize("parts", [1, 2])
 def test_speech_on_the_device_gives_the_losses_of_speech_in_memory(tmp_path, parts):
-    # both sources have the same samples where there is neither resampling nor noise
-    settings = ("speeds=[1.0]", f"gradient_accumulation_steps={parts}")
+    # both sources have the same samples where there is no noise
+    settings = (f"gradient_accumulation_steps={parts}",)
     expected = losses_of(tmp_path / "memory", *settings)
     settings += ("speech_on_device=true",)
     # and a run that goes on does so with the right examples

@@ -19,15 +19,12 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
+from .data.augmentations import AnyAugmentation
 from .settings import STRICT, SettingsError, load_settings
 
 
 MixType = Literal["mix_clean", "mix_both", "mix_single"]
 MIX_TYPES = get_args(MixType)
-# an octave down and up: no voice sounds natural outside this range
-SPEEDS = (0.5, 2.0)
-# below it a high-pass filter would ring longer than the padding for it
-LOWEST_HIGH_PASS_HZ = 20.0
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -174,18 +171,10 @@ class TrainingArguments:
     """Compute the layers again in the backward pass: less memory, a third slower, the same losses."""
     compile: bool = False
     """torch.compile: minutes at the start, faster steps; LSTMs stay outside of its graphs."""
-    speeds: list[Annotated[float, Field(ge=SPEEDS[0], le=SPEEDS[1])]] = field(default_factory=lambda: [1.0])
-    """Speeds that a voice is resampled to, 1.0 for as it is."""
+    augmentations: list[AnyAugmentation] = field(default_factory=list)
+    """Changes to the voices of `speech`, drawn anew for every mixture and applied in this order; only the speed always comes first."""
     speech_on_device: bool = False
     """Copy all speech to the memory of the device and draw the mixtures there, without workers, files or transfers."""
-    tilt_db: NotNegative = 0.0
-    """Range of a random first-order tilt of the spectrum, +- dB between low and high frequencies."""
-    high_pass_hz: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    """Range [lowest, highest] of the cutoff of a random high-pass filter in hertz, one for all voices of a mixture."""
-    shared_channel: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the mixtures whose voices get one spectrum, as from one microphone; for crops of seconds."""
-    compression: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Largest power of its envelope that a voice is divided by: dynamic range compression."""
     num_workers: Annotated[int, Field(ge=0)] = 0
     """Processes that prepare examples; 0 for the main process."""
     log_steps: Count = 50
@@ -206,12 +195,9 @@ class TrainingArguments:
             raise SettingsError(
                 "`speech` and `mixtures` are empty: name at least one folder of speech or list of mixtures."
             )
-        if not self.speeds:
-            raise SettingsError("`speeds` ([]) must hold at least one factor.")
-        if (cutoffs := self.high_pass_hz) is not None and not LOWEST_HIGH_PASS_HZ <= cutoffs[0] <= cutoffs[1]:
-            raise SettingsError(
-                f"`high_pass_hz` ({cutoffs}) must be [lowest, highest], from {LOWEST_HIGH_PASS_HZ:g} Hz on, or null for no filter."
-            )
+        types = [augmentation.type for augmentation in self.augmentations]
+        if twice := {name for name in types if types.count(name) > 1}:
+            raise SettingsError(f"`augmentations` lists {min(twice)} more than once: leave one of them.")
         if self.objective == "mixit" and self.mixtures:
             raise SettingsError(
                 "`objective` 'mixit' draws recordings: list them under `speech`, not under `mixtures`."

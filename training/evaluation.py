@@ -32,7 +32,7 @@ from audioslots_hf.metrics import si_snr_improvement
 from audioslots_hf.modeling_outputs import AudioSeparationOutput
 from audioslots_hf.waveforms import root_mean_square
 
-from .data import Mixture
+from .data.mixtures import Mixture
 from .stopwatch import Stopwatch
 
 

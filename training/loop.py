@@ -33,7 +33,9 @@ from audioslots_hf.modeling_outputs import AudioSeparationOutput
 
 from .arguments import TrainingArguments
 from .checkpoints import RunState, resume, save_checkpoint, save_model, save_plain_models
-from .data import Mixture, ResidentLoader, ResidentSpeech, TrainingExamples, load_examples, load_mixtures
+from .data.examples import TrainingExamples, load_examples
+from .data.mixtures import Mixture, load_mixtures
+from .data.resident import ResidentLoader, ResidentSpeech
 from .evaluation import evaluate_mixtures, summarize
 from .model import build_config, build_feature_extractor, build_model
 from .optimizer import build_average, build_optimizers, build_schedule, update_weights

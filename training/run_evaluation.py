@@ -49,9 +49,10 @@ from audioslots_hf.jobs import make_folder
 from audioslots_hf.loading import DEFAULT_CHECKPOINT, find_checkpoint
 from audioslots_hf.resources import count_macs
 
-from .arguments import LOWEST_HIGH_PASS_HZ, MIX_TYPES, MixtureArguments, SettingsError, describe_error
-from .data import Mixture, MixtureList, load_mixtures
-from .data.channel import high_pass, match_spectra
+from .arguments import MIX_TYPES, MixtureArguments, SettingsError, describe_error
+from .data.augmentations import LOWEST_CUTOFF_HZ
+from .data.effects import high_pass, match_spectra
+from .data.mixtures import Mixture, MixtureList, load_mixtures
 from .evaluation import PROTOCOLS, evaluate_mixtures, summarize
 from .pitch import median_f0s, require_torchaudio
 from .reporting.results import write_results
@@ -151,9 +152,9 @@ class Channel:
 
     def check(self, sampling_rate: int) -> None:
         """Raise a `ValueError` where a filter would leave nothing, or be none."""
-        if self.high_pass_hz is not None and not LOWEST_HIGH_PASS_HZ <= self.high_pass_hz < sampling_rate / 2:
+        if self.high_pass_hz is not None and not LOWEST_CUTOFF_HZ <= self.high_pass_hz < sampling_rate / 2:
             raise ValueError(
-                f"--high-pass is {self.high_pass_hz:g}: it must be at least {LOWEST_HIGH_PASS_HZ:g} Hz and below "
+                f"--high-pass is {self.high_pass_hz:g}: it must be at least {LOWEST_CUTOFF_HZ:g} Hz and below "
                 f"{sampling_rate / 2:g} Hz, half of the sampling rate."
             )
 

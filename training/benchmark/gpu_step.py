@@ -40,7 +40,7 @@ from transformers import AutoModel, PreTrainedConfig
 from audioslots_hf.allocator import keep_freed_memory
 from audioslots_hf.resources import count_macs_by_kind
 from training.arguments import SettingsError, TrainingArguments, load_arguments
-from training.data import load_examples
+from training.data.examples import load_examples
 from training.loop import (
     build_accelerator,
     build_forward,

@@ -32,12 +32,13 @@ import soundfile
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from training.arguments import MixtureArguments, SettingsError, SpeechArguments, TrainingArguments
-from training.data import FEATURES, MixtureList, SpeechMixer, TrainingExamples, list_speech, load_speech
+from training.arguments import SettingsError, SpeechArguments
 from training.data import audio as audio_module
-from training.data import speech as speech_module
 from training.data.audio import audio_length
-from training.data.mixtures import fill_row
+from training.data.examples import TrainingExamples
+from training.data.mixer import SpeechMixer
+from training.data.mixtures import FEATURES, MixtureList, fill_row
+from training.data.speech import list_speech, load_speech
 from training.stopwatch import Stopwatch
 
 
@@ -53,9 +54,8 @@ def watch_reading() -> Iterator[Stopwatch]:
         for name in ("__init__", "seek", "buffer_read_into", "close"):
             timed = stopwatch.measure("decode")(getattr(soundfile.SoundFile, name))
             stack.enter_context(mock.patch.object(soundfile.SoundFile, name, timed))
-        for module in (audio_module, speech_module):
-            timed = stopwatch.measure("resample")(module.resample_poly)
-            stack.enter_context(mock.patch.object(module, "resample_poly", timed))
+        timed = stopwatch.measure("resample")(audio_module.resample_poly)
+        stack.enter_context(mock.patch.object(audio_module, "resample_poly", timed))
         yield stopwatch
 
 
@@ -70,14 +70,14 @@ def pair_up(root: str, sampling_rate: int) -> MixtureList:
 
 def build_examples(source: str, root: str, sampling_rate: int, duration_s: float) -> TrainingExamples:
     """Training examples of a folder of speech, in one of the three ways."""
-    chunk_length = int(duration_s * sampling_rate)
+    crop_length = int(duration_s * sampling_rate)
+    mixer, lists = None, []
     if source == "list":
-        arguments = TrainingArguments("unused", mixtures=[MixtureArguments(metadata="unused", root=root)])
-        return TrainingExamples(None, [pair_up(root, sampling_rate)], arguments, chunk_length)
-    arguments = TrainingArguments("unused", speech=[SpeechArguments(root, in_memory=source == "memory")])
-    speech = [load_speech(arguments.speech[0], sampling_rate)]
-    mixer = SpeechMixer(speech, arguments, 2, chunk_length, sampling_rate)
-    return TrainingExamples(mixer, [], arguments, chunk_length)
+        lists = [pair_up(root, sampling_rate)]
+    else:
+        speech = [load_speech(SpeechArguments(root, in_memory=source == "memory"), sampling_rate)]
+        mixer = SpeechMixer(speech, 2, crop_length, sampling_rate)
+    return TrainingExamples(mixer, lists, [1.0], crop_length, seed=72, num_examples=sys.maxsize)
 
 
 def make_examples(examples: TrainingExamples, duration_s: float) -> tuple[int, float]:

@@ -29,8 +29,8 @@ from tqdm.auto import tqdm
 
 from audioslots_hf.chunking import Stitcher, default_hop_length, iter_chunks
 from training.arguments import SettingsError, SpeechArguments
-from training.data import Utterance, load_speech
 from training.data.loudness import gain_between
+from training.data.speech import Utterance, load_speech
 
 
 SAMPLING_RATE = 16000

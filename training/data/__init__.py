@@ -11,28 +11,5 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+
 """Speech and mixtures for training and evaluation."""
-
-from .examples import TrainingExamples, load_examples
-from .libri2mix import count_sources, read_metadata
-from .mixtures import FEATURES, Mixture, MixtureList, load_mixtures
-from .resident import ResidentLoader, ResidentSpeech
-from .speech import SpeechMixer, Utterance, list_speech, load_speech
-
-
-__all__ = [
-    "FEATURES",
-    "Mixture",
-    "MixtureList",
-    "ResidentLoader",
-    "ResidentSpeech",
-    "SpeechMixer",
-    "TrainingExamples",
-    "Utterance",
-    "count_sources",
-    "list_speech",
-    "load_examples",
-    "load_mixtures",
-    "load_speech",
-    "read_metadata",
-]

@@ -35,7 +35,8 @@ from tqdm.auto import tqdm
 from audioslots_hf.files import write_csv
 from audioslots_hf.jobs import make_folder
 
-from ..arguments import MIX_TYPES, SettingsError
+from ..arguments import MIX_TYPES
+from ..settings import SettingsError
 from ..torchaudio_import import import_torchaudio
 from .audio import AudioError, opus_level, read_audio, write_opus
 from .check import check

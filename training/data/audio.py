@@ -23,7 +23,7 @@ from scipy.signal import resample_poly
 
 from audioslots_hf.files import replacing
 
-from ..arguments import SettingsError
+from ..settings import SettingsError
 
 
 AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")

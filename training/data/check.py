@@ -30,7 +30,8 @@ import yaml
 from datasets import DatasetDict, load_from_disk
 from tqdm.auto import tqdm
 
-from ..arguments import MIX_TYPES, MixtureArguments, SettingsError
+from ..arguments import MIX_TYPES, MixtureArguments
+from ..settings import SettingsError
 from .audio import AUDIO_SUFFIXES, AudioError, Header, read_audio, read_header
 from .libri2mix import list_tree, read_metadata, source_numbers, source_paths, source_speaker, tree_sources
 from .loudness import audible_lufs

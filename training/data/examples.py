@@ -15,6 +15,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -22,9 +23,12 @@ import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedConfig
 
-from ..arguments import SettingsError, TrainingArguments
+from ..arguments import TrainingArguments
+from ..settings import SettingsError
+from .augmentations import NoiseFloor
+from .mixer import SpeechMixer
 from .mixtures import MixtureList, load_mixtures
-from .speech import SpeechMixer, load_speech
+from .speech import load_speech
 
 
 class TrainingExamples(Dataset):
@@ -40,22 +44,31 @@ class TrainingExamples(Dataset):
             Draws mixtures of speech.
         lists (`list` of [`MixtureList`]):
             Mixtures that exist already.
-        arguments ([`TrainingArguments`]):
-            The seed, the number of examples, and the weight of each of these.
+        weights (`Sequence` of `float`):
+            Share of the draws of the mixer, if there is one, and then of each list.
         crop_length (`int`):
             Number of samples of a crop.
+        seed (`int`):
+            An example is a function of it and of its index.
+        num_examples (`int`):
+            Of the whole run.
     """
 
     def __init__(
-        self, mixer: SpeechMixer | None, lists: list[MixtureList], arguments: TrainingArguments, crop_length: int
+        self,
+        mixer: SpeechMixer | None,
+        lists: list[MixtureList],
+        weights: Sequence[float],
+        crop_length: int,
+        seed: int,
+        num_examples: int,
     ):
         self.mixer = mixer
         self.lists = lists
-        self.seed = arguments.seed
-        self.num_examples = arguments.max_steps * arguments.batch_size
+        self.weights = [Fraction(weight) for weight in weights]
         self.crop_length = crop_length
-        weights = [sum(folder.weight for folder in arguments.speech)] if mixer is not None else []
-        self.weights = [Fraction(weight) for weight in (*weights, *(item.weight for item in arguments.mixtures))]
+        self.seed = seed
+        self.num_examples = num_examples
 
     def __len__(self) -> int:
         return self.num_examples
@@ -66,9 +79,7 @@ class TrainingExamples(Dataset):
         if self.mixer is not None:
             if part == 0:
                 references = self.mixer.draw(rng)
-                # PyTorch takes twice as long to add up two voices
-                mixture = references.sum(axis=0)
-                return {"mixture": torch.from_numpy(mixture), "references": torch.from_numpy(references)}
+                return {"mixture": references.sum(dim=0), "references": references}
             part -= 1
         epoch, position = divmod(count, len(self.lists[part]))
         order = shuffled_order(self.seed, part, epoch, len(self.lists[part]))
@@ -108,22 +119,38 @@ def shuffled_order(seed: int, part: int, epoch: int, length: int) -> np.ndarray:
     return np.random.default_rng((seed, part, epoch, length)).permutation(length)
 
 
+def load_mixer(
+    arguments: TrainingArguments, config: PreTrainedConfig, crop_length: int, show_progress: bool
+) -> SpeechMixer:
+    """Read the speech of a run and set up the drawing of its mixtures."""
+    for index, augmentation in enumerate(arguments.augmentations):
+        try:
+            augmentation.check(config.sampling_rate)
+        except SettingsError as error:
+            raise SettingsError(f"`augmentations.{index}`: {error}") from error
+    floors = [folder.noise_floor_db for folder in arguments.speech]
+    return SpeechMixer(
+        [load_speech(folder, config.sampling_rate, show_progress) for folder in arguments.speech],
+        # of two recordings the mixture of mixtures is made
+        num_voices=2 if arguments.objective == "mixit" else config.num_sources,
+        crop_length=crop_length,
+        sampling_rate=config.sampling_rate,
+        augmentations=arguments.augmentations,
+        weights=[folder.weight for folder in arguments.speech],
+        noise_floors=[None if floor is None else NoiseFloor(floor) for floor in floors],
+    )
+
+
 def load_examples(arguments: TrainingArguments, config: PreTrainedConfig, show_progress: bool) -> TrainingExamples:
     """Read the speech and the lists of a run and set up the drawing of examples."""
-    sampling_rate, crop_length = config.sampling_rate, arguments.num_chunks * config.chunk_length
-    mixer = None
-    if arguments.speech:
-        if arguments.high_pass_hz is not None and arguments.high_pass_hz[1] >= sampling_rate / 2:
-            raise SettingsError(
-                f"`high_pass_hz` ({arguments.high_pass_hz}) must end below {sampling_rate / 2:g} Hz, half of the sampling rate."
-            )
-        speech = [load_speech(folder, sampling_rate, show_progress) for folder in arguments.speech]
-        # of two recordings the mixture of mixtures is made
-        num_voices = 2 if arguments.objective == "mixit" else config.num_sources
-        mixer = SpeechMixer(speech, arguments, num_voices, crop_length, sampling_rate)
+    crop_length = arguments.num_chunks * config.chunk_length
+    mixer = load_mixer(arguments, config, crop_length, show_progress) if arguments.speech else None
     lists = [
         load_mixtures(
-            item, sampling_rate, None if config.is_autoencoder else config.num_sources, show_progress=show_progress
+            item,
+            config.sampling_rate,
+            None if config.is_autoencoder else config.num_sources,
+            show_progress=show_progress,
         )
         for item in arguments.mixtures
     ]
@@ -133,4 +160,7 @@ def load_examples(arguments: TrainingArguments, config: PreTrainedConfig, show_p
                 f"{item.name} lists mixtures of {found} sources, which a model of {config.num_sources} cannot be trained on: "
                 "give single voices as `speech`."
             )
-    return TrainingExamples(mixer, lists, arguments, crop_length)
+    weights = [sum(folder.weight for folder in arguments.speech)] if mixer is not None else []
+    weights += [item.weight for item in arguments.mixtures]
+    num_examples = arguments.max_steps * arguments.batch_size
+    return TrainingExamples(mixer, lists, weights, crop_length, arguments.seed, num_examples)

@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from scipy.signal import resample_poly
 
-from ..arguments import SettingsError
+from ..settings import SettingsError
 from .audio import read_audio
 from .rows import parse_number, place_rows, read_rows
 

@@ -31,7 +31,8 @@ from datasets import List as ListOf
 from datasets.exceptions import DatasetsError
 from tqdm.auto import tqdm
 
-from ..arguments import MixtureArguments, SettingsError
+from ..arguments import MixtureArguments
+from ..settings import SettingsError
 from .audio import File, Header, audio_length, read_audio, read_header
 from .libri2mix import (
     ORIGINAL_RATE,

@@ -25,7 +25,8 @@ from tqdm.auto import tqdm
 from audioslots_hf.files import rename, temporary_name, write_csv
 from audioslots_hf.layouts import walk_files
 
-from ..arguments import MixtureArguments, SettingsError
+from ..arguments import MixtureArguments
+from ..settings import SettingsError
 from .audio import AUDIO_SUFFIXES, audio_length, read_audio
 from .libri2mix import ORIGINAL_RATE, extend_noise, utterance_id
 from .loudness import MAX_PEAK, NOISE_LUFS, SPEECH_LUFS, audible_lufs, gain_between

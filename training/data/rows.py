@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..arguments import SettingsError
+from ..settings import SettingsError
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:

@@ -12,14 +12,24 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a channel, a telephone, a microphone or a compressor, does to the voices that come through it."""
+"""
+Effects on waveforms, as pure functions in torch over arbitrary leading dimensions: speed, tilt, dynamic range, high-pass, spectrum.
 
+Workers, speech on the device and evaluation share them.
+"""
+
+from fractions import Fraction
 from functools import lru_cache
 
+import numpy as np
 import torch
-from torch.nn.functional import avg_pool1d, interpolate
+from scipy.signal import firwin
+from torch.nn.functional import avg_pool1d, interpolate, pad
 
 
+# zero crossings of the resampling filter on either side, and the shape of its Kaiser window: those of `scipy.signal.resample_poly`
+NUM_CROSSINGS = 10
+KAISER_BETA = 5.0
 # Butterworth's: 24 dB an octave
 ORDER = 4
 # zeros that a filter rings out in, which would else come in again at the other end
@@ -34,6 +44,60 @@ NUM_BANDS = 16
 MAX_CHANGE_DB = 15.0
 # of a band, below the mean of all: what is weaker counts as nothing
 FLOOR_DB = 60.0
+
+
+def change_speed(waveforms: torch.Tensor, speed: Fraction, num_samples: int) -> torch.Tensor:
+    """
+    Waveforms that play faster by a factor, pitch included: `scipy.signal.resample_poly` in torch, on any device.
+
+    Args:
+        waveforms (`torch.Tensor` of shape `(..., num_samples before)`):
+            On any device.
+        speed (`Fraction`):
+            2 lasts half as long, an octave up.
+        num_samples (`int`):
+            Number of samples to return; silence follows the end of the waveforms.
+
+    Returns:
+        `torch.Tensor` of shape `(..., num_samples)`.
+    """
+    up, down = speed.denominator, speed.numerator
+    kernels = resampling_kernels(up, down, waveforms.dtype, waveforms.device)
+    leading = NUM_CROSSINGS * max(up, down) // up
+    # `up` samples come from each window, and the next window begins `down` samples later
+    num_windows = -(-num_samples // up)
+    trailing = (num_windows - 1) * down + kernels.shape[0] - leading - waveforms.shape[-1]
+    windows = pad(waveforms, (leading, trailing)).unfold(-1, kernels.shape[0], down)
+    return (windows @ kernels).flatten(-2)[..., :num_samples]
+
+
+# a run has few speeds, and a copy to a GPU would wait for it
+@lru_cache(maxsize=64)
+def resampling_kernels(up: int, down: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The polyphase filters that make `up` samples of a window, (window length, up); the window advances by `down` samples"""
+    half_length = NUM_CROSSINGS * max(up, down)
+    taps = up * firwin(2 * half_length + 1, 1 / max(up, down), window=("kaiser", KAISER_BETA))
+    offsets = np.arange(-(half_length // up), ((up - 1) * down + half_length) // up + 1)
+    positions = half_length + np.arange(up) * down - offsets[:, None] * up
+    inside = (positions >= 0) & (positions < len(taps))
+    kernels = np.where(inside, taps[np.where(inside, positions, 0)], 0.0)
+    return torch.from_numpy(kernels).to(device, dtype)
+
+
+def tilt(waveforms: torch.Tensor, tilts_db: float | torch.Tensor) -> torch.Tensor:
+    """
+    Waveforms through a filter of one zero, which starts from silence.
+
+    Args:
+        waveforms (`torch.Tensor` of shape `(..., num_samples)`):
+            On any device.
+        tilts_db (`float` or `torch.Tensor` of shape `(...)`):
+            Gain of the highest frequency against the lowest, in dB: positive brightens, negative darkens, 0 changes nothing.
+    """
+    tilts = torch.as_tensor(tilts_db, dtype=waveforms.dtype, device=waveforms.device)[..., None]
+    # (ratio - 1) / (ratio + 1), where the ratio of the amplitudes is 10 ** (tilt / 20)
+    zeros = -torch.tanh(tilts * (np.log(10) / 40))
+    return waveforms + zeros * pad(waveforms, (1, 0))[..., :-1]
 
 
 def high_pass(waveforms: torch.Tensor, cutoffs_hz: float | torch.Tensor, sampling_rate: int) -> torch.Tensor:
@@ -52,21 +116,23 @@ def high_pass(waveforms: torch.Tensor, cutoffs_hz: float | torch.Tensor, samplin
     padded_length = num_samples + round(PADDING_S * sampling_rate)
     frequencies = torch.fft.rfftfreq(padded_length, 1 / sampling_rate, dtype=waveforms.dtype, device=waveforms.device)
     cutoffs = torch.as_tensor(cutoffs_hz, dtype=waveforms.dtype, device=waveforms.device)
-    # what is left of 0 Hz is nothing, from cutoffs of 20 Hz on, and no case of its own
+    # from cutoffs of 20 Hz on, this gain at 0 Hz rounds to zero, so 0 Hz needs no case of its own
     gains = (1 + (cutoffs[..., None] / frequencies.clamp(min=1.0)) ** (2 * ORDER)).rsqrt()
     return torch.fft.irfft(torch.fft.rfft(waveforms, padded_length) * gains, padded_length)[..., :num_samples]
 
 
-def compress(waveforms: torch.Tensor, exponents: float | torch.Tensor, sampling_rate: int) -> torch.Tensor:
+def compress_dynamic_range(
+    waveforms: torch.Tensor, exponents: float | torch.Tensor, sampling_rate: int
+) -> torch.Tensor:
     """
-    Waveforms of less dynamic range, as a compressor or an automatic gain makes them: divided by a power of their envelope.
+    Dynamic range compression, as by a compressor or an automatic gain control: division by a power of the envelope.
 
     Each keeps its power.
 
     Args:
-        waveforms (`torch.Tensor` of shape `(num_waveforms, num_samples)`):
+        waveforms (`torch.Tensor` of shape `(..., num_samples)`):
             On any device.
-        exponents (`float` or `torch.Tensor` of shape `(num_waveforms)`):
+        exponents (`float` or `torch.Tensor` of shape `(...)`):
             0 changes nothing, 1 leaves no dynamics: a ratio of 1 / (1 - exponent).
         sampling_rate (`int`):
             In hertz.
@@ -75,8 +141,9 @@ def compress(waveforms: torch.Tensor, exponents: float | torch.Tensor, sampling_
     powers = waveforms.square()
     means = powers.mean(dim=-1, keepdim=True)
     # a window of two hops
-    envelopes = avg_pool1d(powers[:, None], 2 * hop_length, hop_length, hop_length, count_include_pad=False)
-    envelopes = interpolate(envelopes, waveforms.shape[-1], mode="linear", align_corners=True)[:, 0]
+    rows = powers.reshape(-1, 1, powers.shape[-1])
+    envelopes = avg_pool1d(rows, 2 * hop_length, hop_length, hop_length, count_include_pad=False)
+    envelopes = interpolate(envelopes, powers.shape[-1], mode="linear", align_corners=True).reshape(powers.shape)
     envelopes = torch.maximum(envelopes, means * 10 ** (-PAUSE_DB / 10)).clamp(min=torch.finfo(powers.dtype).tiny)
     exponents = torch.as_tensor(exponents, dtype=powers.dtype, device=powers.device)[..., None]
     compressed = waveforms * (envelopes / means.clamp(min=torch.finfo(powers.dtype).tiny)) ** (-exponents / 2)
@@ -84,7 +151,7 @@ def compress(waveforms: torch.Tensor, exponents: float | torch.Tensor, sampling_
 
 
 def keep_power(changed: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
-    """Changed waveforms, each with the power of what it was; silence stays silent"""
+    """Changed waveforms, each scaled to the power of its original; silence stays silent"""
     energies = [signal.square().sum(dim=-1, keepdim=True) for signal in (waveforms, changed)]
     return changed * (energies[0] / energies[1].clamp(min=torch.finfo(changed.dtype).tiny)).sqrt()
 

@@ -1,0 +1,259 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Augmentations of the voices of training mixtures: what to draw for each, and how to apply it to a batch on any device.
+
+An entry of `augmentations` in a yaml names one by its `type`; the others of its keys are the fields of the class.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from ..settings import STRICT, SettingsError
+from .effects import change_speed, compress_dynamic_range, high_pass, match_spectra, tilt
+from .loudness import gain_between
+
+
+# an octave down and up: no voice sounds natural outside this range
+SPEEDS = (0.5, 2.0)
+# below it a high-pass filter would ring longer than the padding for it
+LOWEST_CUTOFF_HZ = 20.0
+
+
+def upload(values: list | np.ndarray, device: torch.device) -> torch.Tensor:
+    """Numbers on a device, float32 or int64, without waiting for the copy"""
+    values = np.asarray(values)
+    tensor = torch.from_numpy(values.astype(np.float32 if values.dtype.kind == "f" else np.int64))
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+class Augmentation(ABC):
+    """A change to the voices of a mixture, by one number for each voice."""
+
+    # a default, not a method to override
+    def check(self, sampling_rate: int) -> None:  # noqa: B027
+        """
+        Compare the settings with a sampling rate in hertz.
+
+        Raises:
+            `SettingsError`: they do not go together.
+        """
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
+        """The numbers for the voices of one mixture."""
+
+    @abstractmethod
+    def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
+        """
+        Change a batch of mixtures.
+
+        Args:
+            voices (`torch.Tensor` of shape `(num_mixtures, num_voices, num_samples)`):
+                On any device.
+            parameters (`np.ndarray` of shape `(num_mixtures, num_voices)`):
+                What `draw` returned for each mixture.
+            sampling_rate (`int`):
+                In hertz.
+
+        Returns:
+            `torch.Tensor` of the shape of `voices`.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectralTilt(Augmentation):
+    """Each voice gets a first-order tilt of its spectrum."""
+
+    __pydantic_config__ = STRICT
+
+    type: Literal["spectral_tilt"] = "spectral_tilt"
+    max_db: Annotated[float, Field(gt=0)]
+    """Range, up and down, of the gain of high over low frequencies."""
+
+    def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
+        """A tilt in dB for each voice."""
+        return rng.uniform(-self.max_db, self.max_db, num_voices).tolist()
+
+    def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
+        """Brighten or darken each voice."""
+        return tilt(voices, upload(parameters, voices.device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicRangeCompression(Augmentation):
+    """
+    Each voice is divided by a power of its envelope.
+
+    Recordings that people listen to have been through a compressor, corpora have not.
+    """
+
+    __pydantic_config__ = STRICT
+
+    type: Literal["dynamic_range_compression"] = "dynamic_range_compression"
+    max_exponent: Annotated[float, Field(gt=0, lt=1)]
+    """The largest power, drawn from 0 on; 1 would leave no dynamics."""
+
+    def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
+        """An exponent for each voice."""
+        return rng.uniform(0, self.max_exponent, num_voices).tolist()
+
+    def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
+        """Compress each voice, which keeps its power."""
+        return compress_dynamic_range(voices, upload(parameters, voices.device), sampling_rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HighPass(Augmentation):
+    """
+    All voices of a mixture go through one high-pass filter, with a cutoff drawn from its logarithm.
+
+    Speech over a telephone has no low-frequency content.
+    """
+
+    __pydantic_config__ = STRICT
+
+    type: Literal["high_pass"] = "high_pass"
+    cutoff_hz: Annotated[list[Annotated[float, Field(ge=LOWEST_CUTOFF_HZ)]], Field(min_length=2, max_length=2)]
+    """Range [lowest, highest] of the cutoff."""
+
+    def __post_init__(self):
+        if self.cutoff_hz != sorted(self.cutoff_hz):
+            raise SettingsError(f"`cutoff_hz` ({self.cutoff_hz}) must be [lowest, highest].")
+
+    def check(self, sampling_rate: int) -> None:
+        """Refuse a filter that leaves nothing."""
+        if self.cutoff_hz[1] >= sampling_rate / 2:
+            raise SettingsError(
+                f"`cutoff_hz` ({self.cutoff_hz}) must end below {sampling_rate / 2:g} Hz, half of the sampling rate."
+            )
+
+    def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
+        """The cutoff of a mixture in hertz, for each of its voices."""
+        return [float(np.exp(rng.uniform(*np.log(self.cutoff_hz))))] * num_voices
+
+    def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
+        """Filter each voice."""
+        return high_pass(voices, upload(parameters, voices.device), sampling_rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedSpectrum(Augmentation):
+    """
+    A share of the mixtures has voices of one spectrum, that of the crop, as if one microphone had recorded them.
+
+    Two voices of a corpus seldom share a microphone, and a model learns to tell the microphones apart in place of the voices.
+    The crops should be seconds long.
+    """
+
+    __pydantic_config__ = STRICT
+
+    type: Literal["shared_spectrum"] = "shared_spectrum"
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Share of the mixtures."""
+
+    def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
+        """1 for each voice of a mixture of one spectrum, 0 for each of another."""
+        return [float(rng.random() < self.share)] * num_voices
+
+    def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
+        """Match the voices of each mixture whose parameters are 1."""
+        voices = voices.clone()
+        # one by one: a product of matrices rounds by the number of rows, and an example must depend on itself alone
+        for row in np.flatnonzero(np.all(parameters, axis=1)):
+            voices[row] = match_spectra(voices[row], sampling_rate)
+        return voices
+
+
+@dataclass(frozen=True, kw_only=True)
+class Polarity(Augmentation):
+    """Each voice is inverted with probability one half: ears do not hear it, and the same voices add up to another mixture."""
+
+    __pydantic_config__ = STRICT
+
+    type: Literal["polarity"] = "polarity"
+
+    def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
+        """1 or -1 for each voice."""
+        return rng.choice([-1.0, 1.0], num_voices).tolist()
+
+    def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
+        """Multiply each voice by its sign."""
+        return voices * upload(parameters, voices.device)[..., None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedPerturbation:
+    """
+    Each voice plays at one of several speeds, drawn with equal probability.
+
+    It comes before all others, wherever it is listed: the speed says how much of a recording a crop is made of.
+    """
+
+    __pydantic_config__ = STRICT
+
+    type: Literal["speed_perturbation"] = "speed_perturbation"
+    factors: Annotated[list[Annotated[float, Field(ge=SPEEDS[0], le=SPEEDS[1])]], Field(min_length=1)]
+    """The speeds, 1.0 for unchanged."""
+
+    def check(self, sampling_rate: int) -> None:
+        """Every sampling rate will do."""
+
+    def draw(self, rng: np.random.Generator) -> Fraction:
+        """The speed of one voice."""
+        return Fraction(self.factors[int(rng.integers(len(self.factors)))]).limit_denominator(100)
+
+    def apply(self, waveforms: torch.Tensor, speed: Fraction, num_samples: int) -> torch.Tensor:
+        """Waveforms of one speed, (num_waveforms, num_samples before) to (num_waveforms, num_samples)"""
+        return waveforms[:, :num_samples] if speed == 1 else change_speed(waveforms, speed, num_samples)
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """
+    White noise below each voice of a folder of speech that is too clean.
+
+    Args:
+        level_db (`list` of `float`):
+            The lowest and the highest level of the noise, relative to the loudness of the voice.
+    """
+
+    level_db: list[float]
+
+    def draw(self, rng: np.random.Generator) -> tuple[float, int]:
+        """The level of the noise of one voice in dB, and its seed."""
+        return rng.uniform(*self.level_db), int(rng.integers(2**63))
+
+    @staticmethod
+    def apply(waveform: torch.Tensor, loudness: float, parameters: tuple[float, int]) -> torch.Tensor:
+        """A voice (num_samples,) of a loudness in LUFS with its noise; each device draws samples of its own from a seed"""
+        level_db, seed = parameters
+        generator = torch.Generator(waveform.device).manual_seed(seed)
+        noise = torch.randn(waveform.shape, generator=generator, device=waveform.device)
+        return waveform + gain_between(0.0, loudness + level_db) * noise
+
+
+AnyAugmentation = Annotated[
+    SpeedPerturbation | SpectralTilt | DynamicRangeCompression | HighPass | SharedSpectrum | Polarity,
+    Field(discriminator="type"),
+]
