@@ -767,7 +767,7 @@ def test_each_voice_has_its_own_high_pass_and_nothing_comes_in_at_the_other_end(
 
 
 def test_one_high_pass_for_all_voices_of_a_mixture():
-    cutoffs_hz = parameters_of(HIGH_PASS)
+    cutoffs_hz = parameters_of(HIGH_PASS, 3000)
     assert (cutoffs_hz[:, 0] == cutoffs_hz[:, 1]).all()
     assert 50 <= cutoffs_hz.min() < 60 and 340 < cutoffs_hz.max() <= 400
     # as often below as above the middle of the logarithm
