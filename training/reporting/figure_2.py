@@ -27,7 +27,7 @@ from audioslots_hf.pipeline_audio_separation import AudioSeparationPipeline
 from audioslots_hf.plots import plot_separation
 
 from ..arguments import MixtureArguments
-from ..data import Mixture, load_mixtures
+from ..data.mixtures import Mixture, load_mixtures
 from ..evaluation import separate_mixtures
 
 
