@@ -160,7 +160,7 @@ def test_joins_that_go_wrong_are_counted(monkeypatch):
     # a tracker that leaves the random order: about half are right
     monkeypatch.setattr("audioslots_hf.chunking.Tracker.follow", lambda self, estimates, *evidence: estimates)
     monkeypatch.setattr("audioslots_hf.tracking.Tracker.order", torch.arange(2), raising=False)
-    monkeypatch.setattr("audioslots_hf.tracking.Tracker.__init__", lambda self: None)
+    monkeypatch.setattr("audioslots_hf.tracking.Tracker.__init__", lambda self, sampling_rate: None)
     correct, total = count_correct_joins(references, 8000, -15.0, np.random.default_rng(0))
     assert total == 12 and 0 < correct < 12
 

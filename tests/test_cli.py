@@ -25,8 +25,9 @@ import torch
 
 from audioslots_hf import jobs, separation
 from audioslots_hf.allocator import keep_freed_memory
-from audioslots_hf.chunking import SeparatedChunks
+from audioslots_hf.chunking import Chunk, SeparatedChunks
 from audioslots_hf.cli import main
+from audioslots_hf.separator import Separator
 from tests.audio_helpers import noise, tones, with_unknown_length, write_fake_ffmpeg
 
 
@@ -63,12 +64,12 @@ def separate(checkpoint, tmp_path, capsys):
 def replace_model(monkeypatch, shares: list[float]):
     """Make every source this share of the mixture."""
 
-    def separate_chunks(chunks: list[torch.Tensor]) -> SeparatedChunks:
-        padded = torch.nn.utils.rnn.pad_sequence(chunks, batch_first=True)
-        estimates = torch.stack([share * padded for share in shares], dim=1)
-        return SeparatedChunks(estimates, estimates[..., :0])
+    def separate_chunks(self, chunks: list[Chunk]) -> SeparatedChunks:
+        rows = [row for chunk in chunks for row in chunk.samples]
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return SeparatedChunks(torch.stack([share * padded for share in shares], dim=1))
 
-    monkeypatch.setattr(separation, "chunk_separator", lambda model, feature_extractor: separate_chunks)
+    monkeypatch.setattr(Separator, "separate_chunks", separate_chunks)
 
 
 # (suffix, subtype, rate, decibels between the input and the error of the sum of the tracks)
@@ -362,7 +363,7 @@ def test_an_interrupted_run_leaves_no_temporary_file(separate, tmp_path, monkeyp
         raise KeyboardInterrupt
 
     if when == "separating":
-        monkeypatch.setattr(separation, "chunk_separator", lambda model, feature_extractor: interrupt)
+        monkeypatch.setattr(Separator, "separate_chunks", interrupt)
     else:
         monkeypatch.setattr(separation, "plot_separation", interrupt)
     status, _, errors = separate(write(tmp_path / "a.wav"), "--plot")

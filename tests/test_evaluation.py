@@ -35,6 +35,7 @@ from audioslots_hf import (
     GalrForAudioSeparation,
     WaveformFeatureExtractor,
 )
+from audioslots_hf.chunking import SeparatedChunks
 from audioslots_hf.loading import DEFAULT_CHECKPOINT
 from tests.conftest import AUDIOSLOTS_CHECKPOINT, SAMPLES, TINY_DUAL_PATH, tiny_audioslots_config
 from training import publish, run_evaluation
@@ -42,7 +43,7 @@ from training.arguments import MixtureArguments, SettingsError
 from training.data.effects import high_pass, match_spectra
 from training.data.libri2mix import read_metadata
 from training.data.mixtures import Mixture, load_mixtures
-from training.evaluation import evaluate_mixtures, join_estimates, oracle_separator, score_estimates, summarize
+from training.evaluation import OracleSeparator, evaluate_mixtures, join_mixtures, score_estimates, summarize
 from training.reporting import cards, export
 from training.reporting.results import conditions_of, read_results, read_scores
 from training.reporting.tables import format_results
@@ -89,19 +90,20 @@ def test_the_oracle_separates_without_a_model(mixtures, protocol):
 
 def test_the_papers_protocol_orders_chunks_that_the_practical_one_cannot(mixtures):
     """A model that knows the magnitudes, but swaps its slots from chunk to chunk."""
-    feature_extractor = AudioSlotsFeatureExtractor()
-    mixture = mixtures[0]
+
+    class SwappingOracle(OracleSeparator):
+        def separate_chunks(self, chunks):
+            estimates = super().separate_chunks(chunks).estimates.clone()
+            estimates[1::2] = estimates[1::2].flip(1)
+            return SeparatedChunks(estimates)
+
     scores = {}
-    for protocol, hop_length in (("paper", 8000), ("unordered", 8000)):
-        oracle = oracle_separator([mixture.references], feature_extractor, hop_length)
-
-        def swap(chunks, oracle=oracle):
-            separated = oracle(chunks)
-            separated.estimates[1::2] = separated.estimates[1::2].flip(1)
-            return separated
-
-        (separated,) = join_estimates([mixture], swap, 8000, hop_length, protocol, batch_size=16)
-        scores[protocol] = score_estimates(*separated)["si_snri"]
+    for name, order_by_references in (("paper", True), ("unordered", False)):
+        separator = SwappingOracle(
+            AudioSlotsFeatureExtractor(), chunk_hop_length=8000, order_by_references=order_by_references
+        )
+        (separated,) = join_mixtures(mixtures[:1], separator)
+        scores[name] = score_estimates(*separated)["si_snri"]
     assert scores["paper"] > scores["unordered"] + 5
 
 

@@ -29,7 +29,6 @@ from transformers.dynamic_module_utils import get_imports
 from transformers.pipelines.pt_utils import KeyDataset
 
 from audioslots_hf import AudioSeparationPipeline, load_separator, loading
-from audioslots_hf.chunking import chunk_separator, separate_waveforms
 from tests.audio_helpers import noise, serve, tones
 
 
@@ -192,7 +191,7 @@ def test_speaker_embeddings_order_the_tracks_as_they_do_in_a_stream(separator, b
     slots = [model(**feature_extractor(x[:1, :800], sampling_rate=8000)).last_hidden_state for x in (low, high)]
     model.speaker_proj = HighFromLow(*slots)
     tracks = torch.from_numpy(stack(separator({"array": audio, "sampling_rate": 8000}, batch_size=batch_size)))
-    streamed = separate_waveforms(audio, chunk_separator(model, feature_extractor), 800, 200)
+    streamed = separator.separator.separate(audio)
     torch.testing.assert_close(tracks, streamed.transpose(0, 1), rtol=0, atol=1e-5)
     # here they change places, which overlap and spectrum do not see
     assert (tracks - plain).abs().max() > 1e-3
@@ -215,7 +214,7 @@ def test_chunks_go_through_the_model_in_batches(separator, monkeypatch, batch_si
 def test_the_hop_and_the_mask_can_be_chosen(separator):
     audio = noise(2001)
     default = stack(separator(audio))
-    for options in ({"hop_length": 300}, {"hop_length": 800}, {"post_process_kwargs": {"mask": "binary"}}):
+    for options in ({"chunk_hop_length": 300}, {"chunk_hop_length": 800}, {"post_process_kwargs": {"mask": "binary"}}):
         tracks = stack(separator(audio, **options))
         assert np.abs(tracks - default).max() > 1e-3
         np.testing.assert_allclose(tracks.sum(axis=0), audio, rtol=0, atol=1e-5)
@@ -224,8 +223,8 @@ def test_the_hop_and_the_mask_can_be_chosen(separator):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"hop_length": 801}, "`hop_length` is 801"),
-        ({"hop_length": 0}, "`hop_length` is 0"),
+        ({"chunk_hop_length": 801}, "`chunk_hop_length` is 801"),
+        ({"chunk_hop_length": 0}, "`chunk_hop_length` is 0"),
         ({"sampling_rate": 0}, "`sampling_rate` is 0"),
         ({"post_process_kwargs": {"mask": "soft"}}, "`mask` is 'soft'"),
     ],
@@ -243,9 +242,9 @@ def test_progress_shows_for_long_recordings_or_on_request(separator, capfd, monk
         assert "Separating: 100%" in capfd.readouterr().err
     # a minute and a bit, in as few chunks as can be
     long = noise(60 * 8000 + 1)
-    separator(long, hop_length=800, batch_size=64)
+    separator(long, chunk_hop_length=800, batch_size=64)
     assert "601/601" in capfd.readouterr().err
-    separator(long, hop_length=800, batch_size=64, show_progress=False)
+    separator(long, chunk_hop_length=800, batch_size=64, show_progress=False)
     assert capfd.readouterr().err == ""
 
 
@@ -377,7 +376,7 @@ def test_a_saved_pipeline_works_where_the_package_is_not_installed(separator, sa
 
 def test_the_files_of_a_saved_pipeline_import_only_what_transformers_users_have(saved_pipeline):
     files = sorted(saved_pipeline.glob("*.py"))
-    assert {"pipeline_audio_separation.py", "chunking.py", "recordings.py", "resampling.py", "suffixes.py"} <= {
+    assert {"pipeline_audio_separation.py", "separator.py", "chunking.py", "recordings.py", "resampling.py"} <= {
         f.name for f in files
     }
     imported = {name for file in files for name in get_imports(file)} - set(sys.stdlib_module_names)

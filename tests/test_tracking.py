@@ -14,11 +14,10 @@
 import pytest
 import torch
 
-from audioslots_hf.tracking import Tracker, overlap_scores, spectral_profiles
+from audioslots_hf.tracking import Tracker, band_weights, overlap_scores, spectral_profiles
 
 
-# of a model without
-NO_EMBEDDINGS = torch.zeros(2, 0)
+RATE = 16000
 
 
 @pytest.fixture
@@ -30,16 +29,16 @@ def voices() -> torch.Tensor:
 
 
 def test_profiles_tell_spectra_apart_and_not_levels(voices):
-    profiles = spectral_profiles(voices)
+    profiles = spectral_profiles(voices, RATE)
     assert profiles.shape == (2, 32)
     torch.testing.assert_close(profiles.norm(), torch.tensor(1.0))
-    torch.testing.assert_close(spectral_profiles(0.01 * voices), profiles, atol=1e-4, rtol=0)
+    torch.testing.assert_close(spectral_profiles(0.01 * voices, RATE), profiles, atol=1e-4, rtol=0)
     # the first rises where the second falls
     assert profiles[0, 0] > profiles[1, 0] and profiles[0, -1] < profiles[1, -1]
 
 
 def test_profiles_of_silence_say_nothing():
-    assert not spectral_profiles(torch.zeros(1, 2, 100)).any()
+    assert not spectral_profiles(torch.zeros(1, 2, 100), RATE).any()
 
 
 def test_overlap_counts_by_how_much_was_separated(voices):
@@ -59,11 +58,11 @@ def test_overlap_counts_as_much_for_any_number_of_sources(num_sources):
 def test_the_overlap_decides_between_well_separated_estimates():
     """Two sources of the same spectrum: only the overlap tells."""
     tracks = torch.randn(1, 2, 4000, generator=torch.Generator().manual_seed(1))
-    tracker = Tracker()
-    tracker.follow(tracks[..., :2000], tracks[..., :0], NO_EMBEDDINGS)
+    tracker = Tracker(RATE)
+    tracker.follow(tracks[..., :2000], tracks[..., :0])
     for start in range(500, 2001, 500):
         chunk = tracks[..., start : start + 2000]
-        followed = tracker.follow(chunk.flip(1), chunk[..., :1500], NO_EMBEDDINGS)
+        followed = tracker.follow(chunk.flip(1), chunk[..., :1500])
         assert torch.equal(followed, chunk)
 
 
@@ -71,20 +70,20 @@ def test_the_spectrum_decides_between_weakly_separated_estimates(voices):
     """A model that mixes up its slots gradually: the overlap agrees all the time, the spectrum does not."""
     mixture = voices.sum(dim=1, keepdim=True) / 2
     weak = mixture + 0.2 * (voices - mixture)
-    tracker = Tracker()
-    tracker.follow(weak[..., :8000], weak[..., :0], NO_EMBEDDINGS)
+    tracker = Tracker(RATE)
+    tracker.follow(weak[..., :8000], weak[..., :0])
     # what the overlap says is the wrong order
     history = weak[..., 8000:14000].flip(1)
-    followed = tracker.follow(weak[..., 8000:].flip(1), history, NO_EMBEDDINGS)
+    followed = tracker.follow(weak[..., 8000:].flip(1), history)
     assert torch.equal(followed, weak[..., 8000:])
 
 
 @pytest.mark.parametrize("num_samples", [1, 100])
 def test_short_chunks_and_single_sources_pass(num_samples):
-    tracker = Tracker()
+    tracker = Tracker(RATE)
     for num_sources in (1, 2):
         chunk = torch.randn(2, num_sources, num_samples)
-        assert torch.equal(tracker.follow(chunk, chunk[..., :0], chunk[0, :, :0]), chunk)
+        assert torch.equal(tracker.follow(chunk, chunk[..., :0]), chunk)
 
 
 def test_embeddings_decide_between_weakly_separated_estimates(voices):
@@ -92,7 +91,7 @@ def test_embeddings_decide_between_weakly_separated_estimates(voices):
     mixture = voices.sum(dim=1, keepdim=True) / 2
     weak = mixture + 0.05 * (voices - mixture)
     embeddings = torch.tensor([[8.0, 0.0], [0.0, 8.0]])
-    tracker = Tracker()
+    tracker = Tracker(RATE)
     tracker.follow(weak[..., :8000], weak[..., :0], embeddings)
     followed = tracker.follow(weak[..., 8000:].flip(1), weak[..., 8000:14000].flip(1), embeddings)
     assert torch.equal(followed, weak[..., 8000:].flip(1))
@@ -103,7 +102,7 @@ def test_the_first_chunk_counts_no_more_for_a_speaker_than_the_others(voices):
     """A recording that begins with silence, of which the embeddings are anything."""
     noise = voices[:, :1].expand(1, 2, -1)
     embeddings = 1.2 * torch.eye(2)
-    tracker = Tracker()
+    tracker = Tracker(RATE)
     tracker.follow(noise, noise[..., :0], embeddings.flip(0))
     for _ in range(3):
         # the overlap is sure of an order that the first embeddings are against
@@ -115,7 +114,7 @@ def test_the_first_chunk_counts_no_more_for_a_speaker_than_the_others(voices):
 def test_one_unlike_chunk_does_not_make_a_speaker_forgotten(voices):
     noise = voices[:, :1].expand(1, 2, -1)
     embeddings = 1.2 * torch.eye(2)
-    tracker = Tracker()
+    tracker = Tracker(RATE)
     for _ in range(10):
         tracker.follow(voices, voices, embeddings)
     # the overlap is sure of an order that the embeddings are against
@@ -123,3 +122,14 @@ def test_one_unlike_chunk_does_not_make_a_speaker_forgotten(voices):
     assert tracker.order.tolist() == [0, 1]
     tracker.follow(noise, noise[..., :0], embeddings)
     assert tracker.order.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("sampling_rate", [8000, 16000, 44100])
+def test_bands_lie_at_the_same_frequencies_at_any_rate(sampling_rate):
+    """A tone of 1 kHz falls into the band whose centre is nearest on the mel scale, which ends at half of the rate."""
+    num_bins = 257
+    weights = band_weights(num_bins, 32, sampling_rate)
+    mels = 2595 * torch.log10(1 + torch.linspace(0, sampling_rate / 2, num_bins) / 700)
+    centres = torch.linspace(mels[1].item(), mels[-1].item(), 34)[1:-1]
+    tone = round(1000 / (sampling_rate / 2) * (num_bins - 1))
+    assert weights[:, tone].argmax() == (centres - mels[tone]).abs().argmin()

@@ -14,22 +14,15 @@
 """Scores of a separator on a list of mixtures."""
 
 from collections.abc import Iterable, Iterator
-from itertools import tee
+from typing import Any
 
 import torch
-from transformers import BatchFeature, FeatureExtractionMixin, PreTrainedModel
+from transformers import FeatureExtractionMixin, PreTrainedModel
 
-from audioslots_hf.chunking import (
-    SeparateChunks,
-    SeparatedChunks,
-    chunk_separator,
-    default_batch_size,
-    default_hop_length,
-    iter_chunks,
-    separate_recordings,
-)
+from audioslots_hf.chunking import Chunk, SeparatedChunks
 from audioslots_hf.metrics import si_snr_improvement
 from audioslots_hf.modeling_outputs import AudioSeparationOutput
+from audioslots_hf.separator import Separator
 from audioslots_hf.waveforms import root_mean_square
 
 from .data.mixtures import Mixture
@@ -39,88 +32,81 @@ from .stopwatch import Stopwatch
 PROTOCOLS = ("practical", "paper")
 
 
-def oracle_separator(
-    references: Iterable[torch.Tensor],
-    feature_extractor: FeatureExtractionMixin,
-    hop_length: int,
-    **post_process_kwargs,
-) -> SeparateChunks:
+class ReferenceSeparator(Separator):
     """
-    A separator that knows the true magnitudes: what a perfect model would reach with these masks and this framing.
+    A separator that is given the references of every mixture, and shows how well masks of some estimates of them separate.
 
-    Args:
-        references (iterable of `torch.Tensor` of shape `(num_sources, num_samples)`):
-            True sources of each recording it will be given, in their order.
+    A subclass estimates the references of chunks, in the domain of the feature extractor.
     """
-    chunks = cut_references(references, feature_extractor.chunk_length, hop_length)
 
-    def separate_chunks(mixtures: list[torch.Tensor]) -> SeparatedChunks:
-        labels = [next(chunks) for _ in mixtures]
-        features: BatchFeature = feature_extractor(
-            mixtures, sampling_rate=feature_extractor.sampling_rate, labels=labels
-        )
-        outputs = AudioSeparationOutput(estimates=features["labels"])
-        estimates = feature_extractor.post_process_audio_separation(outputs, features, **post_process_kwargs)
-        return SeparatedChunks(estimates, estimates[..., :0])
+    def estimate_references(self, labels: torch.Tensor, references: list[torch.Tensor]) -> torch.Tensor:
+        """
+        The estimates that the masks are made of.
 
-    return separate_chunks
+        Args:
+            labels (`torch.Tensor` of shape `(num_chunks, num_sources, num_bins, num_frames)`):
+                The references as the feature extractor gives them to a model.
+            references (`list` of `torch.Tensor` of shape `(num_sources, num_samples)`):
+                Their waveforms, of each chunk.
+        """
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def separate_chunks(self, chunks: list[Chunk]) -> SeparatedChunks:
+        """Mask every mixture with what is estimated of its references."""
+        mixtures = [row for chunk in chunks for row in chunk.samples]
+        references = [sources for chunk in chunks for sources in chunk.references]
+        features = self.feature_extractor(mixtures, sampling_rate=self.sampling_rate, labels=references)
+        outputs = AudioSeparationOutput(estimates=self.estimate_references(features["labels"], references))
+        estimates = self.feature_extractor.post_process_audio_separation(outputs, features, **self.post_process_kwargs)
+        return SeparatedChunks(estimates)
 
 
-def cut_references(references: Iterable[torch.Tensor], chunk_length: int, hop_length: int) -> Iterator[torch.Tensor]:
-    """The chunks of the true sources of one recording after the other."""
-    for sources in references:
-        for chunk, _ in iter_chunks([sources], chunk_length, hop_length):
-            yield chunk
+class OracleSeparator(ReferenceSeparator):
+    """A separator that knows the true magnitudes: what a perfect model would reach with these masks and this framing."""
+
+    def __init__(self, feature_extractor: FeatureExtractionMixin, **kwargs):
+        super().__init__(None, feature_extractor, **kwargs)
+
+    @property
+    def device(self) -> torch.device:
+        """Without a model all is computed on the CPU."""
+        return torch.device("cpu")
+
+    def estimate_references(self, labels: torch.Tensor, references: list[torch.Tensor]) -> torch.Tensor:
+        """The magnitudes of the references."""
+        return labels
 
 
-def autoencoder_separator(
-    references: Iterable[torch.Tensor],
-    model: PreTrainedModel,
-    feature_extractor: FeatureExtractionMixin,
-    hop_length: int,
-    **post_process_kwargs,
-) -> SeparateChunks:
+class AutoencoderSeparator(ReferenceSeparator):
     """
     The separator of the paper's autoencoder row: every true source through the bottleneck alone, then masks.
 
-    Like [`oracle_separator`], with what the one-slot model makes of the true magnitudes in their place: it tells what the
-    bottleneck alone costs.
+    It tells what the bottleneck alone costs.
     """
-    chunks = cut_references(references, feature_extractor.chunk_length, hop_length)
 
-    @torch.inference_mode()
-    def separate_chunks(mixtures: list[torch.Tensor]) -> SeparatedChunks:
-        labels = [next(chunks) for _ in mixtures]
-        rows = [reference for sources in labels for reference in sources]
-        num_sources = len(labels[0])
-        sampling_rate = feature_extractor.sampling_rate
-        features = feature_extractor(rows, sampling_rate=sampling_rate).to(model.device)
-        estimates = model(**features).estimates.cpu().unflatten(0, (-1, num_sources)).squeeze(2)
+    def estimate_references(self, labels: torch.Tensor, references: list[torch.Tensor]) -> torch.Tensor:
+        """What the one-slot model makes of the magnitudes of the references."""
+        rows = [reference for sources in references for reference in sources]
+        num_sources = len(references[0])
+        features = self.feature_extractor(rows, sampling_rate=self.sampling_rate).to(self.device)
+        estimates = self.model(**features).estimates.cpu().unflatten(0, (-1, num_sources)).squeeze(2)
         # the network saw each source at unit level
         waveforms = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         levels = root_mean_square(waveforms, torch.tensor([len(row) for row in rows]))
         # what it makes of silence has no level: in a mixture as long as its longest voice, it would drown the other
         levels = (levels * waveforms.any(dim=-1)).unflatten(0, (-1, num_sources))
-        estimates = feature_extractor.restore_levels(estimates, levels)
-        features = feature_extractor(mixtures, sampling_rate=sampling_rate)
-        outputs = AudioSeparationOutput(estimates=estimates)
-        estimates = feature_extractor.post_process_audio_separation(outputs, features, **post_process_kwargs)
-        return SeparatedChunks(estimates, estimates[..., :0])
-
-    return separate_chunks
+        return self.feature_extractor.restore_levels(estimates, levels)
 
 
-def reference_separator(
-    references: Iterable[torch.Tensor],
-    model: PreTrainedModel | None,
-    feature_extractor: FeatureExtractionMixin,
-    hop_length: int,
-    **post_process_kwargs,
-) -> SeparateChunks:
-    """The oracle, or the paper's autoencoder with its model."""
+def build_separator(
+    model: PreTrainedModel | None, feature_extractor: FeatureExtractionMixin, **kwargs: Any
+) -> Separator:
+    """The separator of a model; without a model the oracle, and of an autoencoder the paper's row for it."""
     if model is None:
-        return oracle_separator(references, feature_extractor, hop_length, **post_process_kwargs)
-    return autoencoder_separator(references, model, feature_extractor, hop_length, **post_process_kwargs)
+        return OracleSeparator(feature_extractor, **kwargs)
+    separator_class = AutoencoderSeparator if model.config.is_autoencoder else Separator
+    return separator_class(model, feature_extractor, **kwargs)
 
 
 def separate_mixtures(
@@ -142,40 +128,27 @@ def separate_mixtures(
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"`protocol` is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}.")
-    chunk_length, sampling_rate = feature_extractor.chunk_length, feature_extractor.sampling_rate
-    hop_length = default_hop_length(chunk_length, sampling_rate) if protocol == "practical" else chunk_length
-    device = torch.device("cpu") if model is None else model.device
-    batch_size = default_batch_size(chunk_length, sampling_rate, device)
-    if model is not None and not model.config.is_autoencoder:
-        separate_chunks = chunk_separator(model, feature_extractor, **post_process_kwargs)
-    else:
-        mixtures, upcoming = tee(mixtures)
-        separate_chunks = reference_separator(
-            (mixture.references for mixture in upcoming), model, feature_extractor, hop_length, **post_process_kwargs
-        )
+    kwargs = {"post_process_kwargs": post_process_kwargs}
+    if protocol == "paper":
+        kwargs |= {"chunk_hop_length": feature_extractor.chunk_length, "order_by_references": True}
+    separator = build_separator(model, feature_extractor, **kwargs)
     if stopwatch is not None:
-        separate_chunks = stopwatch.measure("model")(separate_chunks)
-    yield from join_estimates(mixtures, separate_chunks, chunk_length, hop_length, protocol, batch_size)
+        separator.separate_chunks = stopwatch.measure("model")(separator.separate_chunks)
+    yield from join_mixtures(mixtures, separator)
 
 
-def join_estimates(
-    mixtures: Iterable[Mixture],
-    separate_chunks: SeparateChunks,
-    chunk_length: int,
-    hop_length: int,
-    protocol: str,
-    batch_size: int,
-) -> Iterator[tuple[Mixture, torch.Tensor]]:
-    """Each mixture with its estimates; under the paper's protocol the references order the sources of every chunk."""
-    mixtures, unfinished = tee(mixtures)
-    recordings = (
-        ([mixture.waveform[None]], mixture.references[None] if protocol == "paper" else None) for mixture in mixtures
+def join_mixtures(mixtures: Iterable[Mixture], separator: Separator) -> Iterator[tuple[Mixture, torch.Tensor]]:
+    """Each mixture with its estimates, `(num_sources, num_samples)`."""
+    chunks = (
+        chunk
+        for mixture in mixtures
+        for chunk in separator.cut([mixture.waveform[None]], mixture.references[None], recording=mixture)
     )
     parts = []
-    for part, is_last in separate_recordings(recordings, separate_chunks, chunk_length, hop_length, batch_size):
+    for part, chunk in separator.stream_chunks(chunks):
         parts.append(part[0])
-        if is_last:
-            yield next(unfinished), torch.cat(parts, dim=-1)
+        if chunk.is_last:
+            yield chunk.recording, torch.cat(parts, dim=-1)
             parts = []
 
 

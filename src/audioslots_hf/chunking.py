@@ -11,14 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Long audio: cut into chunks, separate in batches, join with the same source on the same track."""
+"""Long audio in chunks: cut, gathered into batches, joined again with the same source on the same track."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from transformers import FeatureExtractionMixin, PreTrainedModel
 
 from .losses import pairwise_mse, without_autocast
 from .matching import match_estimates, reorder_estimates
@@ -26,84 +26,112 @@ from .stft import stft
 from .tracking import Tracker
 
 
-class SeparatedChunks(NamedTuple):
-    """The sources of some chunks, and what tells their speakers apart."""
+@dataclass
+class Chunk:
+    """
+    A part of a recording, as long as the model takes it.
 
-    # (num_chunks, num_sources, longest num_samples)
+    Args:
+        samples (`torch.Tensor` of shape `(num_channels, num_samples)`):
+            At the model's sampling rate; shorter than a chunk only if it is the last.
+        is_last (`bool`):
+            Whether the recording ends with this chunk.
+        references (`torch.Tensor` of shape `(num_channels, num_sources, num_samples)`, *optional*):
+            True sources of the same samples, in evaluation.
+        recording (*optional*):
+            The recording that the chunk belongs to, in any form; only the caller looks at it.
+    """
+
+    samples: torch.Tensor
+    is_last: bool
+    references: torch.Tensor | None = None
+    recording: Any = None
+
+
+@dataclass
+class SeparatedChunks:
+    """
+    The sources of some chunks, one row for each channel of each chunk.
+
+    Args:
+        estimates (`torch.Tensor` of shape `(num_rows, num_sources, num_samples)`):
+            As long as the longest chunk.
+        embeddings (`torch.Tensor` of shape `(num_rows, num_sources, embedding_size)`, *optional*):
+            Speaker embeddings, from a model that has them.
+    """
+
     estimates: torch.Tensor
-    # (num_chunks, num_sources, embedding_size), of size 0 from a model without
-    speaker_embeddings: torch.Tensor
+    embeddings: torch.Tensor | None = None
+
+    def split(self, chunks: list[Chunk]) -> Iterator["SeparatedChunks"]:
+        """Those of each chunk, at its length."""
+        start = 0
+        for chunk in chunks:
+            num_channels, num_samples = chunk.samples.shape
+            rows = slice(start, start + num_channels)
+            embeddings = None if self.embeddings is None else self.embeddings[rows]
+            yield SeparatedChunks(self.estimates[rows, :, :num_samples], embeddings)
+            start += num_channels
 
 
-# separates a list of chunks, each (num_samples,)
-SeparateChunks = Callable[[list[torch.Tensor]], SeparatedChunks]
-
-
-def chunk_separator(
-    model: PreTrainedModel, feature_extractor: FeatureExtractionMixin, **post_process_kwargs
-) -> SeparateChunks:
-    """The function that separates a batch of chunks with a model of any family, on the model's device."""
-
-    @torch.inference_mode()
-    def separate_chunks(chunks: list[torch.Tensor]) -> SeparatedChunks:
-        chunks = [chunk.to(model.device) for chunk in chunks]
-        features = feature_extractor(chunks, sampling_rate=feature_extractor.sampling_rate, return_tensors="pt")
-        outputs = model(**features)
-        estimates = feature_extractor.post_process_audio_separation(outputs, features, **post_process_kwargs).cpu()
-        embeddings = outputs.get("speaker_embeddings")
-        return SeparatedChunks(estimates, estimates[..., :0] if embeddings is None else embeddings.float().cpu())
-
-    return separate_chunks
-
-
-def default_hop_length(chunk_length: int, sampling_rate: int) -> int:
-    """
-    Chunks overlap by a second, or by three quarters where they are short.
-
-    What overlaps is separated twice, so long chunks should overlap little; with half of a short one the order of a
-    weak model is lost more often.
-    """
-    return max(1, chunk_length // 4, chunk_length - sampling_rate)
-
-
-def default_batch_size(chunk_length: int, sampling_rate: int, device: torch.device) -> int:
-    """
-    Chunks of 16 s together, at most 16: one short chunk at a time would be slow, many long ones would need much memory.
-
-    Half of it on a CPU, whose caches do not hold the states of more: GALR small is then slower by an eighth at 16 kHz.
-    """
-    duration_s = 8 if device.type == "cpu" else 16
-    return max(1, min(16, duration_s * sampling_rate // chunk_length))
-
-
-def check_hop_length(hop_length: int, chunk_length: int) -> None:
+def check_chunk_hop_length(chunk_hop_length: int, chunk_length: int) -> None:
     """Raise a `ValueError` unless chunks this far apart cover the audio."""
-    if isinstance(hop_length, float) or not 0 < hop_length <= chunk_length:
+    if isinstance(chunk_hop_length, float) or not 0 < chunk_hop_length <= chunk_length:
         raise ValueError(
-            f"`hop_length` is {hop_length}: it must be a whole number between 1 and the chunk length {chunk_length}."
+            f"`chunk_hop_length` is {chunk_hop_length}: it must be a whole number between 1 and the chunk length "
+            f"{chunk_length}."
         )
 
 
 def iter_chunks(
-    blocks: Iterable[torch.Tensor], chunk_length: int, hop_length: int
+    blocks: Iterable[torch.Tensor], chunk_length: int, chunk_hop_length: int
 ) -> Iterator[tuple[torch.Tensor, bool]]:
     """
     Cut successive blocks (num_channels, any length) of one recording into chunks, each with whether it is the last.
 
-    Chunk k holds the samples from k * hop_length on, (num_channels, chunk_length); the last may be shorter.
+    Chunk k holds the samples from k * chunk_hop_length on, (num_channels, chunk_length); the last may be shorter.
     """
-    check_hop_length(hop_length, chunk_length)
+    check_chunk_hop_length(chunk_hop_length, chunk_length)
     blocks = iter(blocks)
     buffer = next(blocks)
     for block in blocks:
         while buffer.shape[-1] > chunk_length:
             yield buffer[..., :chunk_length], False
-            buffer = buffer[..., hop_length:]
+            buffer = buffer[..., chunk_hop_length:]
         buffer = torch.cat([buffer, block], dim=-1)
     while buffer.shape[-1] > chunk_length:
         yield buffer[..., :chunk_length], False
-        buffer = buffer[..., hop_length:]
+        buffer = buffer[..., chunk_hop_length:]
     yield buffer, True
+
+
+def cut_recording(
+    blocks: Iterable[torch.Tensor],
+    chunk_length: int,
+    chunk_hop_length: int,
+    references: torch.Tensor | None = None,
+    recording: Any = None,
+) -> Iterator[Chunk]:
+    """The [`Chunk`]s of a recording, each with its part of the references."""
+    start = 0
+    for samples, is_last in iter_chunks(blocks, chunk_length, chunk_hop_length):
+        part = None if references is None else references[..., start : start + samples.shape[-1]]
+        yield Chunk(samples, is_last, part, recording)
+        start += chunk_hop_length
+
+
+def batch_chunks(chunks: Iterable[Chunk], batch_size: int) -> Iterator[list[Chunk]]:
+    """Lists of chunks of at most `batch_size` channels in all; a chunk of more stands alone."""
+    batch, num_rows = [], 0
+    for chunk in chunks:
+        batch.append(chunk)
+        num_rows += len(chunk.samples)
+        # filled before the next chunk is asked for: on a live recording that would wait
+        if num_rows + len(chunk.samples) > batch_size:
+            yield batch
+            batch, num_rows = [], 0
+    if batch:
+        yield batch
 
 
 class Stitcher:
@@ -117,63 +145,59 @@ class Stitcher:
     Args:
         chunk_length (`int`):
             Number of samples of a chunk.
-        hop_length (`int`):
+        chunk_hop_length (`int`):
             Number of samples from one chunk to the next.
+        sampling_rate (`int`):
+            In hertz.
     """
 
-    def __init__(self, chunk_length: int, hop_length: int):
-        check_hop_length(hop_length, chunk_length)
-        self.hop_length = hop_length
+    def __init__(self, chunk_length: int, chunk_hop_length: int, sampling_rate: int):
+        check_chunk_hop_length(chunk_hop_length, chunk_length)
+        self.chunk_hop_length = chunk_hop_length
         # a Hann window without a zero at the ends: every sample has weight; as 1 - cos the ends of a long one would round to 0
         self.window = (math.pi * torch.arange(1, chunk_length + 1) / (chunk_length + 1)).sin().square()
         self.sums: torch.Tensor | None = None
         self.weights = torch.zeros(chunk_length)
-        self.tracker = Tracker()
+        self.tracker = Tracker(sampling_rate)
 
-    def add(
-        self,
-        estimates: torch.Tensor,
-        is_last: bool,
-        references: torch.Tensor | None = None,
-        embeddings: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def add(self, separated: SeparatedChunks, is_last: bool, references: torch.Tensor | None = None) -> torch.Tensor:
         """
         Join one chunk.
 
         Args:
-            estimates (`torch.Tensor` of shape `(num_channels, num_sources, num_samples)`):
-                Estimates of the next chunk, shorter than a chunk only if it is the last.
+            separated ([`SeparatedChunks`]):
+                Estimates of the channels of the next chunk, shorter than a chunk only if it is the last, and their
+                speaker embeddings, for the [`Tracker`].
             is_last (`bool`):
                 Whether the recording ends with this chunk.
             references (`torch.Tensor` of shape `(num_channels, num_sources, num_samples)`, *optional*):
                 True sources of the chunk, to choose the order by, as the AudioSlots paper does. Evaluation only.
-            embeddings (`torch.Tensor` of shape `(num_channels, num_sources, embedding_size)`, *optional*):
-                Speaker embeddings of the estimates, for the [`Tracker`].
 
         Returns:
             `torch.Tensor` of shape `(num_channels, num_sources, num_finished_samples)`.
         """
-        num_samples = estimates.shape[-1]
+        estimates, num_samples = separated.estimates, separated.estimates.shape[-1]
         if self.sums is None:
             self.sums = estimates.new_zeros(*estimates.shape[:-1], len(self.window))
         # the model may be computed in half precision: correlations of loud audio would overflow there
         with without_autocast(estimates.device):
-            embeddings = (estimates[..., :0] if embeddings is None else embeddings)[loudest_channel(estimates)]
-            estimates = self._align(align_channels(estimates), references, embeddings)
+            estimates = self._align(separated, references)
         window = self.window[:num_samples]
         self.sums[..., :num_samples] += estimates * window
         self.weights[:num_samples] += window
-        num_finished = num_samples if is_last else self.hop_length
+        num_finished = num_samples if is_last else self.chunk_hop_length
         finished = self.sums[..., :num_finished] / self.weights[:num_finished]
         self.sums = shift(self.sums, num_finished)
         self.weights = shift(self.weights, num_finished)
         return finished
 
-    def _align(
-        self, estimates: torch.Tensor, references: torch.Tensor | None, embeddings: torch.Tensor
-    ) -> torch.Tensor:
+    def _align(self, separated: SeparatedChunks, references: torch.Tensor | None) -> torch.Tensor:
+        estimates = align_channels(separated.estimates)
         if references is not None:
             return reorder(estimates, references)
+        embeddings = separated.embeddings
+        if embeddings is not None:
+            embeddings = embeddings[loudest_channel(separated.estimates)]
         overlap = min(int((self.weights > 0).sum()), estimates.shape[-1])
         return self.tracker.follow(estimates, self.sums[..., :overlap] / self.weights[:overlap], embeddings)
 
@@ -211,107 +235,3 @@ def align_channels(estimates: torch.Tensor) -> torch.Tensor:
     loudest = magnitudes[loudest_channel(estimates)]
     orders = match_estimates(pairwise_mse(magnitudes, loudest.expand_as(magnitudes)))
     return reorder_estimates(estimates, orders)
-
-
-def separate_blocks(
-    blocks: Iterable[torch.Tensor],
-    separate_chunks: SeparateChunks,
-    chunk_length: int,
-    hop_length: int,
-    batch_size: int = 16,
-    references: torch.Tensor | None = None,
-) -> Iterator[torch.Tensor]:
-    """
-    Separate a recording of any length in bounded memory.
-
-    Args:
-        blocks (iterable of `torch.Tensor` of shape `(num_channels, num_samples)`):
-            Successive parts of the recording, of any lengths, at the model's sampling rate.
-        separate_chunks (callable):
-            Separates a batch of chunks, see [`chunk_separator`].
-        chunk_length (`int`):
-            Number of samples the model sees at once.
-        hop_length (`int`):
-            Number of samples from one chunk to the next. `chunk_length` itself gives the paper's disjoint chunks.
-        batch_size (`int`, *optional*, defaults to 16):
-            Number of chunks, counted per channel, that go through the model together.
-        references (`torch.Tensor` of shape `(num_channels, num_sources, num_samples)`, *optional*):
-            True sources of the whole recording, to order the sources of each chunk by. Evaluation only: without
-            them a [`Tracker`] chooses it.
-
-    Yields:
-        `torch.Tensor` of shape `(num_channels, num_sources, num_samples)`: the estimates of successive samples.
-    """
-    recordings = [(blocks, references)]
-    for part, _ in separate_recordings(recordings, separate_chunks, chunk_length, hop_length, batch_size):
-        yield part
-
-
-def separate_recordings(
-    recordings: Iterable[tuple[Iterable[torch.Tensor], torch.Tensor | None]],
-    separate_chunks: SeparateChunks,
-    chunk_length: int,
-    hop_length: int,
-    batch_size: int = 16,
-) -> Iterator[tuple[torch.Tensor, bool]]:
-    """
-    [`separate_blocks`] on recordings one after the other, whose chunks go through the model in common batches.
-
-    Args:
-        recordings (iterable of `tuple`):
-            The blocks of each recording, and its references or `None`. A recording is asked for when its chunks are due.
-
-    Yields:
-        `tuple` of a part of the estimates and whether its recording ends with it.
-    """
-    chunks = (chunk for recording in recordings for chunk in cut_recording(*recording, chunk_length, hop_length))
-    stitcher = Stitcher(chunk_length, hop_length)
-    for batch in batch_chunks(chunks, batch_size):
-        separated = separate_chunks([row for chunk, _, _ in batch for row in chunk])
-        parts = (values.split([len(chunk) for chunk, _, _ in batch]) for values in separated)
-        for (chunk, is_last, references), estimates, embeddings in zip(batch, *parts, strict=True):
-            yield stitcher.add(estimates[..., : chunk.shape[-1]], is_last, references, embeddings), is_last
-            if is_last:
-                stitcher = Stitcher(chunk_length, hop_length)
-
-
-def cut_recording(
-    blocks: Iterable[torch.Tensor], references: torch.Tensor | None, chunk_length: int, hop_length: int
-) -> Iterator[tuple[torch.Tensor, bool, torch.Tensor | None]]:
-    """Chunks as from [`iter_chunks`], each with its part of the references."""
-    start = 0
-    for chunk, is_last in iter_chunks(blocks, chunk_length, hop_length):
-        end = start + chunk.shape[-1]
-        yield chunk, is_last, None if references is None else references[..., start:end]
-        start += hop_length
-
-
-def batch_chunks(
-    chunks: Iterable[tuple[torch.Tensor, bool, torch.Tensor | None]], batch_size: int
-) -> Iterator[list[tuple[torch.Tensor, bool, torch.Tensor | None]]]:
-    """Lists of chunks of at most `batch_size` channels in all; a chunk of more stands alone."""
-    batch, num_rows = [], 0
-    for chunk in chunks:
-        batch.append(chunk)
-        num_rows += len(chunk[0])
-        # filled before the next chunk is asked for: on a live recording that would wait
-        if num_rows + len(chunk[0]) > batch_size:
-            yield batch
-            batch, num_rows = [], 0
-    if batch:
-        yield batch
-
-
-def separate_waveforms(
-    waveforms: torch.Tensor,
-    separate_chunks: SeparateChunks,
-    chunk_length: int,
-    hop_length: int,
-    batch_size: int = 16,
-    references: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """
-    [`separate_blocks`] on a recording in memory, (num_channels, num_samples) -> (num_channels, num_sources, num_samples)
-    """
-    parts = separate_blocks([waveforms], separate_chunks, chunk_length, hop_length, batch_size, references)
-    return torch.cat(list(parts), dim=-1)

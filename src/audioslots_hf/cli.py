@@ -25,7 +25,7 @@ from .layouts import LAYOUTS
 
 
 if TYPE_CHECKING:
-    from .pipeline_audio_separation import AudioSeparationPipeline
+    from .separator import Separator
 
 
 # torch and transformers take seconds to import: each command imports them after its arguments have been checked.
@@ -105,8 +105,9 @@ def run_separate(options: argparse.Namespace) -> int:
     jobs = plan_jobs(find_inputs(options.inputs, options.output), options.output)
     from .loading import load_separator
 
-    pipeline = load_separator(options.model, device=choose_device(options.device), batch_size=options.batch_size)
-    failures = [failure for job in jobs if (failure := run_job(job, pipeline, options)) is not None]
+    device = choose_device(options.device)
+    separator = load_separator(options.model, device=device, batch_size=options.batch_size).separator
+    failures = [failure for job in jobs if (failure := run_job(job, separator, options)) is not None]
     return report_failures(failures, len(jobs), "files")
 
 
@@ -119,12 +120,12 @@ def report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
     return 1 if failures else 0
 
 
-def run_job(job: SeparationJob, pipeline: "AudioSeparationPipeline", options: argparse.Namespace) -> str | None:
+def run_job(job: SeparationJob, separator: "Separator", options: argparse.Namespace) -> str | None:
     """Separate one file -> what went wrong, if anything."""
     from .separation import separate_file
 
     try:
-        for path in separate_file(job, pipeline, force=options.force, plot=options.plot):
+        for path in separate_file(job, separator, force=options.force, plot=options.plot):
             print(path)
     except (ValueError, OSError, RuntimeError) as error:
         return f"{job.recording}: {error}"
@@ -152,8 +153,8 @@ def run_info(options: argparse.Namespace) -> int:
     from .loading import load_separator
     from .resources import measure_resources
 
-    pipeline = load_separator(options.model, device=choose_device(options.device))
-    for name, value in measure_resources(pipeline).items():
+    separator = load_separator(options.model, device=choose_device(options.device)).separator
+    for name, value in measure_resources(separator).items():
         print(f"{name:<38}{value}")
     return 0
 

@@ -20,9 +20,10 @@ import torch
 from transformers.pipelines.base import ChunkPipeline
 from transformers.utils.logging import tqdm
 
-from .chunking import Stitcher, check_hop_length, chunk_separator, default_batch_size, default_hop_length, iter_chunks
+from .chunking import Chunk, SeparatedChunks, check_chunk_hop_length
 from .recordings import Recording, load_recording
 from .resampling import resample
+from .separator import Separator
 
 
 class AudioSeparationPipeline(ChunkPipeline):
@@ -48,7 +49,7 @@ class AudioSeparationPipeline(ChunkPipeline):
     Args:
         sampling_rate (`int`, *optional*):
             Sampling rate in hertz of bare arrays and tensors. Defaults to the model's.
-        hop_length (`int`, *optional*):
+        chunk_hop_length (`int`, *optional*):
             Number of samples, at the model's rate, from one chunk to the next. By default chunks overlap by a
             second, or by three quarters of a chunk that is short.
         show_progress (`bool`, *optional*):
@@ -76,24 +77,28 @@ class AudioSeparationPipeline(ChunkPipeline):
         # one that was being trained would drop out parts of what it hears
         self.model.eval()
         if self._batch_size is None:
-            config = self.model.config
-            self._batch_size = default_batch_size(config.chunk_length, config.sampling_rate, self.device)
+            self._batch_size = Separator(self.model, self.feature_extractor).batch_size
 
     @property
     def batch_size(self) -> int:
         """Number of chunks that go through the model together."""
         return self._batch_size
 
+    @property
+    def separator(self) -> Separator:
+        """The model's separator, for audio at its sampling rate, also in blocks."""
+        return Separator(self.model, self.feature_extractor, batch_size=self.batch_size)
+
     def _sanitize_parameters(
         self,
         sampling_rate: int | None = None,
-        hop_length: int | None = None,
+        chunk_hop_length: int | None = None,
         show_progress: bool | None = None,
         post_process_kwargs: dict[str, Any] | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        if hop_length is not None:
-            check_hop_length(hop_length, self.model.config.chunk_length)
-        chunking = {} if hop_length is None else {"hop_length": hop_length}
+        if chunk_hop_length is not None:
+            check_chunk_hop_length(chunk_hop_length, self.feature_extractor.chunk_length)
+        chunking = {} if chunk_hop_length is None else {"chunk_hop_length": chunk_hop_length}
         preprocess = dict(chunking)
         if sampling_rate is not None:
             preprocess["sampling_rate"] = sampling_rate
@@ -106,60 +111,62 @@ class AudioSeparationPipeline(ChunkPipeline):
         self,
         audio: Any,
         sampling_rate: int | None = None,
-        hop_length: int | None = None,
+        chunk_hop_length: int | None = None,
         show_progress: bool | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yield the chunks of a recording, those of all channels of the first instant first."""
-        config = self.model.config
-        recording = load_recording(audio, config.sampling_rate if sampling_rate is None else sampling_rate)
-        waveforms = resample(recording.waveforms, recording.sampling_rate, config.sampling_rate)
-        hop_length = hop_length or default_hop_length(config.chunk_length, config.sampling_rate)
+        separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
+        rate = separator.sampling_rate
+        recording = load_recording(audio, rate if sampling_rate is None else sampling_rate)
+        waveforms = resample(recording.waveforms, recording.sampling_rate, rate)
         if show_progress is None:
-            show_progress = waveforms.shape[-1] > 60 * config.sampling_rate
-        num_chunks = max(0, -(-(waveforms.shape[-1] - config.chunk_length) // hop_length)) + 1
-        with tqdm(total=num_chunks, unit="chunk", desc="Separating", disable=not show_progress) as bar:
-            for chunk, is_last in iter_chunks([waveforms], config.chunk_length, hop_length):
+            show_progress = waveforms.shape[-1] > 60 * rate
+        num_hops = -(-(waveforms.shape[-1] - separator.chunk_length) // separator.chunk_hop_length)
+        with tqdm(total=max(0, num_hops) + 1, unit="chunk", desc="Separating", disable=not show_progress) as bar:
+            for chunk in separator.cut([waveforms]):
                 # before the chunk is handed out: after the last one nobody may come back
                 bar.update()
-                for channel, row in enumerate(chunk):
-                    padded = torch.nn.functional.pad(row, (0, config.chunk_length - len(row)))
+                for channel, row in enumerate(chunk.samples):
+                    padded = torch.nn.functional.pad(row, (0, separator.chunk_length - len(row)))
                     yield {
                         "chunk": padded[None],
                         "num_samples": torch.tensor([len(row)]),
                         "recording": recording,
-                        "is_last": is_last and channel == len(chunk) - 1,
+                        "is_last": chunk.is_last and channel == len(chunk.samples) - 1,
                     }
 
     def _forward(self, model_inputs: dict[str, Any], post_process_kwargs: dict[str, Any] | None = None) -> dict:
-        separate_chunks = chunk_separator(self.model, self.feature_extractor, **(post_process_kwargs or {}))
+        separator = Separator(self.model, self.feature_extractor, post_process_kwargs=post_process_kwargs)
         lengths = model_inputs["num_samples"].tolist()
-        rows = [row[:length] for row, length in zip(model_inputs["chunk"], lengths, strict=True)]
-        separated = separate_chunks(rows)
+        # one row, the channel of a chunk, at a time
+        chunks = [
+            Chunk(row[None, :length], is_last=False)
+            for row, length in zip(model_inputs["chunk"], lengths, strict=True)
+        ]
+        separated = separator.separate_chunks(chunks)
         return {
-            **separated._asdict(),
+            "estimates": separated.estimates,
+            "embeddings": separated.embeddings,
             "num_samples": model_inputs["num_samples"],
             "recording": model_inputs["recording"],
             "is_last": model_inputs["is_last"],
         }
 
-    def postprocess(self, model_outputs: list[dict[str, Any]], hop_length: int | None = None) -> list[dict[str, Any]]:
+    def postprocess(
+        self, model_outputs: list[dict[str, Any]], chunk_hop_length: int | None = None
+    ) -> list[dict[str, Any]]:
         """Join the chunks of one recording and give it back in its own rate, length and layout."""
-        config = self.model.config
         recording: Recording = model_outputs[0]["recording"]
         num_channels, num_samples = recording.waveforms.shape
-        hop_length = hop_length or default_hop_length(config.chunk_length, config.sampling_rate)
-        stitcher = Stitcher(config.chunk_length, hop_length)
+        separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
+        stitcher = separator.build_stitcher()
         parts = []
         for start in range(0, len(model_outputs), num_channels):
             items = model_outputs[start : start + num_channels]
-            length = int(items[0]["num_samples"])
-            # (num_channels, num_sources, num_samples)
-            estimates = torch.cat([item["estimates"][..., :length] for item in items])
-            embeddings = torch.cat([item["speaker_embeddings"] for item in items])
             is_last = start + num_channels == len(model_outputs)
-            parts.append(stitcher.add(estimates, is_last, embeddings=embeddings))
+            parts.append(stitcher.add(gather_channels(items), is_last))
         sources = torch.cat(parts, dim=-1)
-        sources = resample(sources, config.sampling_rate, recording.sampling_rate)[..., :num_samples]
+        sources = resample(sources, separator.sampling_rate, recording.sampling_rate)[..., :num_samples]
         return [
             {
                 "label": f"source_{index}",
@@ -168,3 +175,12 @@ class AudioSeparationPipeline(ChunkPipeline):
             }
             for index, source in enumerate(sources.unbind(dim=1))
         ]
+
+
+def gather_channels(items: list[dict[str, Any]]) -> SeparatedChunks:
+    """What the channels of one chunk were separated into, each an item of its own."""
+    length = int(items[0]["num_samples"])
+    estimates = torch.cat([item["estimates"][..., :length] for item in items])
+    if items[0]["embeddings"] is None:
+        return SeparatedChunks(estimates)
+    return SeparatedChunks(estimates, torch.cat([item["embeddings"] for item in items]))

@@ -22,8 +22,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
-from .chunking import chunk_separator, default_hop_length, separate_waveforms
-from .pipeline_audio_separation import AudioSeparationPipeline
+from .separator import Separator
 
 
 def count_macs(model: PreTrainedModel, feature_extractor: FeatureExtractionMixin) -> float:
@@ -81,38 +80,36 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def measure_resources(pipeline: AudioSeparationPipeline, duration_s: int = 60) -> dict[str, str]:
+def measure_resources(separator: Separator, duration_s: int = 60) -> dict[str, str]:
     """
     Measure a loaded separator on noise.
 
     Args:
-        pipeline ([`AudioSeparationPipeline`]):
-            As from [`load_separator`].
+        separator ([`Separator`]):
+            The loaded model.
         duration_s (`int`, *optional*, defaults to 60):
             Length of the noise in seconds.
 
     Returns:
         `dict` of names to values with their units, ready to print.
     """
-    model, feature_extractor = pipeline.model, pipeline.feature_extractor
-    config, device = model.config, model.device
-    hop_length = default_hop_length(config.chunk_length, config.sampling_rate)
-    separate_chunks = chunk_separator(model, feature_extractor)
+    model, config, device = separator.model, separator.model.config, separator.device
     noise = 0.1 * torch.randn(1, duration_s * config.sampling_rate)
     # the first pass plans its kernels
-    separate_waveforms(noise[:, : config.chunk_length], separate_chunks, config.chunk_length, hop_length)
+    separator.separate(noise[:, : config.chunk_length])
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     started = time.perf_counter()
-    separate_waveforms(noise, separate_chunks, config.chunk_length, hop_length, pipeline.batch_size)
+    separator.separate(noise)
     elapsed_s = time.perf_counter() - started
-    macs_per_s = count_macs(model, feature_extractor) * config.sampling_rate / hop_length
+    hop_s = separator.chunk_hop_length / config.sampling_rate
+    macs_per_s = count_macs(model, separator.feature_extractor) / hop_s
     return {
         "model": type(model).__name__,
         "sampling rate": f"{config.sampling_rate} Hz",
         "sources": str(config.num_sources),
-        "chunk": f"{config.chunk_length / config.sampling_rate:g} s, one every {hop_length / config.sampling_rate:g} s",
+        "chunk": f"{config.chunk_length / config.sampling_rate:g} s, one every {hop_s:g} s",
         "parameters": f"{model.num_parameters():,}",
         "operations per second of audio": f"{macs_per_s / 1e9:.2f} GMAC",
         f"real-time factor on {device}": f"{elapsed_s / duration_s:.4f} ({duration_s / elapsed_s:.1f}x real time)",

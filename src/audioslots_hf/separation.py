@@ -20,13 +20,12 @@ import torch
 from transformers.utils.logging import get_logger, tqdm
 
 from .audio import AudioFile, TrackWriter, open_audio, output_format
-from .chunking import chunk_separator, default_hop_length, separate_blocks
 from .files import replacing
 from .jobs import SeparationJob
-from .pipeline_audio_separation import AudioSeparationPipeline
 from .plots import plot_separation
 from .recordings import open_sound, read_samples
 from .resampling import resample_blocks
+from .separator import Separator
 
 
 logger = get_logger(__name__)
@@ -35,15 +34,15 @@ logger = get_logger(__name__)
 MAX_PLOT_S = 30
 
 
-def separate_file(job: SeparationJob, pipeline: AudioSeparationPipeline, force: bool, plot: bool) -> list[Path]:
+def separate_file(job: SeparationJob, separator: Separator, force: bool, plot: bool) -> list[Path]:
     """
     Separate one file, block by block.
 
     Args:
         job ([`SeparationJob`]):
             What to separate, and where to.
-        pipeline ([`AudioSeparationPipeline`]):
-            The loaded model, as from [`load_separator`].
+        separator ([`Separator`]):
+            The loaded model.
         force (`bool`):
             Whether to overwrite outputs.
         plot (`bool`):
@@ -55,7 +54,7 @@ def separate_file(job: SeparationJob, pipeline: AudioSeparationPipeline, force: 
     Raises:
         `ValueError`, `OSError`: the input cannot be read, or an output exists. Then no track is written.
     """
-    num_sources = pipeline.model.config.num_sources
+    num_sources = separator.model.config.num_sources
     with open_audio(job.recording) as audio:
         suffix, file_format, subtype = output_format(job.recording, audio.sampling_rate, audio.num_channels)
         paths = job.output_paths(num_sources, suffix)
@@ -65,7 +64,7 @@ def separate_file(job: SeparationJob, pipeline: AudioSeparationPipeline, force: 
             if path.exists() and not force:
                 raise ValueError(f"{path} exists: pass --force to overwrite it, or choose another folder.")
         with TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer:
-            for block in stream_estimates(audio, pipeline):
+            for block in stream_estimates(audio, separator):
                 writer.write(block)
             if writer.gain != 1.0:
                 logger.warning(
@@ -79,9 +78,8 @@ def separate_file(job: SeparationJob, pipeline: AudioSeparationPipeline, force: 
     return paths
 
 
-def stream_estimates(audio: AudioFile, pipeline: AudioSeparationPipeline) -> Iterator[torch.Tensor]:
+def stream_estimates(audio: AudioFile, separator: Separator) -> Iterator[torch.Tensor]:
     """Separate an open file -> blocks (num_channels, num_sources, num_samples), together as long as the file."""
-    config = pipeline.model.config
     with tqdm(total=audio.num_samples, unit="sample", unit_scale=True, desc=audio.path.name) as bar:
 
         def count(blocks: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
@@ -89,12 +87,9 @@ def stream_estimates(audio: AudioFile, pipeline: AudioSeparationPipeline) -> Ite
                 yield block
                 bar.update(block.shape[-1])
 
-        blocks = resample_blocks(count(audio.blocks()), audio.sampling_rate, config.sampling_rate)
-        separate_chunks = chunk_separator(pipeline.model, pipeline.feature_extractor)
-        hop_length = default_hop_length(config.chunk_length, config.sampling_rate)
-        sources = separate_blocks(blocks, separate_chunks, config.chunk_length, hop_length, pipeline.batch_size)
+        blocks = resample_blocks(count(audio.blocks()), audio.sampling_rate, separator.sampling_rate)
         num_left = audio.num_samples
-        for block in resample_blocks(sources, config.sampling_rate, audio.sampling_rate):
+        for block in resample_blocks(separator.stream(blocks), separator.sampling_rate, audio.sampling_rate):
             # resampling there and back rounds the length up
             yield block[..., :num_left]
             num_left -= min(num_left, block.shape[-1])

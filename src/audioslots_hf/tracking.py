@@ -31,9 +31,9 @@ SPEAKER_MEMORY = 0.98
 NUM_BANDS = 32
 
 
-def band_weights(num_bins: int, num_bands: int) -> torch.Tensor:
-    """Triangular bands on a mel scale up to the Nyquist frequency, taken as 8 kHz: (num_bands, num_bins)"""
-    mels = 2595 * torch.log10(1 + torch.linspace(0, 8000, num_bins) / 700)
+def band_weights(num_bins: int, num_bands: int, sampling_rate: int) -> torch.Tensor:
+    """Triangular bands on a mel scale up to the Nyquist frequency: (num_bands, num_bins)"""
+    mels = 2595 * torch.log10(1 + torch.linspace(0, sampling_rate / 2, num_bins) / 700)
     edges = torch.linspace(mels[1].item(), mels[-1].item(), num_bands + 2)
     rising = (mels - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - mels) / (edges[2:] - edges[1:-1])[:, None]
@@ -46,14 +46,14 @@ def normalize(values: torch.Tensor) -> torch.Tensor:
     return values / values.norm().clamp(min=1e-12)
 
 
-def spectral_profiles(estimates: torch.Tensor) -> torch.Tensor:
+def spectral_profiles(estimates: torch.Tensor, sampling_rate: int) -> torch.Tensor:
     """
     Shape of the mean log spectrum of each source, (num_channels, num_sources, num_samples) -> (num_sources, num_bands)
     """
     # zeros behind, so that even a single sample has a frame
     powers = stft(torch.nn.functional.pad(estimates, (0, 128)), 512, 128).abs().square().sum(dim=0)
     # (num_sources, num_bands, num_frames)
-    bands = band_weights(powers.shape[1], NUM_BANDS) @ powers
+    bands = band_weights(powers.shape[1], NUM_BANDS, sampling_rate) @ powers
     bands = bands + 1e-8 * bands.max() + 1e-30
     # frames count by their energy: pauses say nothing
     shares = bands.sum(dim=1, keepdim=True)
@@ -81,15 +81,22 @@ class Tracker:
     Follows the sources of one recording from chunk to chunk, without references.
 
     After each chunk, `order` says which estimate went to which track: `(num_sources,)`.
+
+    Args:
+        sampling_rate (`int`):
+            In hertz.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sampling_rate: int) -> None:
+        self.sampling_rate = sampling_rate
         self.profiles: torch.Tensor | None = None
         self.embeddings: torch.Tensor | None = None
         self.weight = 1.0
         self.order: torch.Tensor | None = None
 
-    def follow(self, estimates: torch.Tensor, history: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
+    def follow(
+        self, estimates: torch.Tensor, history: torch.Tensor, embeddings: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """
         Give the estimates of the next chunk the order of the tracks.
 
@@ -98,8 +105,8 @@ class Tracker:
                 Estimates of the next chunk, in any order, the same in all channels.
             history (`torch.Tensor` of shape `(num_channels, num_sources, num_overlapping_samples)`):
                 What the tracks already hold of the first samples of this chunk.
-            embeddings (`torch.Tensor` of shape `(num_sources, embedding_size)`):
-                Speaker embeddings of the estimates; of size 0 from a model without.
+            embeddings (`torch.Tensor` of shape `(num_sources, embedding_size)`, *optional*):
+                Speaker embeddings of the estimates, from a model that has them.
 
         Returns:
             `torch.Tensor` of shape `(num_channels, num_sources, num_samples)`: the estimates in the order of the tracks.
@@ -107,16 +114,18 @@ class Tracker:
         self.order = torch.arange(estimates.shape[1])
         if estimates.shape[1] == 1:
             return estimates
-        profiles = spectral_profiles(estimates)
+        profiles = spectral_profiles(estimates, self.sampling_rate)
         if self.profiles is None:
             self.profiles, self.embeddings = profiles, embeddings
             return estimates
         scores = OVERLAP_WEIGHT * overlap_scores(estimates[..., : history.shape[-1]], history)
         scores = scores + profiles @ normalize(self.profiles).T
-        # a mean, which keeps the scale that the embeddings have learned
-        scores = scores + speaker_scores(embeddings, self.embeddings / self.weight)
+        if embeddings is not None:
+            # a mean, which keeps the scale that the embeddings have learned
+            scores = scores + speaker_scores(embeddings, self.embeddings / self.weight)
         self.order = match_estimates(-scores[None])[0]
         self.profiles = MEMORY * self.profiles + profiles[self.order]
-        self.embeddings = SPEAKER_MEMORY * self.embeddings + embeddings[self.order]
+        if embeddings is not None:
+            self.embeddings = SPEAKER_MEMORY * self.embeddings + embeddings[self.order]
         self.weight = SPEAKER_MEMORY * self.weight + 1
         return estimates[:, self.order]

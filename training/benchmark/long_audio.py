@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 
 from audioslots_hf import GalrConfig, GalrForAudioSeparation, WaveformFeatureExtractor
 from audioslots_hf.allocator import keep_freed_memory
-from audioslots_hf.chunking import chunk_separator, default_batch_size, default_hop_length, separate_blocks
+from audioslots_hf.separator import Separator
 
 from .memory import PeakMemory
 from .processes import run_in_process
@@ -51,14 +51,11 @@ def measure(sampling_rate: int, duration_s: float) -> tuple[float, int]:
     keep_freed_memory()
     config = GalrConfig(sampling_rate=sampling_rate, chunk_length=CHUNK_S * sampling_rate)
     model = GalrForAudioSeparation(config).eval()
-    chunking = (config.chunk_length, sampling_rate)
-    separate_chunks = chunk_separator(model, WaveformFeatureExtractor.from_config(config))
+    separator = Separator(model, WaveformFeatureExtractor.from_config(config))
     memory = PeakMemory("cpu")
     started = time.perf_counter()
     blocks = noise_blocks(int(duration_s * sampling_rate), 10 * sampling_rate)
-    hop_length, batch_size = default_hop_length(*chunking), default_batch_size(*chunking, model.device)
-    parts = separate_blocks(blocks, separate_chunks, config.chunk_length, hop_length, batch_size)
-    num_samples = sum(part.shape[-1] for part in parts)
+    num_samples = sum(part.shape[-1] for part in separator.stream(blocks))
     if num_samples != int(duration_s * sampling_rate):
         raise RuntimeError(f"{duration_s} s became {num_samples} samples.")
     return time.perf_counter() - started, memory.bytes()

@@ -31,7 +31,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -48,8 +47,8 @@ from audioslots_hf import (
     WaveformFeatureExtractor,
 )
 from audioslots_hf.allocator import keep_freed_memory
-from audioslots_hf.chunking import chunk_separator, default_batch_size, default_hop_length, separate_waveforms
 from audioslots_hf.resources import skip_lstms
+from audioslots_hf.separator import Separator
 
 from .memory import PeakMemory, read_status
 
@@ -178,22 +177,18 @@ def measure_size(candidate: Candidate, sampling_rate: int, seconds: float) -> di
     num_chunks = 1
     if candidate.is_chunked:
         # the last one is padded to its full length
-        chunk_length, hop_length = model.config.chunk_length, chunk_options(model)["hop_length"]
-        num_chunks += math.ceil(max(0, num_samples - chunk_length) / hop_length)
+        separator = build_separator(model)
+        chunk_length = separator.chunk_length
+        num_chunks += math.ceil(max(0, num_samples - chunk_length) / separator.chunk_hop_length)
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "macs_per_s": num_chunks * count_macs(model, chunk_length) * sampling_rate / num_samples,
     }
 
 
-def chunk_options(model: nn.Module) -> dict[str, int]:
-    """How the pipeline cuts a recording for one of our models."""
-    sizes = (model.config.chunk_length, model.config.sampling_rate)
-    return {
-        "chunk_length": model.config.chunk_length,
-        "hop_length": default_hop_length(*sizes),
-        "batch_size": default_batch_size(*sizes, model.device),
-    }
+def build_separator(model: nn.Module) -> Separator:
+    """How the pipeline separates a recording with one of our models."""
+    return Separator(model, WaveformFeatureExtractor.from_config(model.config))
 
 
 def load(candidate: Candidate, sampling_rate: int) -> Callable[[torch.Tensor], object]:
@@ -202,8 +197,7 @@ def load(candidate: Candidate, sampling_rate: int) -> Callable[[torch.Tensor], o
     model = candidate.build(sampling_rate).eval()
     if not candidate.is_chunked:
         return torch.inference_mode()(model)
-    separate_chunks = chunk_separator(model, WaveformFeatureExtractor.from_config(model.config))
-    return partial(separate_waveforms, separate_chunks=separate_chunks, **chunk_options(model))
+    return build_separator(model).separate
 
 
 def noise(sampling_rate: int, seconds: float) -> torch.Tensor:

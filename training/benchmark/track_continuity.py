@@ -27,7 +27,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from audioslots_hf.chunking import Stitcher, default_hop_length, iter_chunks
+from audioslots_hf.chunking import SeparatedChunks, Stitcher, iter_chunks
+from audioslots_hf.separator import default_chunk_hop_length
 from training.arguments import SettingsError, SpeechArguments
 from training.data.loudness import gain_between
 from training.data.speech import Utterance, load_speech
@@ -66,13 +67,14 @@ def count_correct_joins(
     Returns:
         Joins with the right order, and all of them.
     """
-    stitcher = Stitcher(chunk_length, default_hop_length(chunk_length, SAMPLING_RATE))
+    chunk_hop_length = default_chunk_hop_length(chunk_length, SAMPLING_RATE)
+    stitcher = Stitcher(chunk_length, chunk_hop_length, SAMPLING_RATE)
     noise_levels = references.square().mean(dim=-1, keepdim=True).sqrt() * 10 ** (noise_db / 20)
     orders = []
-    for chunk, is_last in iter_chunks([references], chunk_length, stitcher.hop_length):
+    for chunk, is_last in iter_chunks([references], chunk_length, chunk_hop_length):
         noise = torch.from_numpy(rng.standard_normal(chunk.shape).astype(np.float32))
         order = torch.from_numpy(rng.permutation(len(references)))
-        stitcher.add((chunk + noise_levels * noise)[order][None], is_last)
+        stitcher.add(SeparatedChunks((chunk + noise_levels * noise)[order][None]), is_last)
         orders.append(order[stitcher.tracker.order].tolist())
     return sum(before == after for before, after in pairwise(orders)), len(orders) - 1
 
