@@ -29,7 +29,6 @@ from pydantic import Field
 
 from ..settings import STRICT, SettingsError
 from .effects import change_speed, compress_dynamic_range, high_pass, match_spectra, tilt
-from .loudness import gain_between
 
 
 # an octave down and up: no voice sounds natural outside this range
@@ -226,31 +225,6 @@ class SpeedPerturbation:
     def apply(self, waveforms: torch.Tensor, speed: Fraction, num_samples: int) -> torch.Tensor:
         """Waveforms of one speed, (num_waveforms, num_samples before) to (num_waveforms, num_samples)"""
         return waveforms[:, :num_samples] if speed == 1 else change_speed(waveforms, speed, num_samples)
-
-
-@dataclass(frozen=True)
-class NoiseFloor:
-    """
-    White noise below each voice of a folder of speech that is too clean.
-
-    Args:
-        level_db (`list` of `float`):
-            The lowest and the highest level of the noise, relative to the loudness of the voice.
-    """
-
-    level_db: list[float]
-
-    def draw(self, rng: np.random.Generator) -> tuple[float, int]:
-        """The level of the noise of one voice in dB, and its seed."""
-        return rng.uniform(*self.level_db), int(rng.integers(2**63))
-
-    @staticmethod
-    def apply(waveform: torch.Tensor, loudness: float, parameters: tuple[float, int]) -> torch.Tensor:
-        """A voice (num_samples,) of a loudness in LUFS with its noise; each device draws samples of its own from a seed"""
-        level_db, seed = parameters
-        generator = torch.Generator(waveform.device).manual_seed(seed)
-        noise = torch.randn(waveform.shape, generator=generator, device=waveform.device)
-        return waveform + gain_between(0.0, loudness + level_db) * noise
 
 
 AnyAugmentation = Annotated[

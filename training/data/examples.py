@@ -25,9 +25,9 @@ from transformers import PreTrainedConfig
 
 from ..arguments import TrainingArguments
 from ..settings import SettingsError
-from .augmentations import NoiseFloor
 from .mixer import SpeechMixer
 from .mixtures import MixtureList, load_mixtures
+from .noise_floor import NoiseFloor
 from .speech import load_speech
 
 

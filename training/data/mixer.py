@@ -23,8 +23,9 @@ import numpy as np
 import torch
 
 from ..settings import SettingsError
-from .augmentations import AnyAugmentation, Augmentation, NoiseFloor, SpeedPerturbation, upload
+from .augmentations import AnyAugmentation, Augmentation, SpeedPerturbation, upload
 from .loudness import MAX_PEAK, SPEECH_LUFS, gain_between
+from .noise_floor import NoiseFloor
 from .speech import Utterance
 
 

@@ -23,14 +23,11 @@ from datasets import Dataset, DatasetDict
 
 from tests.audio_helpers import noise
 from tests.conftest import SAMPLES
+from tests.data.helpers import DEBUG, SPEECH
 from training.arguments import SpeechArguments, load_arguments
 from training.data import __main__ as command
 from training.data.mixtures import load_mixtures
 from training.data.speech import list_speech, load_speech
-
-
-SPEECH = SAMPLES / "speech"
-DEBUG = Path(__file__).parents[1] / "training" / "configs" / "debug.yaml"
 
 
 def run(capsys, *arguments: str | Path) -> tuple[int, str]:

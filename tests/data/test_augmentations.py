@@ -1,0 +1,98 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.audio_helpers import noise
+from tests.data.helpers import band_levels
+from training.data.augmentations import DynamicRangeCompression, HighPass, Polarity, SharedSpectrum, SpectralTilt
+from training.data.effects import compress_dynamic_range, match_spectra, tilt
+
+
+TILT = SpectralTilt(max_db=3.0)
+COMPRESSION = DynamicRangeCompression(max_exponent=0.8)
+HIGH_PASS = HighPass(cutoff_hz=[50.0, 400.0])
+
+
+def parameters_of(augmentation, num_mixtures: int = 300) -> np.ndarray:
+    """Draws for the two voices of some mixtures, (num_mixtures, 2)"""
+    rng = np.random.default_rng(0)
+    return np.array([augmentation.draw(rng, 2) for _ in range(num_mixtures)])
+
+
+def test_each_voice_is_inverted_with_probability_one_half(build_mixer):
+    signs = parameters_of(Polarity(), 400)
+    assert set(signs.flatten()) == {-1.0, 1.0}
+    # three standard deviations of 400 draws, and the voices of a mixture are independent
+    assert abs(signs.mean(axis=0)).max() < 0.15 and abs(signs.prod(axis=1).mean()) < 0.15
+    plain, inverted = build_mixer(), build_mixer(Polarity())
+    for seed in range(4):
+        mixture = inverted.draw_mixture(np.random.default_rng(seed))
+        before = plain.draw(np.random.default_rng(seed))
+        after = inverted.render([mixture], inverted.read)[0]
+        torch.testing.assert_close(after, torch.tensor(mixture.parameters[0])[:, None] * before)
+
+
+def test_each_voice_has_its_own_tilt():
+    tilts_db = parameters_of(TILT)
+    assert -3 <= tilts_db.min() < -2.9 and 2.9 < tilts_db.max() <= 3 and (tilts_db[:, 0] != tilts_db[:, 1]).all()
+    voices = torch.from_numpy(noise(1, 2, 4000))
+    tilted = TILT.apply(voices, tilts_db[:1], 16000)
+    torch.testing.assert_close(tilted[0, 1], tilt(voices[0, 1], tilts_db[0, 1]))
+
+
+def test_one_high_pass_for_all_voices_of_a_mixture():
+    cutoffs_hz = parameters_of(HIGH_PASS, 3000)
+    assert (cutoffs_hz[:, 0] == cutoffs_hz[:, 1]).all()
+    assert 50 <= cutoffs_hz.min() < 60 and 340 < cutoffs_hz.max() <= 400
+    # as often below as above the middle of the logarithm
+    assert np.median(cutoffs_hz) == pytest.approx(math.sqrt(50 * 400), rel=0.1)
+
+
+def test_a_high_pass_takes_the_lows_of_a_voice_and_nothing_else(build_mixer):
+    frequencies = np.fft.rfftfreq(4000, 1 / 16000)
+    mixers = [build_mixer(), build_mixer(HighPass(cutoff_hz=[400.0, 400.0]))]
+    before, after = (np.abs(np.fft.rfft(mixer.draw(np.random.default_rng(0)))) ** 2 for mixer in mixers)
+    lows, highs = frequencies < 200, frequencies > 1000
+    assert after[0, lows].sum() < 0.01 * before[0, lows].sum()
+    assert after[0, highs].sum() == pytest.approx(before[0, highs].sum(), rel=0.01)
+
+
+def test_each_voice_has_its_own_compression(build_mixer):
+    exponents = parameters_of(DynamicRangeCompression(max_exponent=0.6))
+    assert exponents.min() >= 0 and 0.55 < exponents.max() <= 0.6
+    assert exponents.mean() == pytest.approx(0.3, abs=0.03) and (exponents[:, 0] != exponents[:, 1]).all()
+    voices = torch.stack([build_mixer().draw(np.random.default_rng(seed)) for seed in range(3)])
+    compressed = COMPRESSION.apply(voices, np.array([[0.0, 0.6]] * 3), 16000)
+    torch.testing.assert_close(compressed[:, 0], voices[:, 0])
+    torch.testing.assert_close(compressed[:, 1], compress_dynamic_range(voices[:, 1], 0.6, 16000))
+    torch.testing.assert_close(compressed.square().sum(dim=-1), voices.square().sum(dim=-1), rtol=1e-4, atol=0)
+    assert (compressed[:, 1] - voices[:, 1]).abs().max() > 0.05 * voices[:, 1].abs().max()
+
+
+def test_a_share_of_the_mixtures_has_one_spectrum(build_mixer):
+    apart, together = (
+        mixer.draw(np.random.default_rng(3)) for mixer in (build_mixer(), build_mixer(SharedSpectrum(share=1.0)))
+    )
+    spreads = [band_levels(voices).diff(dim=0).std() for voices in (apart, together)]
+    assert spreads[1] < 0.5 * spreads[0]
+    shared = parameters_of(SharedSpectrum(share=0.25), 400)
+    assert (shared[:, 0] == shared[:, 1]).all() and set(shared.flatten()) == {0.0, 1.0}
+    assert shared[:, 0].mean() == pytest.approx(0.25, abs=0.07)
+    batch = SharedSpectrum(share=0.25).apply(torch.stack([apart, apart]), np.array([[0.0, 0.0], [1.0, 1.0]]), 16000)
+    assert torch.equal(batch[0], apart)
+    assert torch.equal(batch[1], match_spectra(apart, 16000))
