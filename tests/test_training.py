@@ -296,6 +296,16 @@ def test_two_processes_give_the_losses_of_one(debug_run, tmp_path):
     np.testing.assert_allclose(two, one, rtol=0.01)
 
 
+def test_there_are_few_configs():
+    assert len(list(CONFIGS.rglob("*.yaml"))) <= 20
+
+
+def test_fine_tuning_starts_from_the_default_checkpoint_and_compares_itself_with_it():
+    arguments = load_arguments(CONFIGS / "finetune.yaml", [])
+    assert arguments.model["pretrained"] == DEFAULT_CHECKPOINT
+    assert arguments.validate_first and arguments.valid is not None
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_parses_and_its_model_steps(path, monkeypatch):
     monkeypatch.chdir(CONFIGS.parents[1])
