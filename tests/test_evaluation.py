@@ -43,7 +43,11 @@ from training.arguments import MixtureArguments, SettingsError
 from training.data.effects import high_pass, match_spectra
 from training.data.libri2mix import read_metadata
 from training.data.mixtures import Mixture, load_mixtures
-from training.evaluation import OracleSeparator, evaluate_mixtures, join_mixtures, score_estimates, summarize
+from training.evaluation.channel import Channel
+from training.evaluation.protocols import join_mixtures
+from training.evaluation.scoring import evaluate_mixtures, score_estimates, summarize
+from training.evaluation.separators import OracleSeparator
+from training.evaluation.subject import name_run
 from training.reporting import cards, export
 from training.reporting.results import conditions_of, read_results, read_scores
 from training.reporting.tables import format_results
@@ -200,7 +204,7 @@ def test_mixtures_can_come_over_a_telephone(waveform_checkpoint, tmp_path, mixtu
 def test_the_channel_takes_the_lows_of_the_noise_too(mixtures):
     noise = torch.randn(mixtures[0].references.shape[1], generator=torch.Generator().manual_seed(0))
     noisy = Mixture("a", mixtures[0].references, noise)
-    filtered = run_evaluation.Channel(high_pass_hz=300.0).carry(noisy, 16000)
+    filtered = Channel(high_pass_hz=300.0).carry(noisy, 16000)
     torch.testing.assert_close(filtered.waveform, high_pass(noisy.waveform, 300.0, 16000), rtol=0, atol=1e-5)
     assert filtered.mixture_id == "a"
 
@@ -216,7 +220,7 @@ def test_voices_can_share_a_channel_without_lows_too(waveform_checkpoint, tmp_pa
     assert first["source_1_input_si_snr"] == pytest.approx(expected["source_1_input_si_snr"], abs=0.01)
     # no voice is louder or softer for it, and noise has a channel of its own
     noise = torch.ones(mixtures[0].references.shape[1])
-    carried = run_evaluation.Channel(is_shared=True).carry(Mixture("a", mixtures[0].references, noise), 16000)
+    carried = Channel(is_shared=True).carry(Mixture("a", mixtures[0].references, noise), 16000)
     assert carried.rest is noise
     torch.testing.assert_close(carried.references.norm(dim=1), mixtures[0].references.norm(dim=1))
 
@@ -344,8 +348,8 @@ def test_a_model_of_a_run_has_the_name_of_the_run(tmp_path, monkeypatch):
     (tmp_path / "runs" / "galr" / "best").mkdir(parents=True)
     (tmp_path / "plain").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert run_evaluation.name_run("runs/galr/best") == run_evaluation.name_run("runs/galr/best/") == "galr"
-    assert [run_evaluation.name_run(name) for name in ("plain", "galr-cpu", "someone/best")] == [
+    assert name_run("runs/galr/best") == name_run("runs/galr/best/") == "galr"
+    assert [name_run(name) for name in ("plain", "galr-cpu", "someone/best")] == [
         "plain",
         "galr-cpu",
         "best",

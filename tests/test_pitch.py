@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.pitch import distance_in_semitones, median_f0s, require_torchaudio
+from training.evaluation.pitch import distance_in_semitones, median_f0s, require_torchaudio
 
 
 def voice(f0_hz: float, num_samples: int, sampling_rate: int) -> torch.Tensor:

@@ -36,7 +36,7 @@ from .checkpoints import RunState, resume, save_checkpoint, save_model, save_pla
 from .data.examples import TrainingExamples, load_examples
 from .data.mixtures import Mixture, load_mixtures
 from .data.resident import ResidentLoader, ResidentSpeech
-from .evaluation import evaluate_mixtures, summarize
+from .evaluation.scoring import evaluate_mixtures, summarize
 from .model import build_config, build_feature_extractor, build_model
 from .optimizer import build_average, build_optimizers, build_schedule, update_weights
 from .settings import SettingsError

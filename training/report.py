@@ -30,9 +30,9 @@ from audioslots_hf.files import write_text
 from audioslots_hf.jobs import make_folder
 from audioslots_hf.plots import require_matplotlib
 
+from .evaluation.cli import METADATA
 from .reporting.figure_2 import draw_separation, load_figure_2
 from .reporting.results import RESULTS_DIR, group_by_conditions, load_evaluations
-from .run_evaluation import METADATA
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -39,7 +39,7 @@ from training.data.examples import TrainingExamples
 from training.data.mixer import SpeechMixer
 from training.data.mixtures import FEATURES, MixtureList, fill_row
 from training.data.speech import list_speech, load_speech
-from training.stopwatch import Stopwatch
+from training.evaluation.stopwatch import Stopwatch
 
 
 SAMPLES = Path(__file__).parents[2] / "tests" / "samples" / "speech"

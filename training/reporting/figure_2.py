@@ -28,7 +28,7 @@ from audioslots_hf.plots import plot_separation
 
 from ..arguments import MixtureArguments
 from ..data.mixtures import Mixture, load_mixtures
-from ..evaluation import separate_mixtures
+from ..evaluation.protocols import separate_mixtures
 
 
 @dataclass

@@ -17,7 +17,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from ..pitch import distance_in_semitones
+from ..evaluation.pitch import distance_in_semitones
 from .results import Score
 
 

@@ -19,7 +19,7 @@ import torch
 
 from audioslots_hf.resampling import resample
 
-from .torchaudio_import import import_torchaudio
+from ..torchaudio_import import import_torchaudio
 
 
 # Voices have their pitch and the harmonics that show it well below half of this.

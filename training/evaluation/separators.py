@@ -11,25 +11,17 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Scores of a separator on a list of mixtures."""
+"""Separators for evaluation: of a model, of the oracle, and of the paper's autoencoder."""
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
 from audioslots_hf.chunking import Chunk, SeparatedChunks
-from audioslots_hf.metrics import si_snr_improvement
 from audioslots_hf.modeling_outputs import AudioSeparationOutput
 from audioslots_hf.separator import Separator
 from audioslots_hf.waveforms import root_mean_square
-
-from .data.mixtures import Mixture
-from .stopwatch import Stopwatch
-
-
-PROTOCOLS = ("practical", "paper")
 
 
 class ReferenceSeparator(Separator):
@@ -107,90 +99,3 @@ def build_separator(
         return OracleSeparator(feature_extractor, **kwargs)
     separator_class = AutoencoderSeparator if model.config.is_autoencoder else Separator
     return separator_class(model, feature_extractor, **kwargs)
-
-
-def separate_mixtures(
-    mixtures: Iterable[Mixture],
-    model: PreTrainedModel | None,
-    feature_extractor: FeatureExtractionMixin,
-    protocol: str = "practical",
-    stopwatch: Stopwatch | None = None,
-    **post_process_kwargs,
-) -> Iterator[tuple[Mixture, torch.Tensor]]:
-    """
-    Separate mixtures, whose chunks go through the model together, as [`evaluate_mixtures`] does.
-
-    Yields:
-        `tuple` of each mixture and its estimates, `(num_sources, num_samples)`, in any order of the sources.
-
-    Raises:
-        `ValueError`: no such protocol.
-    """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"`protocol` is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}.")
-    kwargs = {"post_process_kwargs": post_process_kwargs}
-    if protocol == "paper":
-        kwargs |= {"chunk_hop_length": feature_extractor.chunk_length, "order_by_references": True}
-    separator = build_separator(model, feature_extractor, **kwargs)
-    if stopwatch is not None:
-        separator.separate_chunks = stopwatch.measure("model")(separator.separate_chunks)
-    yield from join_mixtures(mixtures, separator)
-
-
-def join_mixtures(mixtures: Iterable[Mixture], separator: Separator) -> Iterator[tuple[Mixture, torch.Tensor]]:
-    """Each mixture with its estimates, `(num_sources, num_samples)`."""
-    chunks = (
-        chunk
-        for mixture in mixtures
-        for chunk in separator.cut([mixture.waveform[None]], mixture.references[None], recording=mixture)
-    )
-    parts = []
-    for part, chunk in separator.stream_chunks(chunks):
-        parts.append(part[0])
-        if chunk.is_last:
-            yield chunk.recording, torch.cat(parts, dim=-1)
-            parts = []
-
-
-def score_estimates(mixture: Mixture, estimates: torch.Tensor) -> dict[str, float | str]:
-    """SI-SNR of the mixture, SI-SNR and SI-SNRi in dB: their means over the sources, then those of each source."""
-    ratios, improvements = si_snr_improvement(estimates[None], mixture.references[None], mixture.waveform[None])
-    scores = {"input_si_snr": ratios - improvements, "si_snr": ratios, "si_snri": improvements}
-    return {
-        "mixture_id": mixture.mixture_id,
-        **{key: values.mean().item() for key, values in scores.items()},
-        **{
-            f"source_{number}_{key}": values[0, number - 1].item()
-            for number in range(1, 1 + len(mixture.references))
-            for key, values in scores.items()
-        },
-    }
-
-
-def evaluate_mixtures(
-    mixtures: Iterable[Mixture],
-    model: PreTrainedModel | None,
-    feature_extractor: FeatureExtractionMixin,
-    protocol: str = "practical",
-    stopwatch: Stopwatch | None = None,
-    **post_process_kwargs,
-) -> Iterator[dict[str, float | str]]:
-    """
-    Score a model on mixtures, one result each; with `model=None` score the oracle. An autoencoder is scored on the references.
-
-    `"practical"` overlaps the chunks and follows the sources without references, as the pipeline does.
-    `"paper"` takes disjoint chunks and orders the sources of each by the references (AudioSlots, section 3).
-    """
-    for mixture, estimates in separate_mixtures(
-        mixtures, model, feature_extractor, protocol, stopwatch, **post_process_kwargs
-    ):
-        yield score_estimates(mixture, estimates)
-
-
-def summarize(results: Iterable[dict[str, float | str]]) -> dict[str, float]:
-    """Means over the mixtures."""
-    results = list(results)
-    return {
-        "num_mixtures": len(results),
-        **{key: sum(result[key] for result in results) / len(results) for key in ("si_snr", "si_snri")},
-    }

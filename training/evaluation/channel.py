@@ -1,0 +1,53 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The channel that the mixtures of a list come through before they are separated."""
+
+from dataclasses import dataclass, replace
+
+from ..data.augmentations import LOWEST_CUTOFF_HZ
+from ..data.effects import high_pass, match_spectra
+from ..data.mixtures import Mixture
+
+
+@dataclass
+class Channel:
+    """What the mixtures of a list come through before they are separated."""
+
+    is_shared: bool = False
+    high_pass_hz: float | None = None
+
+    def check(self, sampling_rate: int) -> None:
+        """Raise a `ValueError` where a filter would leave nothing, or be none."""
+        if self.high_pass_hz is not None and not LOWEST_CUTOFF_HZ <= self.high_pass_hz < sampling_rate / 2:
+            raise ValueError(
+                f"--high-pass is {self.high_pass_hz:g}: it must be at least {LOWEST_CUTOFF_HZ:g} Hz and below "
+                f"{sampling_rate / 2:g} Hz, half of the sampling rate."
+            )
+
+    def carry(self, mixture: Mixture, sampling_rate: int) -> Mixture:
+        """A mixture, and what it consists of, at the other end."""
+        references, rest = mixture.references, mixture.rest
+        if self.high_pass_hz is not None:
+            references = high_pass(references, self.high_pass_hz, sampling_rate)
+            rest = None if rest is None else high_pass(rest, self.high_pass_hz, sampling_rate)
+        if self.is_shared:
+            references = match_spectra(references, sampling_rate)
+        return replace(mixture, references=references, rest=rest)
+
+    def describe(self) -> list[str]:
+        """What is done, in words."""
+        return [
+            *(["shared channel"] if self.is_shared else []),
+            *([] if self.high_pass_hz is None else [f"high-pass {self.high_pass_hz:g} Hz"]),
+        ]

@@ -1,0 +1,88 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The command line of `training.run_evaluation`."""
+
+import argparse
+from pathlib import Path
+
+from audioslots_hf.loading import DEFAULT_CHECKPOINT
+
+from ..arguments import MIX_TYPES
+
+
+METADATA = Path(__file__).parents[1] / "metadata" / "libri2mix_test.csv"
+
+
+def build_parser(description: str) -> argparse.ArgumentParser:
+    """The arguments of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.run_evaluation",
+        description=description,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    subject = parser.add_mutually_exclusive_group()
+    subject.add_argument(
+        "--model", default=DEFAULT_CHECKPOINT, help=f"name, folder or repository ({DEFAULT_CHECKPOINT})"
+    )
+    subject.add_argument(
+        "--oracle", type=float, metavar="SECONDS", help="no model: the oracle of AudioSlots with such chunks"
+    )
+    parser.add_argument("--root", type=Path, help="folder that the paths in the metadata start from")
+    parser.add_argument("--metadata", type=Path, default=METADATA, help=f"LibriMix csv ({METADATA.name})")
+    parser.add_argument("--noise-root", type=Path, help="folder that its paths of noise start from")
+    parser.add_argument("--mode", choices=("min", "max"), default="min", help="how the metadata is mixed (min)")
+    parser.add_argument("--tree", type=Path, help="in place of both: a split of a generated Libri2Mix")
+    parser.add_argument("--mix-type", choices=MIX_TYPES, default="mix_clean", help="(mix_clean)")
+    parser.add_argument(
+        "--high-pass",
+        type=float,
+        metavar="HZ",
+        help="take the lows off all mixtures first; a telephone's band begins at 300",
+    )
+    parser.add_argument(
+        "--shared-channel",
+        action="store_true",
+        help="give the voices of a mixture, not the noise, one spectrum first, as from one microphone",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for results.json")
+    parser.add_argument("--num-mixtures", type=int, help="only the first so many")
+    parser.add_argument("--num-workers", type=int, default=2, help="processes that read the mixtures (2)")
+    parser.add_argument("--device", help="of the model (a GPU if there is one)")
+    return parser
+
+
+def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Stop with a message that names the option that cannot be."""
+    if options.num_mixtures is not None and options.num_mixtures < 1:
+        parser.error(f"--num-mixtures is {options.num_mixtures}: it must be at least 1.")
+    if options.num_workers < 0:
+        parser.error(
+            f"--num-workers is {options.num_workers}: it must be at least 0, which reads between the batches."
+        )
+    if options.tree is None and options.root is None:
+        parser.error(f"--root is missing: the folder that the paths in {options.metadata} start from. Or give --tree.")
+    if options.tree is not None and (options.mode != "min" or options.noise_root is not None):
+        parser.error(
+            "--mode and --noise-root say how the metadata is mixed, and a --tree is mixed already: leave them out."
+        )
+    if options.oracle is not None and options.mix_type == "mix_single":
+        parser.error(
+            "--oracle has nothing to mask in --mix-type mix_single, where there is one source: take another type."
+        )
+    if options.shared_channel and options.mix_type == "mix_single":
+        parser.error(
+            "--shared-channel has nothing to match in --mix-type mix_single, where there is one voice: leave it out."
+        )
+    if options.oracle is not None and not 0 < options.oracle <= 60:
+        parser.error(f"--oracle is {options.oracle:g}: it must be the length of a chunk in seconds, at most 60.")

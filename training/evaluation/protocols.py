@@ -1,0 +1,71 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The two protocols of evaluation: how mixtures are cut into chunks, and who orders the sources of each."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from transformers import FeatureExtractionMixin, PreTrainedModel
+
+from audioslots_hf.separator import Separator
+
+from ..data.mixtures import Mixture
+from .separators import build_separator
+from .stopwatch import Stopwatch
+
+
+PROTOCOLS = ("practical", "paper")
+
+
+def separate_mixtures(
+    mixtures: Iterable[Mixture],
+    model: PreTrainedModel | None,
+    feature_extractor: FeatureExtractionMixin,
+    protocol: str = "practical",
+    stopwatch: Stopwatch | None = None,
+    **post_process_kwargs,
+) -> Iterator[tuple[Mixture, torch.Tensor]]:
+    """
+    Separate mixtures, whose chunks go through the model together, as [`evaluate_mixtures`] does.
+
+    Yields:
+        `tuple` of each mixture and its estimates, `(num_sources, num_samples)`, in any order of the sources.
+
+    Raises:
+        `ValueError`: no such protocol.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"`protocol` is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}.")
+    kwargs = {"post_process_kwargs": post_process_kwargs}
+    if protocol == "paper":
+        kwargs |= {"chunk_hop_length": feature_extractor.chunk_length, "order_by_references": True}
+    separator = build_separator(model, feature_extractor, **kwargs)
+    if stopwatch is not None:
+        separator.separate_chunks = stopwatch.measure("model")(separator.separate_chunks)
+    yield from join_mixtures(mixtures, separator)
+
+
+def join_mixtures(mixtures: Iterable[Mixture], separator: Separator) -> Iterator[tuple[Mixture, torch.Tensor]]:
+    """Each mixture with its estimates, `(num_sources, num_samples)`."""
+    chunks = (
+        chunk
+        for mixture in mixtures
+        for chunk in separator.cut([mixture.waveform[None]], mixture.references[None], recording=mixture)
+    )
+    parts = []
+    for part, chunk in separator.stream_chunks(chunks):
+        parts.append(part[0])
+        if chunk.is_last:
+            yield chunk.recording, torch.cat(parts, dim=-1)
+            parts = []

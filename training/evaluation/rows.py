@@ -1,0 +1,153 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The rows of the results: planned, scored, gathered from all processes, described."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from accelerate.utils import gather_object, tqdm
+from torch.utils.data import DataLoader
+from transformers import FeatureExtractionMixin, PreTrainedModel
+
+from .protocols import PROTOCOLS
+from .reader import MixtureReader
+from .scoring import evaluate_mixtures, summarize
+from .stopwatch import Stopwatch
+
+
+# Mixtures are read in groups, and each group goes through all rows, so that none is read twice.
+GROUP_SIZE = 16
+
+
+@dataclass
+class Row:
+    """One row of results: what is scored (the oracle without a model), under which protocol, with which masks."""
+
+    name: str
+    model: PreTrainedModel | None
+    protocol: str
+    masks: dict[str, str | float] = field(default_factory=dict)
+    results: list[dict[str, float | str]] = field(default_factory=list)
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+
+    def describe(self) -> dict[str, str | float]:
+        """Means over the mixtures, and what they were measured with."""
+        return {
+            "protocol": self.protocol,
+            **self.masks,
+            **summarize(self.results),
+            "seconds": self.stopwatch.seconds["all"],
+        }
+
+
+def plan_rows(model: PreTrainedModel | None, feature_extractor: FeatureExtractionMixin) -> list[Row]:
+    """What is scored of a model, or of the oracle alone."""
+    if not feature_extractor.mask_kinds:
+        # without masks, an oracle would give the references themselves
+        return [Row(f"model_{protocol}", model, protocol) for protocol in PROTOCOLS]
+    first, *others = feature_extractor.mask_kinds
+    masks = feature_extractor.mask_kinds[first]
+    rows = []
+    for name, subject in {"oracle": None, "model": model}.items():
+        if name == "oracle" or subject is not None:
+            # the oracle and the paper's protocol have the paper's masks, the practical one those of the checkpoint
+            own = masks if subject is None else feature_extractor.default_masks
+            rows += [
+                Row(f"{name}_practical", subject, "practical", own),
+                Row(f"{name}_paper", subject, "paper", masks),
+            ]
+            rows += [
+                Row(f"{name}_paper_{kind}", subject, "paper", feature_extractor.mask_kinds[kind]) for kind in others
+            ]
+    return rows
+
+
+def evaluate_rows(
+    rows: list[Row], reader: MixtureReader, extractor: FeatureExtractionMixin, num_workers: int
+) -> float:
+    """Score every mixture for every row, and return the seconds of waiting for the mixtures."""
+    loader = DataLoader(reader, GROUP_SIZE, num_workers=num_workers, collate_fn=list)
+    reading = Stopwatch()
+    with tqdm(total=len(reader) * len(rows), unit="score", desc="Evaluating") as bar:
+        for group in reading.waiting_for(loader, "all"):
+            mixtures, voices = zip(*group, strict=True)
+            for row in rows:
+                bar.set_postfix_str(row.name)
+                scores = evaluate_mixtures(
+                    mixtures, row.model, extractor, row.protocol, stopwatch=row.stopwatch, **row.masks
+                )
+                with row.stopwatch.measure("all"):
+                    for score, known in zip(scores, voices, strict=True):
+                        check_score(row, score)
+                        row.results.append(score | known)
+                        bar.update()
+    return reading.seconds["all"]
+
+
+def check_score(row: Row, score: dict[str, float | str]) -> None:
+    """Stop at a score that no table could hold."""
+    if not math.isfinite(score["si_snri"]):
+        raise SystemExit(
+            f"error: the score of {score['mixture_id']} in {row.name} is {score['si_snri']}: the model makes no numbers of it, "
+            "train it with a lower `learning_rate` or take an earlier checkpoint."
+        )
+
+
+def gather_rows(rows: list[Row]) -> None:
+    """Put the results of all processes into each row, in the order of the list, and add up their seconds."""
+    for row in rows:
+        row.results = gather_object(row.results)
+        row.stopwatch.seconds = sum(gather_object([row.stopwatch.seconds]), start=Counter())
+
+
+def describe_time(rows: list[Row], reading_s: float) -> dict[str, float]:
+    """Where the seconds of all processes went; reading is what they waited for it."""
+    model_rows = [row for row in rows if row.model is not None]
+    model_s = sum(row.stopwatch.seconds["model"] for row in model_rows)
+    return {
+        "model": model_s,
+        "reading": reading_s,
+        "stitching and metrics": sum(row.stopwatch.seconds["all"] for row in model_rows) - model_s,
+        "oracle": sum(row.stopwatch.seconds["all"] for row in rows if row.model is None),
+    }
+
+
+def format_time(seconds: dict[str, float]) -> str:
+    """One line that says where the time went; what the oracle took is no part of the whole."""
+    oracle = f"oracle {seconds['oracle']:.1f} s"
+    if seconds["model"] == 0:
+        return f"{oracle}, reading {seconds['reading']:.1f} s"
+    total = sum(seconds.values()) - seconds["oracle"]
+    parts = [f"{name} {100 * seconds[name] / total:.0f} %" for name in ("reading", "stitching and metrics")]
+    line = f"model {100 * seconds['model'] / total:.0f} % of {total:.1f} s, {', '.join(parts)}"
+    return f"{line}; {oracle} on top" if seconds["oracle"] else line
+
+
+def describe_rows(rows: list[Row], times: dict[str, float]) -> dict:
+    """The means of all rows, how near they come to the oracle's, and where the time went."""
+    results = {"process_seconds": times}
+    if times["model"] > 0:
+        results["share_outside_model"] = 1 - times["model"] / (sum(times.values()) - times["oracle"])
+    if ratios := ratios_to_oracle(rows):
+        results["ratio_to_oracle"] = ratios
+    return results | {"rows": {row.name: row.describe() for row in rows}}
+
+
+def ratios_to_oracle(rows: Iterable[Row]) -> dict[str, float]:
+    """The share of the reachable improvement that the model reaches, for every row that both of them have."""
+    scores = {row.name: summarize(row.results)["si_snri"] for row in rows}
+    names = [name.removeprefix("model_") for name in scores if name.startswith("model_")]
+    return {name: scores[f"model_{name}"] / scores[f"oracle_{name}"] for name in names if f"oracle_{name}" in scores}

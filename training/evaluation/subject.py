@@ -1,0 +1,141 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The model, or the oracle, and the list that are evaluated."""
+
+import argparse
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import FeatureExtractionMixin, PreTrainedModel
+from transformers.utils import cached_file
+
+from audioslots_hf import load_separator
+from audioslots_hf.families import DEFAULT_FAMILY
+from audioslots_hf.loading import find_checkpoint
+from audioslots_hf.resources import count_macs
+
+from ..arguments import MixtureArguments
+from ..data.mixtures import MixtureList, load_mixtures
+from .channel import Channel
+
+
+@dataclass
+class Subject:
+    """A model, or `None` for the oracle alone, with the mixtures that it is evaluated on, and a description of both."""
+
+    model: PreTrainedModel | None
+    feature_extractor: FeatureExtractionMixin
+    mixtures: MixtureList
+    channel: Channel
+    description: dict
+
+
+def prepare(options: argparse.Namespace, device: str | torch.device) -> Subject:
+    """
+    Load what the options name.
+
+    Raises:
+        `ValueError`, `OSError`, `RuntimeError`: the model, the list or the channel cannot be used.
+    """
+    channel = Channel(options.shared_channel, options.high_pass)
+    model, extractor = load_model(options, device)
+    channel.check(extractor.sampling_rate)
+    hears_references = model is None or model.config.is_autoencoder
+    if hears_references and options.mix_type == "mix_single":
+        raise ValueError(
+            f"--mix-type mix_single has one source, and so has {options.model}: what adds up to the mixture is the mixture."
+        )
+    listed = list_arguments(options)
+    num_sources = None if hears_references else model.config.num_sources
+    mixtures = load_mixtures(listed, extractor.sampling_rate, num_sources, options.num_mixtures)
+    description = {
+        **describe_model(options, model, extractor),
+        **describe_list(listed, channel),
+        "sampling_rate": extractor.sampling_rate,
+        "chunk_length": extractor.chunk_length,
+        **extractor.describe_framing(),
+    }
+    return Subject(model, extractor, mixtures, channel, description)
+
+
+def load_model(
+    options: argparse.Namespace, device: str | torch.device
+) -> tuple[PreTrainedModel | None, FeatureExtractionMixin]:
+    """The model and its feature extractor; for the oracle only the paper's feature extractor."""
+    if options.oracle is None:
+        pipeline = load_separator(options.model, device=device)
+        return pipeline.model, pipeline.feature_extractor
+    config_class = DEFAULT_FAMILY.config_class
+    chunk_length = round(options.oracle * config_class().sampling_rate)
+    try:
+        config = config_class(chunk_length=chunk_length)
+    except StrictDataclassError as error:
+        raise ValueError(f"--oracle is {options.oracle:g} s, {chunk_length} samples: {error}") from error
+    return None, DEFAULT_FAMILY.feature_extractor_class.from_config(config)
+
+
+def describe_model(
+    options: argparse.Namespace, model: PreTrainedModel | None, extractor: FeatureExtractionMixin
+) -> dict:
+    """What was scored: names, weights, and operations of one chunk per second of audio."""
+    if model is None:
+        return {"model": "oracle", "model_type": "oracle", "weights": None, "macs_per_s": None}
+    weights = Path(cached_file(find_checkpoint(options.model), "model.safetensors"))
+    return {
+        "model": name_run(options.model),
+        "model_type": model.config.model_type,
+        "num_sources": model.config.num_sources,
+        "is_autoencoder": model.config.is_autoencoder,
+        "weights": {
+            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "num_parameters": model.num_parameters(),
+        },
+        "macs_per_s": count_macs(model, extractor) * extractor.sampling_rate / extractor.chunk_length,
+    }
+
+
+def name_run(model: str) -> str:
+    """What a model is called in results: its own name, or that of the run whose best, last or checkpointed weights it has."""
+    path = Path(model)
+    if path.is_dir() and re.fullmatch(r"best|last|checkpoint-\d+", path.name):
+        return path.resolve().parent.name
+    return path.name
+
+
+def list_arguments(options: argparse.Namespace) -> MixtureArguments:
+    """Where the mixtures come from."""
+    if options.tree is not None:
+        return MixtureArguments(tree=str(options.tree), mix_type=options.mix_type)
+    return MixtureArguments(
+        metadata=str(options.metadata),
+        root=str(options.root),
+        noise_root=None if options.noise_root is None else str(options.noise_root),
+        mode=options.mode,
+        mix_type=options.mix_type,
+    )
+
+
+def describe_list(listed: MixtureArguments, channel: Channel) -> dict[str, str]:
+    """What was separated: the name of the list, how it was mixed, and what it came through."""
+    kind = ", ".join(["clean" if listed.mix_type == "mix_clean" else listed.mix_type, *channel.describe()])
+    if listed.tree is not None:
+        split = Path(listed.tree).resolve()
+        # Libri2Mix/wav16k/min/test
+        return {"metadata": "/".join(split.parts[-4:]), "mode": f"{split.parent.name}, {kind}"}
+    digest = hashlib.sha256(Path(listed.metadata).read_bytes()).hexdigest()
+    return {"metadata": Path(listed.metadata).name, "metadata_sha256": digest, "mode": f"{listed.mode}, {kind}"}
