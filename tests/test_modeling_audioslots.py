@@ -42,6 +42,7 @@ class AudioSlotsContracts(SeparationContracts):
         {"compression_exponent": 0.0},
         {"compression_exponent": 1.5},
         {"num_slots": 0},
+        {"num_slots": 2, "autoencoder": True},
         {"slot_module": "lstm"},
         {"hidden_act": "softplusplus"},
         {"num_groups": 3},

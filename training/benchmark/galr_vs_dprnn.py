@@ -30,8 +30,9 @@ from dataclasses import dataclass
 
 import torch
 from tqdm.auto import tqdm
+from transformers import PreTrainedConfig
 
-from audioslots_hf import DprnnConfig, DprnnForAudioSeparation, GalrConfig, GalrForAudioSeparation
+from audioslots_hf.families import FAMILIES
 from audioslots_hf.resources import count_macs
 from training.model import build_feature_extractor
 
@@ -42,10 +43,7 @@ from .processes import run_in_process
 # K frames of a segment for each M (GALR paper, section 3)
 SEGMENT_LENGTHS = {16: 100, 8: 150, 4: 200, 2: 250}
 DURATION_S = 4
-FAMILIES = {
-    "dprnn": (DprnnConfig, DprnnForAudioSeparation),
-    "galr": (GalrConfig, GalrForAudioSeparation),
-}
+COMPARED = ("dprnn", "galr")
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,9 @@ class Case:
     sampling_rate: int
     device: str
 
-    def config(self) -> DprnnConfig | GalrConfig:
+    def config(self) -> PreTrainedConfig:
         """The papers' small sizes for this M: D = 64, H = 128, six layers."""
-        return FAMILIES[self.family][0](
+        return FAMILIES[self.family].config_class(
             sampling_rate=self.sampling_rate,
             chunk_length=int(DURATION_S * self.sampling_rate),
             encoder_kernel_size=self.kernel_size,
@@ -78,7 +76,7 @@ class Measurement:
 def measure(case: Case, mode: str, repetitions: int) -> Measurement:
     """Time a case and take its peak memory, in `mode` inference or training; meant for a process of its own."""
     torch.manual_seed(0)
-    model = FAMILIES[case.family][1](case.config()).to(case.device).train(mode == "training")
+    model = FAMILIES[case.family].model_class(case.config()).to(case.device).train(mode == "training")
     mixtures = torch.randn(1, model.config.chunk_length, device=case.device)
     references = torch.randn(1, 2, model.config.chunk_length, device=case.device)
     optimizer = torch.optim.Adam(model.parameters())
@@ -111,7 +109,7 @@ def count(case: Case) -> tuple[int, float]:
     """Parameters, and multiply-accumulate operations of one second of audio."""
     config = case.config()
     with torch.device("meta"):
-        model = FAMILIES[case.family][1](config)
+        model = FAMILIES[case.family].model_class(config)
     return model.num_parameters(), count_macs(model, build_feature_extractor(config)) / DURATION_S
 
 
@@ -122,7 +120,7 @@ def plan(kernel_sizes: list[int], sampling_rates: list[int], devices: list[str])
         for device in devices
         for sampling_rate in sampling_rates
         for kernel_size in kernel_sizes
-        for family in FAMILIES
+        for family in COMPARED
     ]
 
 
@@ -157,7 +155,7 @@ def savings(
     """What GALR saves of DPRNN's value, 0 to 1, by M; an M that was not measured is left out."""
     result = {}
     for kernel_size in kernel_sizes:
-        dprnn, galr = (Case(family, kernel_size, sampling_rate, device) for family in FAMILIES)
+        dprnn, galr = (Case(family, kernel_size, sampling_rate, device) for family in COMPARED)
         if dprnn in values and galr in values:
             result[str(kernel_size)] = 1 - values[galr] / values[dprnn]
     return result

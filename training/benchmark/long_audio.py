@@ -25,10 +25,12 @@ from collections.abc import Iterator
 
 import torch
 from tqdm.auto import tqdm
+from transformers import AutoModel, PreTrainedConfig
 
-from audioslots_hf import GalrConfig, GalrForAudioSeparation, WaveformFeatureExtractor
 from audioslots_hf.allocator import keep_freed_memory
+from audioslots_hf.families import FAMILIES
 from audioslots_hf.separator import Separator
+from training.model import build_feature_extractor
 
 from .memory import PeakMemory
 from .processes import run_in_process
@@ -45,13 +47,17 @@ def noise_blocks(num_samples: int, block_length: int) -> Iterator[torch.Tensor]:
         yield torch.randn(1, min(block_length, num_samples - start), generator=generator)
 
 
+def build_config(sampling_rate: int) -> PreTrainedConfig:
+    """The paper's small GALR."""
+    return FAMILIES["galr"].config_class(sampling_rate=sampling_rate, chunk_length=CHUNK_S * sampling_rate)
+
+
 def measure(sampling_rate: int, duration_s: float) -> tuple[float, int]:
     """Separate noise of some length -> seconds, bytes of peak memory; meant for a process of its own."""
     # as the command does
     keep_freed_memory()
-    config = GalrConfig(sampling_rate=sampling_rate, chunk_length=CHUNK_S * sampling_rate)
-    model = GalrForAudioSeparation(config).eval()
-    separator = Separator(model, WaveformFeatureExtractor.from_config(config))
+    config = build_config(sampling_rate)
+    separator = Separator(AutoModel.from_config(config).eval(), build_feature_extractor(config))
     memory = PeakMemory("cpu")
     started = time.perf_counter()
     blocks = noise_blocks(int(duration_s * sampling_rate), 10 * sampling_rate)

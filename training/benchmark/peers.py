@@ -31,6 +31,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -39,14 +40,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
-from audioslots_hf import (
-    DprnnConfig,
-    DprnnForAudioSeparation,
-    GalrConfig,
-    GalrForAudioSeparation,
-    WaveformFeatureExtractor,
-)
 from audioslots_hf.allocator import keep_freed_memory
+from audioslots_hf.families import FAMILIES
 from audioslots_hf.resources import skip_lstms
 from audioslots_hf.separator import Separator
 
@@ -58,14 +53,10 @@ OURS = "audioslots-hf"
 CHUNK_S = 4
 
 
-def build_dprnn(sampling_rate: int) -> nn.Module:
-    """The published size: D = 64, M = 16, K = 100, H = 128, six layers."""
-    return DprnnForAudioSeparation(DprnnConfig(sampling_rate=sampling_rate, chunk_length=CHUNK_S * sampling_rate))
-
-
-def build_galr(sampling_rate: int) -> nn.Module:
-    """The published small size: as DPRNN, and Q = 32."""
-    return GalrForAudioSeparation(GalrConfig(sampling_rate=sampling_rate, chunk_length=CHUNK_S * sampling_rate))
+def build_ours(model_type: str, sampling_rate: int) -> nn.Module:
+    """The published size (of GALR the small one): D = 64, M = 16, K = 100, H = 128, Q = 32, six layers."""
+    family = FAMILIES[model_type]
+    return family.model_class(family.config_class(sampling_rate=sampling_rate, chunk_length=CHUNK_S * sampling_rate))
 
 
 def build_asteroid_dprnn(sampling_rate: int) -> nn.Module:
@@ -148,10 +139,10 @@ class Candidate:
 
 
 CANDIDATES = {
-    "dprnn": Candidate("DPRNN", OURS, build_dprnn),
-    "galr": Candidate("GALR small", OURS, build_galr),
-    "dprnn-chunks": Candidate("DPRNN in chunks", OURS, build_dprnn, is_chunked=True),
-    "galr-chunks": Candidate("GALR small in chunks", OURS, build_galr, is_chunked=True),
+    "dprnn": Candidate("DPRNN", OURS, partial(build_ours, "dprnn")),
+    "galr": Candidate("GALR small", OURS, partial(build_ours, "galr")),
+    "dprnn-chunks": Candidate("DPRNN in chunks", OURS, partial(build_ours, "dprnn"), is_chunked=True),
+    "galr-chunks": Candidate("GALR small in chunks", OURS, partial(build_ours, "galr"), is_chunked=True),
     "asteroid-dprnn": Candidate("DPRNNTasNet", "asteroid", build_asteroid_dprnn),
     "speechbrain-dprnn": Candidate("DPRNN", "speechbrain", build_speechbrain_dprnn),
     "speechbrain-sepformer": Candidate("SepFormer", "speechbrain", build_sepformer),
@@ -188,7 +179,8 @@ def measure_size(candidate: Candidate, sampling_rate: int, seconds: float) -> di
 
 def build_separator(model: nn.Module) -> Separator:
     """How the pipeline separates a recording with one of our models."""
-    return Separator(model, WaveformFeatureExtractor.from_config(model.config))
+    extractor_class = FAMILIES[model.config.model_type].feature_extractor_class
+    return Separator(model, extractor_class.from_config(model.config))
 
 
 def load(candidate: Candidate, sampling_rate: int) -> Callable[[torch.Tensor], object]:
