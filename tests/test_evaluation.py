@@ -83,7 +83,7 @@ def waveform_checkpoint(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("protocol", ["practical", "paper"])
+@pytest.mark.parametrize("protocol", ["order_by_tracker", "order_by_references"])
 def test_the_oracle_separates_without_a_model(mixtures, protocol):
     feature_extractor = AudioSlotsFeatureExtractor()
     scores = summarize(evaluate_mixtures(mixtures, None, feature_extractor, protocol))
@@ -102,13 +102,13 @@ def test_the_papers_protocol_orders_chunks_that_the_practical_one_cannot(mixture
             return SeparatedChunks(estimates)
 
     scores = {}
-    for name, order_by_references in (("paper", True), ("unordered", False)):
+    for name, order_by_references in (("order_by_references", True), ("unordered", False)):
         separator = SwappingOracle(
             AudioSlotsFeatureExtractor(), chunk_hop_length=8000, order_by_references=order_by_references
         )
         (separated,) = join_mixtures(mixtures[:1], separator)
         scores[name] = score_estimates(*separated)["si_snri"]
-    assert scores["paper"] > scores["unordered"] + 5
+    assert scores["order_by_references"] > scores["unordered"] + 5
 
 
 def test_an_autoencoder_is_scored_by_its_reconstructions(mixtures):
@@ -126,7 +126,7 @@ def test_an_autoencoder_is_scored_by_its_reconstructions(mixtures):
 
     references = mixtures[0].references.clone()
     references[1, references.shape[1] // 2 :] = 0
-    for protocol in ("practical", "paper"):
+    for protocol in ("order_by_tracker", "order_by_references"):
         for listed in (mixtures, [Mixture("ends early", references)]):
             results = [evaluate_mixtures(listed, model, feature_extractor, protocol) for model in (Identity(), None)]
             found, expected = (summarize(result)["si_snri"] for result in results)
@@ -140,7 +140,7 @@ def test_a_random_model_does_not_separate(mixtures, checkpoint):
 
 
 def test_unknown_protocols_are_named(mixtures):
-    with pytest.raises(ValueError, match="'oracle'.*practical, paper"):
+    with pytest.raises(ValueError, match="'oracle'.*order_by_tracker, order_by_references"):
         list(evaluate_mixtures(mixtures, None, AudioSlotsFeatureExtractor(), "oracle"))
 
 
@@ -162,14 +162,14 @@ def evaluation(checkpoint, tmp_path_factory):
 def test_the_command_writes_results_that_agree_with_their_rows(checkpoint, evaluation):
     folder, out = evaluation
     results = read_results(folder / "results.json")
-    names = ["practical", "paper", "paper_binary"]
+    names = ["order_by_tracker", "order_by_references", "order_by_references_binary"]
     assert list(results["rows"]) == [f"{subject}_{name}" for subject in ("oracle", "model") for name in names]
     assert {name: row.get("mask_exponent") for name, row in results["rows"].items() if row["mask"] == "binary"} == {
-        "oracle_paper_binary": None,
-        "model_paper_binary": None,
+        "oracle_order_by_references_binary": None,
+        "model_order_by_references_binary": None,
     }
     rows = results["rows"]
-    for name in ("oracle_practical", "model_practical"):
+    for name in ("oracle_order_by_tracker", "model_order_by_tracker"):
         scores = read_scores(results, name)
         assert len(scores) == rows[name]["num_mixtures"] == 2
         # the scores of the mixtures have two decimals
@@ -178,10 +178,10 @@ def test_the_command_writes_results_that_agree_with_their_rows(checkpoint, evalu
         assert rows[name]["standard_error"] == pytest.approx(spread, abs=0.01)
         inputs = [score[f"source_{source}_input_si_snr"] for score in scores for source in (1, 2)]
         assert rows[name]["si_snr"] - rows[name]["si_snri"] == pytest.approx(sum(inputs) / 4, abs=0.01)
-    expected = rows["model_paper"]["si_snri"] / rows["oracle_paper"]["si_snri"]
-    assert results["ratio_to_oracle"]["paper"] == pytest.approx(expected)
+    expected = rows["model_order_by_references"]["si_snri"] / rows["oracle_order_by_references"]["si_snri"]
+    assert results["ratio_to_oracle"]["order_by_references"] == pytest.approx(expected)
     assert results["weights"]["num_parameters"] == AutoModel.from_pretrained(checkpoint).num_parameters()
-    assert "model_practical" in out and re.search(
+    assert "model_order_by_tracker" in out and re.search(
         r"model \d+ % of .* s, reading \d+ %, stitching and metrics \d+ %", out
     )
     assert 0 < results["share_outside_model"] < 1
@@ -193,7 +193,7 @@ def test_mixtures_can_come_over_a_telephone(waveform_checkpoint, tmp_path, mixtu
     # tables keep them apart
     assert (plain["mode"], filtered["mode"]) == ("min, clean", "min, clean, high-pass 300 Hz")
     assert conditions_of(plain).slug != conditions_of(filtered).slug
-    [first, _] = read_scores(filtered, "model_practical")
+    [first, _] = read_scores(filtered, "model_order_by_tracker")
     telephone = Mixture("a", high_pass(mixtures[0].references, 300.0, 16000))
     expected = score_estimates(telephone, telephone.references)
     assert first["source_1_input_si_snr"] == pytest.approx(expected["source_1_input_si_snr"], abs=0.01)
@@ -214,7 +214,7 @@ def test_voices_can_share_a_channel_without_lows_too(waveform_checkpoint, tmp_pa
     both = run(waveform_checkpoint, tmp_path / "both", "--shared-channel", "--high-pass", 300)
     assert shared["mode"] == "min, clean, shared channel"
     assert both["mode"] == "min, clean, shared channel, high-pass 300 Hz"
-    [first, _] = read_scores(both, "model_practical")
+    [first, _] = read_scores(both, "model_order_by_tracker")
     matched = match_spectra(high_pass(mixtures[0].references, 300.0, 16000), 16000)
     expected = score_estimates(Mixture("a", matched), matched)
     assert first["source_1_input_si_snr"] == pytest.approx(expected["source_1_input_si_snr"], abs=0.01)
@@ -238,10 +238,17 @@ def test_the_oracle_needs_no_model_and_has_both_masks(tmp_path):
     ]
     run_evaluation.main([str(word) for word in arguments])
     results = json.loads((tmp_path / "results.json").read_text())
-    assert set(results["rows"]) == {"oracle_practical", "oracle_paper", "oracle_paper_binary"}
+    assert set(results["rows"]) == {
+        "oracle_order_by_tracker",
+        "oracle_order_by_references",
+        "oracle_order_by_references_binary",
+    }
     assert results["chunk_length"] == 8000 and results["weights"] is None
     # masks of true magnitudes, soft or hard, are worth about the same
-    scores = [results["rows"][name]["si_snri"] for name in ("oracle_paper", "oracle_paper_binary")]
+    scores = [
+        results["rows"][name]["si_snri"]
+        for name in ("oracle_order_by_references", "oracle_order_by_references_binary")
+    ]
     assert min(scores) > 8 and abs(scores[0] - scores[1]) < 3
 
 
@@ -255,7 +262,7 @@ def test_the_results_tell_the_voices_apart(tmp_path):
         )
     arguments = ["--oracle", "1", "--root", SAMPLES / "speech", "--metadata", tmp_path / "valid.csv"]
     run_evaluation.main([str(word) for word in [*arguments, "--num-workers", 0, "--output", tmp_path]])
-    for score in read_scores(read_results(tmp_path / "results.json"), "oracle_practical"):
+    for score in read_scores(read_results(tmp_path / "results.json"), "oracle_order_by_tracker"):
         assert (score["source_1_sex"], score["source_2_sex"]) == ("F", "M")
         # where the autocorrelation of most of their frames is largest
         assert 75 < score["source_1_f0_hz"] < 110 and 110 < score["source_2_f0_hz"] < 190
@@ -267,7 +274,7 @@ def test_mixtures_separated_together_score_as_each_alone(mixtures, checkpoint):
     short = Mixture("short", mixtures[0].references[:, :1234])
     several = [short, mixtures[0], short, mixtures[1]]
     for model in models:
-        for protocol in ("practical", "paper"):
+        for protocol in ("order_by_tracker", "order_by_references"):
             together = list(evaluate_mixtures(several, model, feature_extractor, protocol))
             alone = [next(evaluate_mixtures([mixture], model, feature_extractor, protocol)) for mixture in several]
             for first, second in zip(together, alone, strict=True):
@@ -283,7 +290,7 @@ def test_mixtures_are_read_as_they_are_needed(mixtures):
             read.append(len(read))
             yield Mixture(str(len(read)), mixtures[0].references[:, :8000])
 
-    results = evaluate_mixtures(endless(), None, AudioSlotsFeatureExtractor(), "paper")
+    results = evaluate_mixtures(endless(), None, AudioSlotsFeatureExtractor(), "order_by_references")
     assert [next(results)["mixture_id"] for _ in range(17)][-1] == "17"
     # batches of 16 chunks
     assert len(read) == 32
@@ -307,7 +314,7 @@ def test_two_processes_give_the_results_of_one(checkpoint, evaluation, tmp_path)
     for name in one["rows"]:
         # other batch sizes round differently
         assert one["rows"][name]["si_snri"] == pytest.approx(two["rows"][name]["si_snri"], abs=1e-3)
-    for name in ("oracle_practical", "model_practical"):
+    for name in ("oracle_order_by_tracker", "model_order_by_tracker"):
         for first, second in zip(read_scores(one, name), read_scores(two, name), strict=True):
             assert first == pytest.approx(second, abs=0.011)
 
@@ -397,7 +404,7 @@ def test_a_model_that_makes_no_numbers_is_named_with_the_mixture(waveform_checkp
     weights = load_file(folder / "model.safetensors")
     next(iter(weights.values())).fill_(torch.nan)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(SystemExit, match=r"the score of \S+ in model_practical is nan"):
+    with pytest.raises(SystemExit, match=r"the score of \S+ in model_order_by_tracker is nan"):
         run(folder, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -467,7 +474,7 @@ def test_a_generated_part_replaces_the_text_between_its_marks(tmp_path):
 
 def test_a_model_of_waveforms_has_no_oracle_and_no_masks(waveform_checkpoint, evaluation, tmp_path):
     results = run(waveform_checkpoint, tmp_path / "galr")
-    assert set(results["rows"]) == {"model_practical", "model_paper"}
+    assert set(results["rows"]) == {"model_order_by_tracker", "model_order_by_references"}
     assert results["model_type"] == "galr" and not any("mask" in row for row in results["rows"].values())
     table = format_results([read_results(folder / "results.json") for folder in (tmp_path / "galr", evaluation[0])])
     names = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")][2:]

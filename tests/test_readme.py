@@ -169,9 +169,9 @@ def hash_weights(folder: Path) -> str:
 def test_results_are_of_the_weights_that_ship(name):
     results = results_of(name)
     assert results["weights"]["sha256"] == hash_weights(CHECKPOINTS_DIR / name)
-    assert results["rows"]["model_practical"]["num_mixtures"] == 300
+    assert results["rows"]["model_order_by_tracker"]["num_mixtures"] == 300
     # what ships must at least separate
-    assert results["rows"]["model_practical"]["si_snri"] > 0
+    assert results["rows"]["model_order_by_tracker"]["si_snri"] > 0
 
 
 def test_results_are_one_small_file_for_each_published_row():

@@ -85,14 +85,25 @@ def evaluations(tmp_path):
     """One of each kind, but no AudioSlots of 1 s and no DPRNN."""
     oracle = {"model_type": "oracle", "weights": None, "macs_per_s": None}
     folder = tmp_path / "results"
-    make_results(folder / "half", {"oracle_practical": 12, "oracle_paper": 11, "oracle_paper_binary": 10}, **oracle)
-    rows = {"oracle_practical": 12.5, "oracle_paper": 13, "oracle_paper_binary": 12}
+    make_results(
+        folder / "half",
+        {"oracle_order_by_tracker": 12, "oracle_order_by_references": 11, "oracle_order_by_references_binary": 10},
+        **oracle,
+    )
+    rows = {"oracle_order_by_tracker": 12.5, "oracle_order_by_references": 13, "oracle_order_by_references_binary": 12}
     make_results(folder / "one", rows, **oracle | {"chunk_length": 16000})
     make_results(
-        folder / "coder", {"model_practical": 8, "model_paper": 9, "model_paper_binary": 8.5}, is_autoencoder=True
+        folder / "coder",
+        {"model_order_by_tracker": 8, "model_order_by_references": 9, "model_order_by_references_binary": 8.5},
+        is_autoencoder=True,
     )
-    make_results(folder / "slots", {"model_practical": 5, "model_paper": 6})
-    make_results(folder / "local", {"model_practical": 14, "model_paper": 14.5}, model_type="galr", chunk_length=64000)
+    make_results(folder / "slots", {"model_order_by_tracker": 5, "model_order_by_references": 6})
+    make_results(
+        folder / "local",
+        {"model_order_by_tracker": 14, "model_order_by_references": 14.5},
+        model_type="galr",
+        chunk_length=64000,
+    )
     return load_evaluations(folder)
 
 
@@ -109,7 +120,7 @@ def test_table_1_says_what_was_not_run(evaluations):
 
 
 def test_oracles_of_another_stft_are_not_mixed_up(evaluations, tmp_path):
-    rows = {"oracle_paper": 3, "model_paper": 2}
+    rows = {"oracle_order_by_references": 3, "model_order_by_references": 2}
     make_results(tmp_path / "narrow", rows, stft={"n_fft": 256, "hop_length": 100})
     make_results(tmp_path / "same", rows)
     table = format_table_1([read_results(tmp_path / name / "results.json") for name in ("narrow", "same")])
@@ -195,10 +206,10 @@ def test_the_report_has_all_tables_and_figures(evaluations, tmp_path):
 
 def test_a_results_file_is_small_and_holds_the_mixtures_of_its_list_in_order(tmp_path):
     scores = [score(number, source_2_f0_hz=float("nan")) for number in range(300)]
-    make_results(tmp_path / "many", {"model_practical": 9, "model_paper": 8}, scores=scores)
+    make_results(tmp_path / "many", {"model_order_by_tracker": 9, "model_order_by_references": 8}, scores=scores)
     path = tmp_path / "many" / "results.json"
     results = read_results(path)
-    read = read_scores(results, "model_practical")
+    read = read_scores(results, "model_order_by_tracker")
     assert path.stat().st_size < 20_000 and len(read) == 300
     assert read[0] == {
         "source_1_input_si_snr": 3.0,
@@ -209,14 +220,18 @@ def test_a_results_file_is_small_and_holds_the_mixtures_of_its_list_in_order(tmp
         "source_2_si_snri": 12.0,
         "si_snri": 9.0,
     }
-    assert "scores" not in results["rows"]["model_paper"]
+    assert "scores" not in results["rows"]["model_order_by_references"]
 
 
 def test_the_standard_error_is_that_of_the_mean_over_the_mixtures(tmp_path):
     scores = [score(number, si_snri=float(value)) for number, value in enumerate([1, 2, 3, 4])]
-    make_results(tmp_path / "four", {"model_practical": 2.5, "model_paper": 2.5}, scores=scores)
-    make_results(tmp_path / "one", {"model_practical": 1.0, "model_paper": 1.0}, scores=scores[:1])
-    four, one = (read_results(tmp_path / name / "results.json")["rows"]["model_paper"] for name in ("four", "one"))
+    make_results(tmp_path / "four", {"model_order_by_tracker": 2.5, "model_order_by_references": 2.5}, scores=scores)
+    make_results(
+        tmp_path / "one", {"model_order_by_tracker": 1.0, "model_order_by_references": 1.0}, scores=scores[:1]
+    )
+    four, one = (
+        read_results(tmp_path / name / "results.json")["rows"]["model_order_by_references"] for name in ("four", "one")
+    )
     assert four["standard_error"] == pytest.approx(np.std([1, 2, 3, 4], ddof=1) / 2)
     assert "standard_error" not in one
 
@@ -342,7 +357,7 @@ def test_results_are_found_however_deep_they_lie(evaluations, tmp_path):
 def test_scores_that_are_missing_are_named(evaluations, tmp_path, capsys):
     path = tmp_path / "results" / "slots" / "results.json"
     results = json.loads(path.read_text())
-    del results["rows"]["model_practical"]["scores"]
+    del results["rows"]["model_order_by_tracker"]["scores"]
     path.write_text(json.dumps(results))
     with pytest.raises(SystemExit):
         report.main(["--results", str(tmp_path / "results"), "--output", str(tmp_path / "out")])

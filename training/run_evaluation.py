@@ -14,9 +14,9 @@
 """
 Evaluate a model on a list of mixtures: `python -m training.run_evaluation --model NAME --root DIR --output DIR`.
 
-Scores the model under the practical protocol, which needs no reference to order the sources, and under the AudioSlots paper's,
-which does, and for a model of magnitudes with Wiener and with binary masks; beside it the oracle (the true magnitudes in
-the same framing, through the paper's masks, where the model's own under the practical protocol may be softer). `--oracle SECONDS`
+Scores the model under two protocols: `order_by_tracker`, which needs no reference to order the sources, and `order_by_references`
+of the AudioSlots paper, which does; for a model of magnitudes with Wiener and with binary masks; beside it the oracle (the true magnitudes in
+the same framing, through the paper's masks, where the model's own under `order_by_tracker` may be softer). `--oracle SECONDS`
 scores the oracle alone, with chunks of that length. Writes `results.json`, which `python -m training.report` turns into tables
 and figures.
 
@@ -87,7 +87,7 @@ def save_results(folder: Path, results: dict, rows: list[Row]) -> None:
     """Write results.json, and print the means."""
     for row in rows:
         means = results["rows"][row.name]
-        print(f"{row.name:<19} SI-SNR {means['si_snr']:6.2f} dB   SI-SNRi {means['si_snri']:6.2f} dB")
+        print(f"{row.name:<34} SI-SNR {means['si_snr']:6.2f} dB   SI-SNRi {means['si_snri']:6.2f} dB")
     write_results(folder / "results.json", results, {row.name: row.results for row in rows})
     print(f"results in {folder / 'results.json'}")
 

@@ -25,14 +25,14 @@ from .separators import build_separator
 from .stopwatch import Stopwatch
 
 
-PROTOCOLS = ("practical", "paper")
+PROTOCOLS = ("order_by_tracker", "order_by_references")
 
 
 def separate_mixtures(
     mixtures: Iterable[Mixture],
     model: PreTrainedModel | None,
     feature_extractor: FeatureExtractionMixin,
-    protocol: str = "practical",
+    protocol: str = "order_by_tracker",
     stopwatch: Stopwatch | None = None,
     **post_process_kwargs,
 ) -> Iterator[tuple[Mixture, torch.Tensor]]:
@@ -48,7 +48,7 @@ def separate_mixtures(
     if protocol not in PROTOCOLS:
         raise ValueError(f"`protocol` is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}.")
     kwargs = {"post_process_kwargs": post_process_kwargs}
-    if protocol == "paper":
+    if protocol == "order_by_references":
         kwargs |= {"chunk_hop_length": feature_extractor.chunk_length, "order_by_references": True}
     separator = build_separator(model, feature_extractor, **kwargs)
     if stopwatch is not None:

@@ -63,14 +63,20 @@ def plan_rows(model: PreTrainedModel | None, feature_extractor: FeatureExtractio
     rows = []
     for name, subject in {"oracle": None, "model": model}.items():
         if name == "oracle" or subject is not None:
-            # the oracle and the paper's protocol have the paper's masks, the practical one those of the checkpoint
+            # the oracle, and the order by references, have the paper's masks; the order by the tracker those of the checkpoint
             own = masks if subject is None else feature_extractor.default_masks
             rows += [
-                Row(f"{name}_practical", subject, "practical", own),
-                Row(f"{name}_paper", subject, "paper", masks),
+                Row(f"{name}_order_by_tracker", subject, "order_by_tracker", own),
+                Row(f"{name}_order_by_references", subject, "order_by_references", masks),
             ]
             rows += [
-                Row(f"{name}_paper_{kind}", subject, "paper", feature_extractor.mask_kinds[kind]) for kind in others
+                Row(
+                    f"{name}_order_by_references_{kind}",
+                    subject,
+                    "order_by_references",
+                    feature_extractor.mask_kinds[kind],
+                )
+                for kind in others
             ]
     return rows
 

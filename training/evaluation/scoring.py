@@ -44,15 +44,15 @@ def evaluate_mixtures(
     mixtures: Iterable[Mixture],
     model: PreTrainedModel | None,
     feature_extractor: FeatureExtractionMixin,
-    protocol: str = "practical",
+    protocol: str = "order_by_tracker",
     stopwatch: Stopwatch | None = None,
     **post_process_kwargs,
 ) -> Iterator[dict[str, float | str]]:
     """
     Score a model on mixtures, one result each; with `model=None` score the oracle. An autoencoder is scored on the references.
 
-    `"practical"` overlaps the chunks and follows the sources without references, as the pipeline does.
-    `"paper"` takes disjoint chunks and orders the sources of each by the references (AudioSlots, section 3).
+    `"order_by_tracker"` overlaps the chunks and follows the sources without references, as the pipeline does.
+    `"order_by_references"` takes disjoint chunks and orders the sources of each by the references (AudioSlots, section 3).
     """
     for mixture, estimates in separate_mixtures(
         mixtures, model, feature_extractor, protocol, stopwatch, **post_process_kwargs

@@ -93,8 +93,8 @@ def format_test_sets(own: list[dict]) -> str:
         means = results["rows"]
         scores = [
             f"{means[row]['si_snri']:.2f} ± {means[row]['standard_error']:.2f}"
-            for row in ("model_practical", "model_paper")
+            for row in ("model_order_by_tracker", "model_order_by_references")
         ]
-        oracle = f"{means['oracle_practical']['si_snri']:.2f}" if "oracle_practical" in means else "–"
+        oracle = f"{means['oracle_order_by_tracker']['si_snri']:.2f}" if "oracle_order_by_tracker" in means else "–"
         rows.append([f"`{conditions.metadata}`, {conditions.mode}", str(conditions.num_mixtures), *scores, oracle])
     return format_table(["test set", "mixtures", *PROTOCOLS.values(), "oracle"], rows)

@@ -41,12 +41,12 @@ class Featured:
 
     title: str
     folder: str
-    row: str = "model_practical"
+    row: str = "model_order_by_tracker"
 
 
 # The only place that says which results the README shows; those of published models follow.
 FEATURED = (
-    Featured("ceiling: true magnitudes, the mixture's phase", "oracle-0.5s", "oracle_practical"),
+    Featured("ceiling: true magnitudes, the mixture's phase", "oracle-0.5s", "oracle_order_by_tracker"),
     Featured("**GALR, `galr-cpu-152k`: the default**", "galr-cpu-152k"),
     Featured("AudioSlots, `audioslots-cpu-speakers`", "audioslots-cpu-speakers"),
     Featured("DPRNN, `dprnn-cpu` (does not ship)", "dprnn-cpu"),
@@ -93,8 +93,8 @@ def format_published() -> list[list[str]]:
 def format_limits(evaluations: list[dict]) -> str:
     """The limits of the default checkpoint that the results show, as a list."""
     own = {results["folder"].name: results for results in evaluations if results["model"] == DEFAULT_CHECKPOINT}
-    means = {name: results["rows"]["model_practical"]["si_snri"] for name, results in own.items()}
-    scores = read_scores(own[DEFAULT_CHECKPOINT], "model_practical")
+    means = {name: results["rows"]["model_order_by_tracker"]["si_snri"] for name, results in own.items()}
+    scores = read_scores(own[DEFAULT_CHECKPOINT], "model_order_by_tracker")
     worst = statistics.quantiles((score["si_snri"] for score in scores), n=10)[0]
     near, *_, far = map(statistics.fmean, by_pitch_distance(scores).values())
     return (

@@ -98,7 +98,9 @@ def collect_scores(scores: dict[str, list[Score]]) -> tuple[dict[str, list], dic
         other rows would double the file.
     """
     voices = collect_columns(next(iter(scores.values())), VOICE_COLUMN)
-    rows = {name: collect_columns(row, SCORE_COLUMN) for name, row in scores.items() if name.endswith("_practical")}
+    rows = {
+        name: collect_columns(row, SCORE_COLUMN) for name, row in scores.items() if name.endswith("_order_by_tracker")
+    }
     return voices, rows
 
 
@@ -152,7 +154,7 @@ def read_results(path: Path) -> dict:
         results = json.loads(path.read_text(encoding="utf-8"))
         conditions_of(results)
         for row in results["rows"]:
-            if row.endswith("_practical"):
+            if row.endswith("_order_by_tracker"):
                 read_scores(results, row)
     except (
         OSError,
@@ -177,7 +179,7 @@ def load_evaluations(folder: Path = RESULTS_DIR) -> list[dict]:
 def best_score(results: dict) -> float:
     """SI-SNRi without references, of the oracle where there is no model."""
     rows = results["rows"]
-    return rows.get("model_practical", rows.get("oracle_practical"))["si_snri"]
+    return rows.get("model_order_by_tracker", rows.get("oracle_order_by_tracker"))["si_snri"]
 
 
 def read_scores(results: dict, row: str) -> list[Score]:

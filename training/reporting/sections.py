@@ -43,10 +43,10 @@ def load_series(evaluations: list[dict]) -> dict[str, Scores]:
     """The scores without references of every model, and of every oracle once."""
     series = {}
     for results in evaluations:
-        if "oracle_practical" in results["rows"]:
-            series.setdefault(f"oracle, {name_oracle(results)}", read_scores(results, "oracle_practical"))
-        if "model_practical" in results["rows"]:
-            series.setdefault(name_separator(results, evaluations), read_scores(results, "model_practical"))
+        if "oracle_order_by_tracker" in results["rows"]:
+            series.setdefault(f"oracle, {name_oracle(results)}", read_scores(results, "oracle_order_by_tracker"))
+        if "model_order_by_tracker" in results["rows"]:
+            series.setdefault(name_separator(results, evaluations), read_scores(results, "model_order_by_tracker"))
     return series
 
 

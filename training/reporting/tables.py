@@ -19,8 +19,8 @@ from .results import Conditions, group_by_conditions
 
 
 PROTOCOLS = {
-    "practical": "no reference",
-    "paper": "disjoint chunks, ordered by the references",
+    "order_by_tracker": "no reference",
+    "order_by_references": "disjoint chunks, ordered by the references",
 }
 NOT_RUN = "not run"
 HEARS_REFERENCES = "hears each reference alone"
@@ -52,13 +52,13 @@ def format_group(conditions: Conditions, evaluations: list[dict]) -> str:
     """The table of results under the same conditions."""
     rows, oracles = [], set()
     for results in evaluations:
-        if "oracle_practical" in results["rows"]:
-            mask = results["rows"]["oracle_practical"]["mask"]
+        if "oracle_order_by_tracker" in results["rows"]:
+            mask = results["rows"]["oracle_order_by_tracker"]["mask"]
             oracle = f"oracle: true magnitudes, {name_oracle(results)}, {mask} masks"
             if oracle not in oracles:
                 oracles.add(oracle)
                 rows.append([oracle, "", *format_scores(results, "oracle")])
-        if "model_practical" in results["rows"]:
+        if "model_order_by_tracker" in results["rows"]:
             name = f"`{name_model(results, evaluations)}` ({describe_kind(results)})"
             rows.append([name, f"{results['weights']['num_parameters']:,}", *format_scores(results, "model")])
     table = format_table(["", "parameters", *PROTOCOLS.values()], rows)
@@ -132,7 +132,10 @@ def format_table_1(evaluations: list[dict]) -> str:
 
 def find_scores(results: dict, subject: str) -> dict[str, dict]:
     """The rows of the oracle or the model under the paper's protocol, by mask."""
-    rows = [results["rows"].get(name) for name in (f"{subject}_paper", f"{subject}_paper_binary")]
+    rows = [
+        results["rows"].get(name)
+        for name in (f"{subject}_order_by_references", f"{subject}_order_by_references_binary")
+    ]
     return {row["mask"]: row for row in rows if row is not None and "mask" in row}
 
 
