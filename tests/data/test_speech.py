@@ -65,7 +65,7 @@ def test_a_speaker_has_several_utterances_of_any_format(tmp_path, suffix, in_mem
         (tmp_path / speaker).mkdir()
         for number in range(3):
             path = tmp_path / speaker / f"{number}{suffix}"
-            # soundfile knows no format by the suffix .opus
+            # Ogg holds Vorbis by default
             subtype = "OPUS" if suffix == ".opus" else None
             soundfile.write(
                 path, noise(16000 + 1000 * number), 16000, format="OGG" if subtype else None, subtype=subtype
