@@ -253,7 +253,7 @@ def test_settings_may_stand_behind_the_options(monkeypatch, capsys):
     )
     with pytest.raises(SystemExit):
         benchmark.main()
-    assert "`batch_size` (0) must be at least 1" in capsys.readouterr().err
+    assert "`batch_size` (0) must be greater than or equal to 1" in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["benchmark", "gpu-step", str(DEBUG), "--steps", "2", "--typo=3"])
     with pytest.raises(SystemExit):
         benchmark.main()
@@ -278,4 +278,4 @@ def test_a_benchmark_names_what_is_wrong(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["benchmark", "gpu-step", str(DEBUG), "batch_size=0"])
     with pytest.raises(SystemExit):
         benchmark.main()
-    assert "`batch_size` (0) must be at least 1" in capsys.readouterr().err
+    assert "`batch_size` (0) must be greater than or equal to 1" in capsys.readouterr().err

@@ -71,7 +71,7 @@ class Augmentation(ABC):
             voices (`torch.Tensor` of shape `(num_mixtures, num_voices, num_samples)`):
                 On any device.
             parameters (`np.ndarray` of shape `(num_mixtures, num_voices)`):
-                What `draw` returned for each mixture.
+                The numbers from `draw`, for each mixture.
             sampling_rate (`int`):
                 In hertz.
 
