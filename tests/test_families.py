@@ -30,7 +30,7 @@ from audioslots_hf.families import FAMILIES, Family
 from audioslots_hf.registration import register_family
 from tests import toy_family
 from tests.conftest import SAMPLES, tiny_audioslots_config
-from tests.test_evaluation import run
+from tests.evaluation.helpers import run
 from tests.test_training import debug_arguments, read_log
 from training.arguments import MixtureArguments
 from training.data.mixtures import load_mixtures
@@ -147,9 +147,12 @@ def test_a_new_family_is_trained_and_fine_tuned_by_its_name(toy, tmp_path):
 
 def test_a_new_family_is_evaluated_and_stands_in_the_report(toy, tmp_path):
     results = run(toy, tmp_path / "toy_results")
-    assert results["model_type"] == "toy" and set(results["rows"]) == {"model_practical", "model_paper"}
+    assert results["model_type"] == "toy" and set(results["rows"]) == {
+        "model_order_by_tracker",
+        "model_order_by_references",
+    }
     # every estimate is the mixture
-    assert results["rows"]["model_practical"]["si_snri"] == pytest.approx(0, abs=0.01)
+    assert results["rows"]["model_order_by_tracker"]["si_snri"] == pytest.approx(0, abs=0.01)
     table = format_waveform_families([read_results(tmp_path / "toy_results" / "results.json")])
     assert "| Toy | `toy` | 2 |" in table
 

@@ -29,125 +29,18 @@ from transformers import AutoModel
 
 from audioslots_hf import (
     AudioSlotsConfig,
-    AudioSlotsFeatureExtractor,
     AudioSlotsForAudioSeparation,
-    GalrConfig,
-    GalrForAudioSeparation,
-    WaveformFeatureExtractor,
 )
-from audioslots_hf.chunking import SeparatedChunks
-from audioslots_hf.loading import DEFAULT_CHECKPOINT
-from tests.conftest import AUDIOSLOTS_CHECKPOINT, SAMPLES, TINY_DUAL_PATH, tiny_audioslots_config
-from training import publish, run_evaluation
-from training.arguments import MixtureArguments, SettingsError
+from tests.conftest import SAMPLES
+from tests.evaluation.helpers import run
+from training import run_evaluation
 from training.data.effects import high_pass, match_spectra
-from training.data.libri2mix import read_metadata
-from training.data.mixtures import Mixture, load_mixtures
+from training.data.mixtures import Mixture
 from training.evaluation.channel import Channel
-from training.evaluation.protocols import join_mixtures
-from training.evaluation.scoring import evaluate_mixtures, score_estimates, summarize
-from training.evaluation.separators import OracleSeparator
+from training.evaluation.scoring import score_estimates
 from training.evaluation.subject import name_run
-from training.reporting import cards, export
 from training.reporting.results import conditions_of, read_results, read_scores
 from training.reporting.tables import format_results
-
-
-@pytest.fixture(scope="module")
-def mixtures() -> list[Mixture]:
-    listed = MixtureArguments(metadata=str(SAMPLES / "valid.csv"), root=str(SAMPLES / "speech"))
-    mixtures = load_mixtures(listed, 16000, num_sources=2)
-    return [mixtures[index] for index in range(len(mixtures))]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """A model of two sources at the rate of the samples, with random weights."""
-    folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    config = tiny_audioslots_config(sampling_rate=16000, chunk_length=4000, n_fft=512, hop_length=250)
-    AudioSlotsForAudioSeparation(config).save_pretrained(folder)
-    AudioSlotsFeatureExtractor(chunk_length=4000, n_fft=512, hop_length=250).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def waveform_checkpoint(tmp_path_factory):
-    """A GALR at the rate of the samples, with random weights."""
-    folder = tmp_path_factory.mktemp("galr")
-    torch.manual_seed(0)
-    values = {**TINY_DUAL_PATH, "encoder_kernel_size": 64, "num_attention_heads": 2}
-    values |= {"sampling_rate": 16000, "chunk_length": 16000}
-    GalrForAudioSeparation(GalrConfig(**values)).save_pretrained(folder)
-    WaveformFeatureExtractor(chunk_length=16000).save_pretrained(folder)
-    return folder
-
-
-@pytest.mark.parametrize("protocol", ["order_by_tracker", "order_by_references"])
-def test_the_oracle_separates_without_a_model(mixtures, protocol):
-    feature_extractor = AudioSlotsFeatureExtractor()
-    scores = summarize(evaluate_mixtures(mixtures, None, feature_extractor, protocol))
-    assert scores["num_mixtures"] == 2
-    # about what magnitude masks can do: 12 to 13 dB on the test set of the paper
-    assert 8 < scores["si_snri"] < 20
-
-
-def test_the_papers_protocol_orders_chunks_that_the_practical_one_cannot(mixtures):
-    """A model that knows the magnitudes, but swaps its slots from chunk to chunk."""
-
-    class SwappingOracle(OracleSeparator):
-        def separate_chunks(self, chunks):
-            estimates = super().separate_chunks(chunks).estimates.clone()
-            estimates[1::2] = estimates[1::2].flip(1)
-            return SeparatedChunks(estimates)
-
-    scores = {}
-    for name, order_by_references in (("order_by_references", True), ("unordered", False)):
-        separator = SwappingOracle(
-            AudioSlotsFeatureExtractor(), chunk_hop_length=8000, order_by_references=order_by_references
-        )
-        (separated,) = join_mixtures(mixtures[:1], separator)
-        scores[name] = score_estimates(*separated)["si_snri"]
-    assert scores["order_by_references"] > scores["unordered"] + 5
-
-
-def test_an_autoencoder_is_scored_by_its_reconstructions(mixtures):
-    """A bottleneck that loses nothing reaches the oracle."""
-    feature_extractor = AudioSlotsFeatureExtractor()
-
-    class Identity(torch.nn.Module):
-        config = AudioSlotsConfig(num_slots=1)
-        device = torch.device("cpu")
-
-        def forward(self, input_features, **kwargs):
-            # as any network, it makes something of silence
-            is_silent = (input_features == 0).all(dim=(1, 2), keepdim=True)
-            return type("Outputs", (), {"estimates": (input_features + is_silent)[:, None]})
-
-    references = mixtures[0].references.clone()
-    references[1, references.shape[1] // 2 :] = 0
-    for protocol in ("order_by_tracker", "order_by_references"):
-        for listed in (mixtures, [Mixture("ends early", references)]):
-            results = [evaluate_mixtures(listed, model, feature_extractor, protocol) for model in (Identity(), None)]
-            found, expected = (summarize(result)["si_snri"] for result in results)
-            assert found == pytest.approx(expected, abs=1e-3)
-
-
-def test_a_random_model_does_not_separate(mixtures, checkpoint):
-    model = AutoModel.from_pretrained(checkpoint)
-    feature_extractor = AudioSlotsFeatureExtractor(chunk_length=4000, n_fft=512, hop_length=250)
-    assert abs(summarize(evaluate_mixtures(mixtures, model, feature_extractor))["si_snri"]) < 2
-
-
-def test_unknown_protocols_are_named(mixtures):
-    with pytest.raises(ValueError, match="'oracle'.*order_by_tracker, order_by_references"):
-        list(evaluate_mixtures(mixtures, None, AudioSlotsFeatureExtractor(), "oracle"))
-
-
-def run(checkpoint, output, *options):
-    arguments = ["--model", checkpoint, "--root", SAMPLES / "speech", "--metadata", SAMPLES / "valid.csv"]
-    run_evaluation.main([str(word) for word in [*arguments, "--output", output, *options]])
-    return json.loads((output / "results.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -268,34 +161,6 @@ def test_the_results_tell_the_voices_apart(tmp_path):
         assert 75 < score["source_1_f0_hz"] < 110 and 110 < score["source_2_f0_hz"] < 190
 
 
-def test_mixtures_separated_together_score_as_each_alone(mixtures, checkpoint):
-    models = [None, AutoModel.from_pretrained(checkpoint)]
-    feature_extractor = AudioSlotsFeatureExtractor(chunk_length=4000, n_fft=512, hop_length=250)
-    short = Mixture("short", mixtures[0].references[:, :1234])
-    several = [short, mixtures[0], short, mixtures[1]]
-    for model in models:
-        for protocol in ("order_by_tracker", "order_by_references"):
-            together = list(evaluate_mixtures(several, model, feature_extractor, protocol))
-            alone = [next(evaluate_mixtures([mixture], model, feature_extractor, protocol)) for mixture in several]
-            for first, second in zip(together, alone, strict=True):
-                # other batch sizes round differently
-                assert first == pytest.approx(second, abs=1e-3)
-
-
-def test_mixtures_are_read_as_they_are_needed(mixtures):
-    read = []
-
-    def endless():
-        while True:
-            read.append(len(read))
-            yield Mixture(str(len(read)), mixtures[0].references[:, :8000])
-
-    results = evaluate_mixtures(endless(), None, AudioSlotsFeatureExtractor(), "order_by_references")
-    assert [next(results)["mixture_id"] for _ in range(17)][-1] == "17"
-    # batches of 16 chunks
-    assert len(read) == 32
-
-
 @pytest.mark.slow
 def test_two_processes_give_the_results_of_one(checkpoint, evaluation, tmp_path):
     one = read_results(evaluation[0] / "results.json")
@@ -306,7 +171,7 @@ def test_two_processes_give_the_results_of_one(checkpoint, evaluation, tmp_path)
     command += ["--device", "cpu"] if torch.accelerator.is_available() else []
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.run(
-        [str(word) for word in command], env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True
+        [str(word) for word in command], env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True
     )
     assert process.returncode == 0, process.stderr
     two = json.loads((tmp_path / "two" / "results.json").read_text())
@@ -376,29 +241,6 @@ def test_an_oracle_with_no_such_chunks_is_refused(tmp_path, capsys, seconds, mes
     assert not (tmp_path / "out").exists()
 
 
-def test_metadata_of_another_number_of_sources_is_refused():
-    with pytest.raises(SettingsError, match="2 sources, but the model has 3"):
-        read_metadata(SAMPLES / "valid.csv", SAMPLES / "speech", num_sources=3)
-
-
-def test_an_exported_model_is_half_the_size_and_computes_in_float32(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "CHECKPOINTS_DIR", tmp_path)
-    folder = export.export(checkpoint, "tiny")
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "README.md",
-        "config.json",
-        "model.safetensors",
-        "preprocessor_config.json",
-    ]
-    full, exported = AutoModel.from_pretrained(checkpoint), AutoModel.from_pretrained(folder)
-    assert exported.dtype == torch.float32
-    for name, value in full.state_dict().items():
-        # half precision has 11 bits
-        torch.testing.assert_close(exported.state_dict()[name], value, atol=1e-4, rtol=1e-3)
-    size = (checkpoint / "model.safetensors").stat().st_size
-    assert (folder / "model.safetensors").stat().st_size < 0.75 * size
-
-
 def test_a_model_that_makes_no_numbers_is_named_with_the_mixture(waveform_checkpoint, tmp_path):
     folder = shutil.copytree(waveform_checkpoint, tmp_path / "diverged")
     weights = load_file(folder / "model.safetensors")
@@ -428,48 +270,6 @@ def test_a_model_of_one_source_separates_no_single_voice_from_noise(checkpoint, 
     with pytest.raises(SystemExit):
         run(folder, tmp_path / "out", "--mix-type", "mix_single", "--noise-root", SAMPLES)
     assert "mix_single has one source, and so has" in capsys.readouterr().err and not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    "source, options, message",
-    [
-        ("nowhere", [], "nowhere holds no model: model.safetensors is missing"),
-        (DEFAULT_CHECKPOINT, ["--mask-exponent", "0.5"], "--mask-exponent says nothing about a model of galr"),
-        (DEFAULT_CHECKPOINT, ["--chunk-length", "12345"], "`chunk_length` (12345) must be a multiple"),
-        (AUDIOSLOTS_CHECKPOINT, ["--mask-exponent", "-1"], "`mask_exponent` is -1.0: it must be greater"),
-        (AUDIOSLOTS_CHECKPOINT, ["--mask-exponent", "nan"], "`mask_exponent` is nan: it must be"),
-        (AUDIOSLOTS_CHECKPOINT, ["--chunk-length", "16000"], "whose chunks have one length"),
-        # the last of the options counts
-        (DEFAULT_CHECKPOINT, ["--name", ""], "--name is ''"),
-        (DEFAULT_CHECKPOINT, ["--name", ".."], "--name is '..'"),
-        (DEFAULT_CHECKPOINT, ["--name", "/tmp"], "--name is '/tmp'"),
-        (DEFAULT_CHECKPOINT, ["--name", "a/b"], "--name is 'a/b'"),
-    ],
-)
-def test_what_cannot_be_exported_leaves_nothing(tmp_path, monkeypatch, capsys, source, options, message):
-    source = export.CHECKPOINTS_DIR / source
-    monkeypatch.setattr(export, "CHECKPOINTS_DIR", tmp_path)
-    with pytest.raises(SystemExit):
-        publish.main(["export", str(source), "--name", "mine", *options])
-    assert message in capsys.readouterr().err.replace("\n", " ") and list(tmp_path.iterdir()) == []
-
-
-def test_a_failing_export_keeps_what_was_there(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "CHECKPOINTS_DIR", tmp_path)
-    folder = export.export(checkpoint, "tiny")
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(ValueError, match="could not separate"):
-        export.export(checkpoint, "tiny", mask_exponent=0.0)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
-def test_a_generated_part_replaces_the_text_between_its_marks(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- results:start -->\nold\n<!-- results:end -->\nafter\n")
-    cards.insert_part(page, "results", "new\n")
-    assert page.read_text() == "before\n<!-- results:start -->\nnew\n<!-- results:end -->\nafter\n"
-    with pytest.raises(ValueError, match="limits:start"):
-        cards.insert_part(page, "limits", "new\n")
 
 
 def test_a_model_of_waveforms_has_no_oracle_and_no_masks(waveform_checkpoint, evaluation, tmp_path):
