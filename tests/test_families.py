@@ -28,12 +28,14 @@ from audioslots_hf import AudioSlotsConfig, GalrConfig, load_separator
 from audioslots_hf.export import export_model
 from audioslots_hf.families import FAMILIES, Family
 from audioslots_hf.registration import register_family
+from audioslots_hf.separator import Separator
 from tests import toy_family
-from tests.conftest import SAMPLES, tiny_audioslots_config
+from tests.conftest import SAMPLES, tiny_audioslots_config, tiny_audioslots_feature_extractor
 from tests.evaluation.helpers import run
 from tests.test_training import debug_arguments, read_log
 from training.arguments import MixtureArguments
 from training.data.mixtures import load_mixtures
+from training.evaluation.separators import AutoencoderSeparator, build_separator
 from training.loop import check_objective, train
 from training.model import build_config, build_model
 from training.reporting.results import read_results
@@ -175,6 +177,15 @@ def test_one_slot_is_an_autoencoder_unless_the_configuration_says_otherwise():
     assert not config.is_autoencoder
     with pytest.raises(StrictDataclassError, match=r"`num_slots` \(2\) must be 1 with `autoencoder`"):
         tiny_audioslots_config(autoencoder=True)
+
+
+def test_only_an_autoencoder_hears_the_references():
+    feature_extractor = tiny_audioslots_feature_extractor()
+    for overrides, expected in (({}, AutoencoderSeparator), ({"autoencoder": False}, Separator)):
+        model = AutoModel.from_config(tiny_audioslots_config(num_slots=1, **overrides))
+        assert type(build_separator(model, feature_extractor)) is expected
+    # of a model of one voice in noise, the estimate is made of the mixture
+    assert build_separator(model, feature_extractor).separate(torch.randn(1, 2000)).shape == (1, 1, 2000)
 
 
 def test_only_an_autoencoder_is_given_mixtures_of_any_number():
