@@ -27,7 +27,6 @@ from transformers import AutoModel
 from audioslots_hf import DprnnConfig, GalrConfig
 from audioslots_hf.resources import count_macs_by_kind, skip_lstms
 from tests.conftest import TINY_DUAL_PATH
-from training.arguments import SettingsError
 from training.benchmark import __main__ as benchmark
 from training.benchmark import galr_vs_dprnn, gpu_step, loader, long_audio, track_continuity
 from training.benchmark.galr_vs_dprnn import Case, count, fits, plan, savings
@@ -36,6 +35,7 @@ from training.benchmark.processes import run_in_process
 from training.benchmark.track_continuity import build_voice, count_correct_joins
 from training.data.speech import Utterance
 from training.model import build_feature_extractor
+from training.settings import SettingsError
 
 
 DEBUG = Path(__file__).parents[1] / "training" / "configs" / "debug.yaml"
@@ -253,7 +253,7 @@ def test_settings_may_stand_behind_the_options(monkeypatch, capsys):
     )
     with pytest.raises(SystemExit):
         benchmark.main()
-    assert "`batch_size` (0) must be greater than or equal to 1" in capsys.readouterr().err
+    assert "`batch_size` (0) must be at least 1" in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["benchmark", "gpu-step", str(DEBUG), "--steps", "2", "--typo=3"])
     with pytest.raises(SystemExit):
         benchmark.main()
@@ -278,4 +278,4 @@ def test_a_benchmark_names_what_is_wrong(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["benchmark", "gpu-step", str(DEBUG), "batch_size=0"])
     with pytest.raises(SystemExit):
         benchmark.main()
-    assert "`batch_size` (0) must be greater than or equal to 1" in capsys.readouterr().err
+    assert "`batch_size` (0) must be at least 1" in capsys.readouterr().err

@@ -20,7 +20,8 @@ import pytest
 from pydantic import Field
 
 from training.arguments import TrainingArguments
-from training.settings import STRICT, SettingsError, build, format_settings, list_settings, load_settings
+from training.settings import STRICT, SettingsError, build, load_settings
+from training.settings_help import format_settings, list_settings
 
 
 @dataclass

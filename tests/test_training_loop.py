@@ -27,8 +27,9 @@ from audioslots_hf import GalrConfig, GalrForAudioSeparation, WaveformFeatureExt
 from audioslots_hf.metrics import order_estimates, si_snr
 from tests.test_checkpoints import TINY_GALR, without_times
 from tests.test_training import CONFIGS, debug_arguments, read_log
-from training import loop
-from training.loop import compute_loss, seed_draws, train
+from training import loop, run
+from training.loop import compute_loss, train
+from training.run import seed_draws
 
 
 def losses_of(folder: Path, *overrides: str) -> list[float]:
@@ -40,13 +41,13 @@ def losses_of(folder: Path, *overrides: str) -> list[float]:
 
 @pytest.fixture(scope="module")
 def plain_losses(tmp_path_factory) -> list[float]:
-    return losses_of(tmp_path_factory.mktemp("plain"), "seed=1")
+    return losses_of(tmp_path_factory.mktemp("plain"), "seed=73")
 
 
 @pytest.mark.parametrize("parts", [2, 4])
 def test_a_batch_in_parts_gives_the_losses_of_a_whole_one(plain_losses, tmp_path, parts):
-    # with few seeds, Adam makes steps of gradients that are no more than rounding
-    losses = losses_of(tmp_path, "seed=1", f"gradient_accumulation_steps={parts}")
+    # with a few seeds, 1 and 72 among them, Adam follows the sign of gradients near zero, which is that of their rounding
+    losses = losses_of(tmp_path, "seed=73", f"gradient_accumulation_steps={parts}")
     # float32 sums in another order: measured 2e-7 after these steps
     np.testing.assert_allclose(losses, plain_losses, rtol=1e-5)
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-5"]
@@ -84,15 +85,15 @@ def test_the_average_of_the_weights_is_what_is_saved(tmp_path):
 def scores(monkeypatch) -> None:
     """Validation scores in place of those of the model: those of step 1, 2, 3 ..."""
     script = dict(enumerate((1.0, 3.0, 2.0, 3.0, 1.0, 9.0), start=1))
-    monkeypatch.setattr(loop, "evaluate_mixtures", lambda *arguments: [])
-    original = loop.Run.validate
+    monkeypatch.setattr(run, "evaluate_mixtures", lambda *arguments: [])
+    original = run.Run.validate
 
-    def validate(run: loop.Run) -> None:
-        score = script[run.state.step]
-        monkeypatch.setattr(loop, "summarize", lambda results: {"si_snr": score, "si_snri": score})
-        original(run)
+    def validate(self: run.Run) -> None:
+        score = script[self.state.step]
+        monkeypatch.setattr(run, "summarize", lambda results: {"si_snr": score, "si_snri": score})
+        original(self)
 
-    monkeypatch.setattr(loop.Run, "validate", validate)
+    monkeypatch.setattr(run.Run, "validate", validate)
 
 
 @pytest.mark.usefixtures("scores")
@@ -102,9 +103,10 @@ def test_the_speed_is_that_of_the_steps_alone(tmp_path, monkeypatch):
     def spend(seconds: float) -> None:
         clock[0] += seconds
 
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    for module in (loop, run):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(loop, "update_weights", lambda *arguments: (spend(0.5), update_weights(*arguments)))
-    monkeypatch.setattr(loop, "evaluate_mixtures", lambda *arguments: spend(100))
+    monkeypatch.setattr(run, "evaluate_mixtures", lambda *arguments: spend(100))
     train(debug_arguments(tmp_path, "max_steps=6", "valid_steps=2", "log_steps=3"))
     assert read_log(tmp_path, "steps_per_second") == {3: 2, 6: 2}
 

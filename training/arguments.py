@@ -31,12 +31,6 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-def describe_error(error: Exception) -> str:
-    """The message of an error, without the traceback that a `DataLoader` puts before the error of one of its workers."""
-    text = str(error).strip()
-    return text.splitlines()[-1].partition(": ")[2] if text.startswith("Caught ") else text
-
-
 @dataclass
 class SpeechArguments:
     """One folder of speech by speaker that training mixtures are drawn from."""

@@ -34,12 +34,12 @@ from huggingface_hub.errors import StrictDataclassError
 from audioslots_hf.allocator import keep_freed_memory
 from audioslots_hf.jobs import make_folder
 
-from .arguments import SettingsError, describe_error
 from .evaluation.cli import build_parser, check_options
 from .evaluation.reader import MixtureReader, has_pitch
 from .evaluation.rows import Row, describe_rows, describe_time, evaluate_rows, format_time, gather_rows, plan_rows
 from .evaluation.subject import prepare
 from .reporting.results import write_results
+from .settings import SettingsError, describe_error
 
 
 def main(arguments: list[str] | None = None) -> None:

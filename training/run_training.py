@@ -27,9 +27,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from audioslots_hf.allocator import keep_freed_memory  # noqa: E402
-from training.arguments import TrainingArguments, describe_error, load_arguments  # noqa: E402
+from training.arguments import TrainingArguments, load_arguments  # noqa: E402
 from training.loop import train  # noqa: E402
-from training.settings import SettingsError, format_settings  # noqa: E402
+from training.settings import (
+    SettingsError,  # noqa: E402
+    describe_error,  # noqa: E402
+)
+from training.settings_help import format_settings  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> None:

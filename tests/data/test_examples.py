@@ -19,11 +19,12 @@ import torch
 
 from audioslots_hf import GalrConfig
 from tests.data.helpers import DEBUG, SPEECH
-from training.arguments import MixtureArguments, SettingsError, load_arguments
+from training.arguments import MixtureArguments, load_arguments
 from training.data.augmentations import Polarity, SpectralTilt, SpeedPerturbation
 from training.data.examples import TrainingExamples, load_examples, share_out, shuffled_order
 from training.data.mixtures import MixtureList, load_mixtures
 from training.data.noise_floor import NoiseFloor
+from training.settings import SettingsError
 
 
 def test_a_draw_depends_on_nothing_but_seed_and_index(build_mixer):

@@ -22,9 +22,10 @@ from scipy.signal import resample_poly
 
 from tests.conftest import SAMPLES
 from tests.data.helpers import ROUNDING, SPEECH
-from training.arguments import MixtureArguments, SettingsError
+from training.arguments import MixtureArguments
 from training.data.libri2mix import extend_noise, read_metadata, speaker_of, speakers_of_mixture
 from training.data.mixtures import load_mixtures
+from training.settings import SettingsError
 
 
 def official_noise(path: Path, length: int) -> np.ndarray:

@@ -23,8 +23,9 @@ from datasets import Audio, Dataset
 from tests.audio_helpers import noise
 from tests.conftest import SAMPLES
 from tests.data.helpers import SPEECH, files_of
-from training.arguments import MixtureArguments, SettingsError
+from training.arguments import MixtureArguments
 from training.data.mixtures import FEATURES, load_mixtures
+from training.settings import SettingsError
 
 
 METADATA = {"metadata": str(SAMPLES / "valid.csv"), "root": str(SPEECH)}

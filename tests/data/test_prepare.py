@@ -21,12 +21,13 @@ import torch
 
 from tests.audio_helpers import noise
 from tests.data.helpers import ROUNDING, SPEECH, write_voices
-from training.arguments import MixtureArguments, SettingsError
+from training.arguments import MixtureArguments
 from training.data.audio import read_audio
 from training.data.libri2mix import speaker_of
 from training.data.loudness import loudness_lufs
 from training.data.mixtures import load_mixtures
 from training.data.prepare import Prepared, Voice, draw_gains, prepare, write_mixture
+from training.settings import SettingsError
 
 
 def test_a_prepared_set_is_the_same_again_and_keeps_to_the_recipe(prepared, noise_folder, tmp_path):

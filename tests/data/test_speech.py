@@ -19,11 +19,12 @@ import soundfile
 
 from tests.audio_helpers import noise
 from tests.data.helpers import ROUNDING, SPEECH, files_of
-from training.arguments import SettingsError, SpeechArguments
+from training.arguments import SpeechArguments
 from training.data.audio import AUDIO_SUFFIXES, read_audio
 from training.data.loudness import loudness_lufs
 from training.data.mixer import SpeechMixer
 from training.data.speech import load_speech
+from training.settings import SettingsError
 
 
 def test_files_can_stay_on_disk(tmp_path):

@@ -22,12 +22,12 @@ from audioslots_hf import (
 )
 from audioslots_hf.chunking import SeparatedChunks
 from tests.conftest import SAMPLES
-from training.arguments import SettingsError
 from training.data.libri2mix import read_metadata
 from training.data.mixtures import Mixture
 from training.evaluation.protocols import join_mixtures
 from training.evaluation.scoring import evaluate_mixtures, score_estimates, summarize
 from training.evaluation.separators import OracleSeparator
+from training.settings import SettingsError
 
 
 @pytest.mark.parametrize("protocol", ["order_by_tracker", "order_by_references"])

@@ -16,7 +16,7 @@
 import argparse
 import json
 
-from training.arguments import SettingsError
+from training.settings import SettingsError
 
 from . import broadcast_decoder, galr_vs_dprnn, gpu_step, loader, long_audio, peers, track_continuity
 

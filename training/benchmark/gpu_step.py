@@ -39,7 +39,7 @@ from transformers import AutoModel, PreTrainedConfig
 
 from audioslots_hf.allocator import keep_freed_memory
 from audioslots_hf.resources import count_macs_by_kind
-from training.arguments import SettingsError, TrainingArguments, load_arguments
+from training.arguments import TrainingArguments, load_arguments
 from training.data.examples import load_examples
 from training.loop import (
     build_accelerator,
@@ -50,6 +50,7 @@ from training.loop import (
 )
 from training.model import build_config, build_feature_extractor, build_model
 from training.optimizer import build_average, build_optimizers, build_schedule, update_weights
+from training.settings import SettingsError
 
 
 NUM_PROFILED_STEPS = 3

@@ -32,7 +32,7 @@ import soundfile
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from training.arguments import SettingsError, SpeechArguments
+from training.arguments import SpeechArguments
 from training.data import audio as audio_module
 from training.data.audio import audio_length
 from training.data.examples import TrainingExamples
@@ -40,6 +40,7 @@ from training.data.mixer import SpeechMixer
 from training.data.mixtures import FEATURES, MixtureList, fill_row
 from training.data.speech import list_speech, load_speech
 from training.evaluation.stopwatch import Stopwatch
+from training.settings import SettingsError
 
 
 SAMPLES = Path(__file__).parents[2] / "tests" / "samples" / "speech"

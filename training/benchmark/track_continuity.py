@@ -29,9 +29,10 @@ from tqdm.auto import tqdm
 
 from audioslots_hf.chunking import SeparatedChunks, Stitcher, iter_chunks
 from audioslots_hf.separator import default_chunk_hop_length
-from training.arguments import SettingsError, SpeechArguments
+from training.arguments import SpeechArguments
 from training.data.loudness import gain_between
 from training.data.speech import Utterance, load_speech
+from training.settings import SettingsError
 
 
 SAMPLING_RATE = 16000
