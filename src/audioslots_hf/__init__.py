@@ -21,7 +21,15 @@ from . import families
 
 __version__ = "0.1.0"
 
-__all__ = ["AudioSeparationOutput", "AudioSeparationPipeline", "load_separator", *families.list_public_classes()]
+__all__ = [
+    "AudioSeparationOutput",
+    "AudioSeparationPipeline",
+    "VoiceEncoderConfig",
+    "VoiceEncoderModel",
+    "load_separator",
+    "load_voice_encoder",
+    *families.list_public_classes(),
+]
 
 
 def __getattr__(name: str) -> type:
@@ -36,6 +44,9 @@ def __dir__() -> list[str]:
 # The command loads only the modules that it uses, when it uses them.
 if TYPE_CHECKING or "_audioslots_command" not in sys.modules:
     from . import registration  # noqa: F401
+    from .configuration_voice_encoder import VoiceEncoderConfig
     from .loading import load_separator
     from .modeling_outputs import AudioSeparationOutput
+    from .modeling_voice_encoder import VoiceEncoderModel
     from .pipeline_audio_separation import AudioSeparationPipeline
+    from .voice_encoders import load_voice_encoder

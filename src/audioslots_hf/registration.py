@@ -11,12 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Registration of all families and of the pipeline with transformers."""
+"""Registration of all families, of the voice encoder and of the pipeline with transformers."""
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .configuration_voice_encoder import VoiceEncoderConfig
 from .families import FAMILIES, Family
+from .modeling_voice_encoder import VoiceEncoderModel
 from .pipeline_audio_separation import AudioSeparationPipeline
 
 
@@ -32,10 +34,19 @@ def register_family(family: Family) -> None:
     feature_extractor_class.register_for_auto_class("AutoFeatureExtractor")
 
 
+def register_voice_encoder() -> None:
+    """Let the Auto classes find the voice encoder, which separates nothing and is no family."""
+    AutoConfig.register(VoiceEncoderConfig.model_type, VoiceEncoderConfig)
+    AutoModel.register(VoiceEncoderConfig, VoiceEncoderModel)
+    VoiceEncoderConfig.register_for_auto_class()
+    VoiceEncoderModel.register_for_auto_class("AutoModel")
+
+
 def register() -> None:
-    """Let the Auto classes and `pipeline("audio-to-audio")` find the families."""
+    """Let the Auto classes and `pipeline("audio-to-audio")` find the families, and the Auto classes the voice encoder."""
     for family in FAMILIES.values():
         register_family(family)
+    register_voice_encoder()
     PIPELINE_REGISTRY.register_pipeline(
         "audio-to-audio", pipeline_class=AudioSeparationPipeline, pt_model=AutoModel, type="audio"
     )

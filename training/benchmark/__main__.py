@@ -18,7 +18,7 @@ import json
 
 from training.settings import SettingsError
 
-from . import broadcast_decoder, galr_vs_dprnn, gpu_step, loader, long_audio, peers, track_continuity
+from . import broadcast_decoder, galr_vs_dprnn, gpu_step, loader, long_audio, peers, track_continuity, voice_encoder
 
 
 BENCHMARKS = {
@@ -29,6 +29,7 @@ BENCHMARKS = {
     "long-audio": long_audio,
     "peers": peers,
     "track-continuity": track_continuity,
+    "voice-encoder": voice_encoder,
 }
 
 

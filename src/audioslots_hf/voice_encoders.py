@@ -1,0 +1,47 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""From a name to a ready voice encoder."""
+
+from pathlib import Path
+
+from .modeling_voice_encoder import VoiceEncoderModel
+
+
+DEFAULT_VOICE_ENCODER = "voice-encoder-small"
+# beside the checkpoints that separate
+VOICES_DIR = Path(__file__).parent / "voices"
+
+
+def list_voice_encoders() -> list[str]:
+    """Names of the voice encoders that ship with the package."""
+    return sorted(path.parent.name for path in VOICES_DIR.glob("*/config.json"))
+
+
+def load_voice_encoder(model: str | Path | None = None, **model_kwargs) -> VoiceEncoderModel:
+    """
+    Load a model that tells voices apart, in evaluation mode.
+
+    Args:
+        model (`str` or `Path`, *optional*):
+            Name of a shipped voice encoder, a folder, or a repository on the Hub. Defaults to the shipped one, which needs no
+            network.
+        model_kwargs:
+            Passed to [`~transformers.PreTrainedModel.from_pretrained`], for instance `dtype` or `revision`.
+
+    Raises:
+        `OSError`: there is no such voice encoder.
+    """
+    name = DEFAULT_VOICE_ENCODER if model is None else str(model)
+    is_shipped = not isinstance(model, Path) and name in list_voice_encoders()
+    return VoiceEncoderModel.from_pretrained(VOICES_DIR / name if is_shipped else name, **model_kwargs).eval()

@@ -1,0 +1,126 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Voices in memory, and crops of them: whose, how fast, from where."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from ..data.audio import AUDIO_SUFFIXES, read_audio
+from ..data.effects import change_speed
+from ..data.speech import list_speech
+from ..settings import SettingsError
+from .settings import VoiceFolder
+
+
+# a crop is a multiple of it, so that few lengths occur
+DURATION_STEP_S = 0.25
+
+
+@dataclass
+class Voice:
+    """The recordings of one speaker as int16, at the model's rate."""
+
+    speaker: str
+    utterances: list[np.ndarray]
+
+
+@dataclass
+class Crops:
+    """A batch: float32 waveforms (batch_size, num_samples) and the class of each, int64 (batch_size,)"""
+
+    waveforms: torch.Tensor
+    labels: torch.Tensor
+
+
+def load_voices(folder: VoiceFolder, sampling_rate: int, show_progress: bool = True) -> list[Voice]:
+    """
+    Read a folder of speech.
+
+    Raises:
+        `SettingsError`: there is no speech, or a file cannot be used.
+    """
+    voices: dict[str, Voice] = {}
+    files = list_speech(folder.root, folder.utterances)
+    for file in tqdm(files, desc=f"Reading {folder.root}", unit="file", disable=not show_progress):
+        samples = np.clip(np.round(read_audio(file.path, sampling_rate) * 32768), -32768, 32767).astype(np.int16)
+        voices.setdefault(file.speaker, Voice(file.speaker, [])).utterances.append(samples)
+    if not voices:
+        raise SettingsError(f"{folder.root} holds no audio file ({', '.join(AUDIO_SUFFIXES)}).")
+    return list(voices.values())
+
+
+def cut(samples: np.ndarray, start: int, num_samples: int) -> np.ndarray:
+    """A span as float32 (num_samples,); zeros follow the end of the recording"""
+    span = samples[start : start + num_samples].astype(np.float32) / 32768
+    return np.pad(span, (0, num_samples - len(span)))
+
+
+class VoiceCrops:
+    """
+    Random crops of voices. A voice at another speed is another class.
+
+    Args:
+        folders (`list` of `list` of [`Voice`]):
+            The voices of each folder.
+        weights (`list` of `float`):
+            How often each folder is drawn, relative to the others. Within a folder all voices are equally likely, and a recording
+            as likely as it is long.
+        speeds (`list` of `float`):
+            Drawn with equal probability.
+        sampling_rate (`int`):
+            In hertz.
+    """
+
+    def __init__(self, folders: list[list[Voice]], weights: list[float], speeds: list[float], sampling_rate: int):
+        self.voices = [voice for folder in folders for voice in folder]
+        chances = [np.full(len(folder), weight / len(folder)) for folder, weight in zip(folders, weights, strict=True)]
+        self.chances = np.concatenate(chances) / sum(weights)
+        self.lengths = [np.array([len(samples) for samples in voice.utterances]) for voice in self.voices]
+        self.speeds = [Fraction(speed).limit_denominator(100) for speed in speeds]
+        self.sampling_rate = sampling_rate
+
+    @property
+    def num_classes(self) -> int:
+        """Voices times speeds."""
+        return len(self.voices) * len(self.speeds)
+
+    def draw_length(self, rng: np.random.Generator, duration_s: list[float]) -> int:
+        """A length for the crops of a batch, in samples."""
+        steps = [round(bound / DURATION_STEP_S) for bound in duration_s]
+        return round(int(rng.integers(steps[0], steps[1] + 1)) * DURATION_STEP_S * self.sampling_rate)
+
+    def draw(self, rng: np.random.Generator, batch_size: int, num_samples: int) -> Crops:
+        """A batch of crops of one length, each of another draw of a voice."""
+        voices = rng.choice(len(self.voices), batch_size, p=self.chances)
+        speeds = rng.integers(len(self.speeds), size=batch_size)
+        waveforms = torch.zeros(batch_size, num_samples)
+        for index, speed in enumerate(self.speeds):
+            rows = np.flatnonzero(speeds == index)
+            if len(rows) == 0:
+                continue
+            # with the samples that a resampling filter reads behind the end
+            length = num_samples if speed == 1 else int(num_samples * speed) + 64
+            spans = torch.from_numpy(np.stack([self.cut(rng, voices[row], length) for row in rows]))
+            waveforms[rows] = spans if speed == 1 else change_speed(spans, speed, num_samples)
+        return Crops(waveforms, torch.from_numpy(voices * len(self.speeds) + speeds))
+
+    def cut(self, rng: np.random.Generator, voice: int, num_samples: int) -> np.ndarray:
+        """A random span of one voice."""
+        lengths = self.lengths[voice]
+        utterance = self.voices[voice].utterances[rng.choice(len(lengths), p=lengths / lengths.sum())]
+        return cut(utterance, int(rng.integers(max(1, len(utterance) - num_samples + 1))), num_samples)

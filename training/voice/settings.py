@@ -1,0 +1,134 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""All settings of a run that trains a voice encoder."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ..settings import STRICT, SettingsError
+
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+@dataclass
+class VoiceFolder:
+    """One folder of speech by speaker."""
+
+    __pydantic_config__ = STRICT
+
+    root: str
+    """Folder with a subfolder per speaker."""
+    utterances: str | None = None
+    """A csv with path and speaker; null for every audio file below root, by its first folder."""
+    weight: Positive = 1.0
+    """Share of the draws, relative to the other folders."""
+
+
+@dataclass
+class VoiceAugmentations:
+    """Changes to the crops of a batch, drawn anew for each crop."""
+
+    __pydantic_config__ = STRICT
+
+    speeds: Annotated[list[Positive], Field(min_length=1)] = field(default_factory=lambda: [1.0])
+    """Speeds, pitch included, drawn with equal probability: each makes another speaker of a speaker."""
+    tilt_db: Annotated[float, Field(ge=0)] = 0.0
+    """Range, up and down, of the gain of high over low frequencies."""
+    narrow_share: Share = 0.0
+    """Share of the crops that go through a telephone band of 200-400 to 3200-3900 Hz."""
+    high_pass_share: Share = 0.0
+    """Share of the other crops that lose what lies below a cutoff from 20 to 400 Hz."""
+    separated_share: Share = 0.0
+    """Share of the crops that are separated by a mask from a mixture with another voice of the batch."""
+    leak_share: Share = 0.0
+    """Share of the crops that another voice of the batch leaks into."""
+    leak_db: Range = field(default_factory=lambda: [-25.0, -5.0])
+    """Range of the level of the leak relative to the voice."""
+    noise_share: Share = 0.0
+    """Share of the crops with noise."""
+    noise_db: Range = field(default_factory=lambda: [-40.0, -10.0])
+    """Range of the level of the noise relative to the voice."""
+    gap_share: Share = 0.0
+    """Share of the crops with a gap of up to half of it, in which only leak and noise remain."""
+
+
+@dataclass
+class VoiceTrainingArguments:
+    """All settings of a run."""
+
+    __pydantic_config__ = STRICT
+
+    output_dir: str
+    """The folder of checkpoints, the model and the log; a run goes on from the checkpoint there."""
+    speech: Annotated[list[VoiceFolder], Field(min_length=1)]
+    """Folders of the voices to tell apart."""
+    valid: list[VoiceFolder] = field(default_factory=list)
+    """Folders of other voices, on which the equal error rate is measured."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """Fields of the model's configuration that change."""
+    augmentations: VoiceAugmentations = field(default_factory=VoiceAugmentations)
+    """Changes to the crops."""
+    duration_s: Range = field(default_factory=lambda: [1.0, 3.0])
+    """Range of the length of the crops in seconds, one length for a batch."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 72
+    """Seed of weights and crops."""
+    max_steps: Count = 4000
+    """Optimiser steps; a resumed run may have more or fewer."""
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    """Crops per step."""
+    learning_rate: Positive = 2e-3
+    """Peak learning rate; a cosine leads to zero."""
+    warmup_share: Share = 0.05
+    """Share of the steps in which the learning rate rises to its peak."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.02
+    """Of AdamW."""
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Additive angular margin in radians, reached after half of the steps."""
+    scale: Positive = 30.0
+    """Factor of the cosines before the softmax."""
+    bf16: bool = False
+    """Convolutions in bfloat16."""
+    log_steps: Count = 20
+    """Steps between two lines of the log."""
+    valid_steps: Count = 500
+    """Steps between two validations."""
+    save_steps: Count = 200
+    """Steps between two checkpoints."""
+
+    def __post_init__(self):
+        for name, bounds in (("duration_s", self.duration_s), ("leak_db", self.augmentations.leak_db)):
+            if bounds != sorted(bounds):
+                raise SettingsError(f"`{name}` ({bounds}) must be [lowest, highest].")
+
+    def check_paths(self) -> None:
+        """Raise a `SettingsError` that names the first missing path and its key."""
+        for key in ("speech", "valid"):
+            for index, folder in enumerate(getattr(self, key)):
+                for name in ("root", "utterances"):
+                    path = getattr(folder, name)
+                    if path is not None and not Path(path).exists():
+                        raise SettingsError(
+                            f"`{key}.{index}.{name}` names {path}, which does not exist: pass {key}.{index}.{name}=PATH."
+                        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they would stand in a yaml file."""
+        return asdict(self)
