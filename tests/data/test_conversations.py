@@ -88,9 +88,9 @@ def test_segments_are_where_the_voice_sounds(speech):
         reference = conversation.references[segment.speaker]
         span = reference[round(segment.start * RATE) : round(segment.end * RATE)]
         assert np.square(span).mean() > 0
-    # frames outside of them are silent
-    frames = conversation.references.reshape(2, -1, RATE // 100)
-    assert not frames.any(axis=-1)[~conversation.active].any()
+    # but for the fades of 10 ms, frames outside of them are silent
+    frames = np.square(conversation.references.reshape(2, -1, RATE // 100)).mean(axis=-1)
+    assert frames[~conversation.active].max() < 0.01 * frames[conversation.active].mean()
 
 
 def test_gaps_between_speakers_are_short_and_pauses_of_one_are_longer(speech):

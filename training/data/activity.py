@@ -18,7 +18,7 @@ import numpy as np
 
 FRAMES_PER_S = 100
 # levels of frames: of digital silence, and how far below the loud frames a voice is still heard
-SILENCE_DB = -120.0
+SILENCE_DB = -160.0
 RANGE_DB = 25.0
 # shorter pauses belong to the speech, shorter sounds do not
 MIN_PAUSE_S = 0.3
@@ -69,7 +69,12 @@ def find_activity(samples: np.ndarray, sampling_rate: int, min_loud_db: float = 
         bool `np.ndarray` of shape `(num_frames,)`.
     """
     levels = frame_levels_db(samples, sampling_rate)
-    active = levels > max(loud_level_db(levels), min_loud_db) - RANGE_DB
+    return smooth_activity(levels > max(loud_level_db(levels), min_loud_db) - RANGE_DB)
+
+
+def smooth_activity(active: np.ndarray) -> np.ndarray:
+    """Fill pauses of less than 0.3 s, then leave out sounds of less than 0.1 s: (num_frames,) -> same."""
+    active = active.copy()
     for start, stop in find_spans(~active):
         if start > 0 and stop < len(active) and stop - start < MIN_PAUSE_S * FRAMES_PER_S:
             active[start:stop] = True

@@ -34,7 +34,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..settings import SettingsError
-from .activity import FRAMES_PER_S, find_spans, frame_length
+from .activity import FRAMES_PER_S, find_activity, find_spans, frame_length
 from .loudness import MAX_PEAK, SPEECH_LUFS, gain_between
 from .speech import Utterance
 from .stretches import SpeakerLine, Stretch
@@ -106,7 +106,7 @@ class Conversation:
         references (`np.ndarray` of shape `(num_voices, num_samples)`):
             Each voice alone, float32, exact zeros outside its turns.
         active (bool `np.ndarray` of shape `(num_voices, num_frames)`):
-            Whether a voice speaks, for each frame of 10 ms.
+            Whether a voice speaks, for each frame of 10 ms, as [`~activity.find_activity`] of its reference tells.
         speakers (`list` of `int`):
             The speaker of each voice, as the index into the speech.
     """
@@ -234,7 +234,9 @@ class ConversationSimulator:
             last = voice
         peak = np.abs(timeline.references.sum(axis=0)).max()
         timeline.references *= np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
-        return Conversation(timeline.references, timeline.active, speakers)
+        # pauses between turns, and turns of unlike loudness, change a little of what held for each alone
+        active = [find_activity(reference, self.sampling_rate) for reference in timeline.references]
+        return Conversation(timeline.references, np.stack(active), speakers)
 
     def draw_speaker(self, last: int, rng: np.random.Generator) -> int:
         """Who has the next turn."""
