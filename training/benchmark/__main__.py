@@ -18,11 +18,22 @@ import json
 
 from training.settings import SettingsError
 
-from . import broadcast_decoder, galr_vs_dprnn, gpu_step, loader, long_audio, peers, track_continuity, voice_encoder
+from . import (
+    broadcast_decoder,
+    conversations,
+    galr_vs_dprnn,
+    gpu_step,
+    loader,
+    long_audio,
+    peers,
+    track_continuity,
+    voice_encoder,
+)
 
 
 BENCHMARKS = {
     "broadcast-decoder": broadcast_decoder,
+    "conversations": conversations,
     "galr-vs-dprnn": galr_vs_dprnn,
     "gpu-step": gpu_step,
     "loader": loader,

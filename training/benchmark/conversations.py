@@ -1,0 +1,213 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Conversations of people whom no model heard in training: whether each voice has one track, from the first word to the last.
+
+Lists of simulated conversations (`training/data/conversations.py`) of 1, 2 and 3 voices, 60 s and 5 min, with an overlap of
+0, 10, 20 and 40 %, go through the pipeline as a user calls it. `--root` holds the folders librispeech, speechocean762 and
+prompts, as `training/metadata/README.md` says how to get them; speech that is not there is left out. Each score is the mean
+over the recordings of a list, as `training/evaluation/conversation_scores.py` defines it:
+
+si_sdri: SI-SDR improvement in dB over the whole recording, best order, 0 for a voice without a track (null of one voice);
+si_sdr: the SI-SDR itself, at most 60 dB; own_track: share of the half-seconds with one voice alone in which its track is
+louder than each other by 6 dB; swaps_per_minute: changes of the track on which a voice that is alone is loudest by 6 dB;
+silence_db: level of a track while its voice is silent, relative to its level while it speaks; count_accuracy: share of the
+recordings with as many tracks that are active for a second as people speak; der: diarization error rate, overlaps included,
+no collar; real_time_factor: seconds of computing for a second of audio.
+
+Where the pipeline gives no segments, the activity of a track is told by its energy.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from audioslots_hf import AudioSeparationPipeline, load_separator
+from audioslots_hf.jobs import make_folder
+from audioslots_hf.plots import require_matplotlib
+from training.arguments import SpeechArguments
+from training.data.activity import FRAMES_PER_S
+from training.data.conversations import Conversation, ConversationSimulator, ConversationStyle
+from training.data.speech import load_speech
+from training.evaluation.conversation_scores import find_track_activity, score_conversation
+from training.settings import SettingsError
+
+
+SAMPLING_RATE = 16000
+METADATA = Path(__file__).parents[1] / "metadata"
+SEED = 72
+
+
+@dataclass(frozen=True)
+class SpeechList:
+    """Speech of people nobody trains on: a folder below `--root`, and the csv of the utterances in it."""
+
+    folder: str
+    csv: str
+
+
+SPEECH = {
+    "test-other": SpeechList("librispeech", "librispeech_test.csv"),
+    "speechocean762": SpeechList("speechocean762", "speechocean762_test.csv"),
+    "prompts": SpeechList("prompts/usr/share/asterisk/sounds", "prompts_speech.csv"),
+}
+
+
+@dataclass(frozen=True)
+class ConversationList:
+    """Conversations of one kind, by their index."""
+
+    speech: str
+    style: ConversationStyle
+
+    def __str__(self) -> str:
+        voices = "1 voice" if self.style.num_voices == 1 else f"{self.style.num_voices} voices"
+        return f"{self.speech}, {voices}, {self.style.duration_s:g} s, overlap {100 * self.style.overlap:g} %"
+
+
+def plan(options: argparse.Namespace) -> list[ConversationList]:
+    """
+    The lists to run, the most telling one first in each speech.
+
+    Raises:
+        `SettingsError`: there is none of the speech, or not the one that was asked for.
+    """
+    if options.quick:
+        return [ConversationList(name, ConversationStyle()) for name in find_speech(options)[:1]]
+    styles = [
+        ConversationStyle(num_voices, duration_s, overlap / 100)
+        for duration_s in options.durations
+        for num_voices in options.voices
+        for overlap in options.overlaps
+        # one voice has nothing to overlap with
+        if num_voices > 1 or overlap == 0
+    ]
+    if not styles:
+        raise SettingsError("--voices 1 needs --overlaps 0: one voice has nothing to overlap with.")
+    return [ConversationList(name, style) for name in find_speech(options) for style in styles]
+
+
+def find_speech(options: argparse.Namespace) -> list[str]:
+    """Names of the speech that lies below the root."""
+    found = [name for name, speech in SPEECH.items() if (options.root / speech.folder).is_dir()]
+    if missing := [name for name in options.speech or [] if name not in found]:
+        raise SettingsError(f"{options.root / SPEECH[missing[0]].folder} is no folder: {missing[0]} belongs there.")
+    if not found:
+        folders = ", ".join(speech.folder for speech in SPEECH.values())
+        raise SettingsError(f"--root {options.root} holds none of {folders}.")
+    return options.speech or found
+
+
+def separate(separator: AudioSeparationPipeline, mixture: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Tracks (num_tracks, num_samples) and, where the pipeline gives segments, their activity (num_tracks, num_frames)."""
+    sources = separator(mixture, sampling_rate=SAMPLING_RATE, show_progress=False)
+    tracks = np.array([source["audio"] for source in sources], np.float32).reshape(len(sources), len(mixture))
+    if not sources or any(source.get("segments") is None for source in sources):
+        return tracks, None
+    num_frames = len(mixture) * FRAMES_PER_S // SAMPLING_RATE
+    return tracks, np.stack([frames_of_segments(source["segments"], num_frames) for source in sources])
+
+
+def frames_of_segments(segments: list[tuple[float, float]], num_frames: int) -> np.ndarray:
+    """Pairs of start and end in seconds -> bool (num_frames,)."""
+    active = np.zeros(num_frames, dtype=bool)
+    for start, end in segments:
+        active[round(start * FRAMES_PER_S) : round(end * FRAMES_PER_S)] = True
+    return active
+
+
+def measure(
+    separator: AudioSeparationPipeline, conversation: Conversation, picture: Path | None, title: str
+) -> dict[str, Any]:
+    """The scores of one recording, its seconds of computing among them; draws it where a picture is named."""
+    mixture = conversation.mixture
+    started = time.perf_counter()
+    tracks, activity = separate(separator, mixture)
+    seconds = time.perf_counter() - started
+    if activity is None:
+        activity = find_track_activity(tracks, mixture, SAMPLING_RATE)
+    if picture is not None:
+        from training.reporting.timelines import plot_timelines
+
+        plot_timelines(picture, conversation.active, activity, title)
+    scores = score_conversation(tracks, conversation.references, conversation.active, SAMPLING_RATE, activity)
+    return {**asdict(scores), "real_time_factor": seconds * SAMPLING_RATE / len(mixture)}
+
+
+def summarize(rows: list[dict[str, Any]]) -> dict[str, float | None]:
+    """Means over recordings, of those for which a score is defined."""
+    summary = {}
+    for name in rows[0]:
+        values = [float(row[name]) for row in rows if row[name] is not None]
+        summary["count_accuracy" if name == "count_is_right" else name] = float(np.mean(values)) if values else None
+    return summary
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this benchmark."""
+    parser.add_argument("--root", type=Path, required=True, help="folder with librispeech, speechocean762, prompts")
+    parser.add_argument("--model", help="name, folder or repository (default: the shipped default)")
+    parser.add_argument("--device", help="where the model computes, for instance cuda (default: as the pipeline does)")
+    parser.add_argument("--speech", nargs="+", choices=SPEECH, help="(default: what is there)")
+    parser.add_argument("--voices", type=int, nargs="+", default=[2, 3, 1], help="(default: 2 3 1)")
+    parser.add_argument("--durations", type=float, nargs="+", default=[60, 300], help="in seconds (default: 60 300)")
+    parser.add_argument(
+        "--overlaps", type=float, nargs="+", default=[20, 0, 10, 40], help="in percent (default: 20 0 10 40)"
+    )
+    parser.add_argument("--recordings", type=int, default=4, help="number of each list (default: 4)")
+    parser.add_argument("--quick", action="store_true", help="two voices, 60 s, 20 %% alone")
+    parser.add_argument("--plot", type=Path, metavar="DIR", help="draw who speaks when in each recording")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Print a table of the means by list, and return them."""
+    lists = plan(options)
+    if options.recordings < 1:
+        raise SettingsError(f"--recordings is {options.recordings}: it must be at least 1.")
+    if options.plot is not None:
+        require_matplotlib()
+        make_folder(options.plot)
+    separator = load_separator(options.model, device=options.device)
+    results: dict[str, dict[str, float | None]] = {}
+    speech: dict[str, list] = {}
+    with tqdm(total=len(lists) * options.recordings, desc="Conversations", unit="recording", file=sys.stderr) as bar:
+        for number, kind in enumerate(lists):
+            if kind.speech not in speech:
+                source = SPEECH[kind.speech]
+                folder = SpeechArguments(str(options.root / source.folder), str(METADATA / source.csv))
+                speech[kind.speech] = load_speech(folder, SAMPLING_RATE, show_progress=False)
+            simulator = ConversationSimulator(speech[kind.speech], SAMPLING_RATE, kind.style, SEED)
+            rows = []
+            for index in range(options.recordings):
+                picture = None if options.plot is None else options.plot / f"{number:02d}-{index:02d}.png"
+                rows.append(measure(separator, simulator[index], picture, f"{kind}, recording {index}"))
+                bar.update()
+            results[str(kind)] = summarize(rows)
+            print_row(str(kind), results[str(kind)], is_first=number == 0)
+    name = options.model or "default"
+    return {"model": name, "recordings_per_list": options.recordings, "lists": results}
+
+
+def print_row(name: str, summary: dict[str, float | None], is_first: bool) -> None:
+    """A line of the table, the head before the first."""
+    if is_first:
+        tqdm.write(f"| list | {' | '.join(summary)} |\n|{' --- |' * (len(summary) + 1)}")
+    cells = ["-" if value is None else f"{value:.2f}" for value in summary.values()]
+    tqdm.write(f"| {name} | {' | '.join(cells)} |")
