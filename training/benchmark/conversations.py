@@ -41,6 +41,7 @@ from tqdm.auto import tqdm
 
 from audioslots_hf import AudioSeparationPipeline, load_separator
 from audioslots_hf.jobs import make_folder
+from audioslots_hf.loading import DEFAULT_CHECKPOINT
 from audioslots_hf.plots import require_matplotlib
 from training.arguments import SpeechArguments
 from training.data.activity import FRAMES_PER_S
@@ -201,8 +202,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 bar.update()
             results[str(kind)] = summarize(rows)
             print_row(str(kind), results[str(kind)], is_first=number == 0)
-    name = options.model or "default"
-    return {"model": name, "recordings_per_list": options.recordings, "lists": results}
+    return {"model": options.model or DEFAULT_CHECKPOINT, "recordings_per_list": options.recordings, "lists": results}
 
 
 def print_row(name: str, summary: dict[str, float | None], is_first: bool) -> None:

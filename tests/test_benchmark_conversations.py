@@ -1,0 +1,150 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import argparse
+
+import numpy as np
+import pytest
+
+from tests.data.helpers import write_voices
+from training.benchmark import conversations
+from training.benchmark.conversations import ConversationList, SpeechList, frames_of_segments, separate, summarize
+from training.data.conversations import ConversationSimulator, ConversationStyle
+from training.settings import SettingsError
+
+
+def parse(root, *words):
+    parser = argparse.ArgumentParser()
+    conversations.add_arguments(parser)
+    return parser.parse_args(["--root", str(root), *words])
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A folder with speech of three speakers, and none of another name."""
+    folder = write_voices(tmp_path / "voices", 16000, num_voices=3)
+    rows = [f"{path.relative_to(folder).as_posix()},{path.parent.name}" for path in sorted(folder.rglob("*.wav"))]
+    (tmp_path / "voices.csv").write_text("\n".join(["path,speaker", *rows]) + "\n")
+    monkeypatch.setattr(
+        conversations,
+        "SPEECH",
+        {"here": SpeechList("voices", str(tmp_path / "voices.csv")), "missing": SpeechList("elsewhere", "no.csv")},
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def oracle(monkeypatch):
+    """A pipeline that knows the references, in the opposite order."""
+    known = {}
+    draw = ConversationSimulator.__getitem__
+
+    def remember(simulator, index):
+        conversation = draw(simulator, index)
+        known[conversation.mixture.tobytes()] = conversation.references
+        return conversation
+
+    def pipeline(mixture, sampling_rate, show_progress):
+        return [{"audio": reference} for reference in known[mixture.tobytes()][::-1]]
+
+    monkeypatch.setattr(ConversationSimulator, "__getitem__", remember)
+    monkeypatch.setattr(conversations, "load_separator", lambda model, device: pipeline)
+    return pipeline
+
+
+def test_an_oracle_scores_best_in_every_list(root, oracle, capsys):
+    options = parse(root, "--durations", "12", "--overlaps", "0", "30", "--recordings", "2")
+    results = conversations.run(options)
+    assert list(results["lists"]) == [
+        "here, 2 voices, 12 s, overlap 0 %",
+        "here, 2 voices, 12 s, overlap 30 %",
+        "here, 3 voices, 12 s, overlap 0 %",
+        "here, 3 voices, 12 s, overlap 30 %",
+        "here, 1 voice, 12 s, overlap 0 %",
+    ]
+    for scores in results["lists"].values():
+        assert scores["si_sdr"] == 60 and scores["own_track"] == 1 and scores["swaps_per_minute"] == 0
+        assert scores["count_accuracy"] == 1 and scores["der"] < 0.05 and scores["real_time_factor"] < 1
+    assert results["model"] == "galr-cpu-152k"
+    assert capsys.readouterr().out.count("| here,") == 5
+
+
+def test_a_picture_is_drawn_of_every_recording(root, oracle):
+    options = parse(root, "--durations", "5", "--overlaps", "20", "--voices", "2", "--recordings", "2")
+    options.plot = root / "pictures"
+    conversations.run(options)
+    assert sorted(path.name for path in options.plot.iterdir()) == ["00-00.png", "00-01.png"]
+
+
+def test_the_mixture_on_every_track_is_seen(root, monkeypatch):
+    monkeypatch.setattr(
+        conversations, "load_separator", lambda model, device: lambda mixture, **options: [{"audio": mixture}] * 2
+    )
+    options = parse(root, "--durations", "10", "--overlaps", "20", "--voices", "2", "--recordings", "1")
+    (scores,) = conversations.run(options)["lists"].values()
+    assert scores["si_sdri"] == pytest.approx(0, abs=1e-6) and scores["own_track"] == 0
+
+
+def test_quick_is_one_list(root):
+    (kind,) = conversations.plan(parse(root, "--quick"))
+    assert kind == ConversationList("here", ConversationStyle(2, 60.0, 0.2))
+
+
+def test_segments_of_the_pipeline_are_taken():
+    def pipeline(mixture, sampling_rate, show_progress):
+        return [{"audio": mixture, "segments": [(0.0, 0.5), (0.8, 1.2)]}, {"audio": mixture, "segments": []}]
+
+    tracks, activity = separate(pipeline, np.ones(16000, np.float32))
+    assert tracks.shape == (2, 16000)
+    assert activity.sum(axis=1).tolist() == [70, 0]
+    assert np.flatnonzero(frames_of_segments([(0.25, 0.27)], 100)).tolist() == [25, 26]
+
+
+def test_a_pipeline_may_find_nobody():
+    tracks, activity = separate(lambda mixture, **options: [], np.zeros(16000, np.float32))
+    assert tracks.shape == (0, 16000) and activity is None
+
+
+def test_undefined_scores_are_left_out_of_means():
+    rows = [
+        {"si_sdri": None, "der": 0.2, "count_is_right": True},
+        {"si_sdri": 4.0, "der": 0.4, "count_is_right": False},
+    ]
+    assert summarize(rows) == {"si_sdri": 4.0, "der": pytest.approx(0.3), "count_accuracy": 0.5}
+    assert summarize(rows[:1])["si_sdri"] is None
+
+
+def test_speech_that_is_not_there_is_named(root):
+    options = parse(root)
+    options.speech = ["missing"]
+    with pytest.raises(SettingsError, match="elsewhere is no folder: missing belongs there"):
+        conversations.plan(options)
+    with pytest.raises(SettingsError, match="holds none of voices, elsewhere"):
+        conversations.plan(parse(root / "voices"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["--voices", "1", "--overlaps", "20"], "--voices 1 needs --overlaps 0"), (["--recordings", "0"], "at least 1")],
+)
+def test_lists_that_cannot_be_are_refused(root, words, message):
+    with pytest.raises(SettingsError, match=message):
+        conversations.run(parse(root, *words))
+
+
+@pytest.mark.parametrize("speech", conversations.SPEECH.values(), ids=lambda speech: speech.csv)
+def test_the_lists_of_speech_ship(speech):
+    lines = (conversations.METADATA / speech.csv).read_text("utf-8").splitlines()
+    assert lines[0] == "path,speaker,num_samples,loudness"
+    speakers = {line.split(",")[1] for line in lines[1:]}
+    assert len(speakers) in (5, 10, 16) and len(lines) > 100
