@@ -22,6 +22,11 @@ from .matching import match_estimates, matched_costs, reorder_estimates
 
 # where the SNR of mixture invariant training stops to grow (arXiv 2006.12701)
 MAX_MIXIT_SNR_DB = 30.0
+# the same for matched sources, and the level below the mixture at which a reference counts as silent (arXiv 2011.00803)
+MAX_SNR_DB = 30.0
+SILENCE_DB = 20.0
+# a frame is active down to this level below the loudest frame of its reference, if the mixture is no louder by the other
+ACTIVITY_DB, MIXTURE_ACTIVITY_DB = 40.0, 50.0
 
 
 def pairwise_mse(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
@@ -64,6 +69,64 @@ def matched_negative_si_snr(estimates: torch.Tensor, references: torch.Tensor) -
     with without_autocast(estimates.device):
         costs = pairwise_negative_si_snr(estimates.float(), references.float())
     return matched_costs(costs).mean()
+
+
+def pairwise_negative_snr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    """
+    Thresholded negative SNR in dB of every estimate against every reference, defined for silent references too.
+
+    `(batch_size, num_sources, num_samples)` twice -> `(batch_size, num_sources, num_sources)`, estimates along rows. The error
+    is measured against the energy of the reference, or where that is 20 dB below the mixture, against such an energy: leaks
+    into silence cost as errors do. The SNR stops to grow at 30 dB (Wisdom et al. 2021, arXiv 2011.00803).
+    """
+    energies = references.square().sum(dim=-1)
+    mixture_energies = references.sum(dim=1).square().sum(dim=-1, keepdim=True)
+    eps = 1e-8 * references.shape[-1]
+    energies = torch.maximum(energies, 10 ** (-SILENCE_DB / 10) * mixture_energies).unsqueeze(1) + eps
+    # from the differences: of inner products, half precision and float32 would leave no small error
+    errors = (estimates.unsqueeze(2) - references.unsqueeze(1)).square().sum(dim=-1)
+    return 10 * torch.log10(errors / energies + 10 ** (-MAX_SNR_DB / 10))
+
+
+def matched_snr(
+    estimates: torch.Tensor, references: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Thresholded negative SNR of the best order of the references, and that order.
+
+    `(batch_size, num_sources, num_samples)` twice -> a scalar in float32, and the references in the order of the estimates.
+    """
+    check_same_shape(estimates, references)
+    with without_autocast(estimates.device):
+        costs = pairwise_negative_snr(estimates.float(), references.float())
+    permutation = find_permutation(costs)
+    loss = costs.gather(-1, permutation.unsqueeze(-1)).mean()
+    return loss, references.gather(1, permutation.unsqueeze(-1).expand_as(references))
+
+
+def activity_loss(activity: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    """
+    Cross-entropy of the activity of each estimate against the frames in which its reference sounds.
+
+    Args:
+        activity (`torch.Tensor` of shape `(batch_size, num_sources, num_frames)`):
+            Log-odds.
+        references (`torch.Tensor` of shape `(batch_size, num_sources, num_samples)`):
+            References in the order of the estimates; `num_samples` is a multiple of `num_frames`.
+    """
+    targets = active_frames(references, activity.shape[-1]).to(torch.float32)
+    return torch.nn.functional.binary_cross_entropy_with_logits(activity.float(), targets)
+
+
+def active_frames(references: torch.Tensor, num_frames: int) -> torch.Tensor:
+    """(batch_size, num_sources, num_samples) -> bool (batch_size, num_sources, num_frames): whether each reference sounds"""
+    powers = references.float().unflatten(-1, (num_frames, -1)).square().mean(dim=-1)
+    # a pause of a few frames within a word is none
+    smoothed = torch.nn.functional.avg_pool1d(powers, 9, stride=1, padding=4)
+    loudest = smoothed.amax(dim=-1, keepdim=True)
+    loudest_of_all = loudest.amax(dim=1, keepdim=True)
+    floor = torch.maximum(loudest * 10 ** (-ACTIVITY_DB / 10), loudest_of_all * 10 ** (-MIXTURE_ACTIVITY_DB / 10))
+    return smoothed > floor + 1e-12
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager:

@@ -177,12 +177,12 @@ class AudioSlotsMLP(nn.Module):
 class AudioSlotsTransformerLayer(GradientCheckpointingLayer):
     """Self-attention among the slots first, then cross-attention to the encoded mixture (paper, section 2)."""
 
-    def __init__(self, config: AudioSlotsConfig):
+    def __init__(self, config: AudioSlotsConfig, encoded_size: int):
         super().__init__()
         self.self_attn_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.self_attn = AudioSlotsAttention(config, context_size=config.hidden_size)
         self.cross_attn_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.cross_attn = AudioSlotsAttention(config, context_size=config.encoder_hidden_sizes[-1])
+        self.cross_attn = AudioSlotsAttention(config, context_size=encoded_size)
         self.mlp_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = AudioSlotsMLP(config)
 
@@ -203,11 +203,10 @@ class AudioSlotsSlotAttentionLayer(GradientCheckpointingLayer):
     The update is residual instead of a GRU, which would have 100M parameters at the paper's 4096-dimensional slots.
     """
 
-    def __init__(self, config: AudioSlotsConfig):
+    def __init__(self, config: AudioSlotsConfig, encoded_size: int):
         super().__init__()
         self.head_dim = config.head_dim
         attention_size = config.num_attention_heads * self.head_dim
-        encoded_size = config.encoder_hidden_sizes[-1]
         # softmax over the slots cancels what is the same for all of them
         self.slot_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps, bias=False)
         self.q_proj = nn.Linear(config.hidden_size, attention_size, bias=False)
@@ -303,10 +302,11 @@ class AudioSlotsModel(AudioSlotsPreTrainedModel):
         self.queries = nn.Parameter(torch.empty(config.num_slots, config.hidden_size))
         # CODEPATH: "slot_attention" is the paper's ablation, training/configs/audioslots-slot-attention.yaml;
         # "transformer" every other config and the checkpoints that ship
+        encoded_size = config.encoder_hidden_sizes[-1]
         if config.slot_module == "transformer":
-            layers = [AudioSlotsTransformerLayer(config) for _ in range(config.num_hidden_layers)]
+            layers = [AudioSlotsTransformerLayer(config, encoded_size) for _ in range(config.num_hidden_layers)]
         else:
-            layers = [AudioSlotsSlotAttentionLayer(config)]
+            layers = [AudioSlotsSlotAttentionLayer(config, encoded_size)]
         self.layers = nn.ModuleList(layers)
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.post_init()

@@ -31,6 +31,8 @@ class AudioSeparationOutput(ModelOutput):
     speaker_embeddings (`torch.Tensor` of shape `(batch_size, num_sources, speaker_embedding_size)`, *optional*):
         What tells the speaker of an estimate from the others of its chunk, wherever in the recording (AudioSlots with a
         `speaker_embedding_size`).
+    activity (`torch.Tensor` of shape `(batch_size, num_sources, num_frames)`, *optional*):
+        Log-odds that a source sounds in a frame (SlotGALR).
     last_hidden_state (`torch.Tensor`, *optional*):
         What the estimates were decoded from (AudioSlots: the slots, `(batch_size, num_slots, hidden_size)`).
     hidden_states (`tuple[torch.Tensor, ...]`, *optional*, returned when `output_hidden_states=True`):
@@ -43,6 +45,7 @@ class AudioSeparationOutput(ModelOutput):
     loss: torch.Tensor | None = None
     estimates: torch.Tensor | None = None
     speaker_embeddings: torch.Tensor | None = None
+    activity: torch.Tensor | None = None
     last_hidden_state: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None

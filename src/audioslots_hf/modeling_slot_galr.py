@@ -1,0 +1,449 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+PyTorch SlotGALR model: the slots of AudioSlots (arXiv 2305.05591) over a map that is local along bands and frames and globally
+attentive on a summary of the frames, as GALR (arXiv 2101.05014). Each slot conditions the map into a complex mask of its own.
+
+The map has the layout (batch_size, num_slots, num_frames, num_bands, map_hidden_size), with a single slot before the slots.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.processing_utils import Unpack
+from transformers.utils import ModelOutput, TransformersKwargs, auto_docstring, can_return_tuple
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from .configuration_slot_galr import SlotGalrConfig
+from .losses import activity_loss, matched_snr
+from .modeling_audioslots import (
+    AudioSlotsSlotAttentionLayer,
+    AudioSlotsTransformerLayer,
+    fourier_features,
+)
+from .modeling_dual_path import mixture_consistent
+from .modeling_outputs import AudioSeparationOutput
+
+
+# strides of the map that the slot module sees, along frames and along bands
+SLOT_FRAME_STRIDE, SLOT_BAND_STRIDE = 8, 5
+
+
+@auto_docstring(custom_intro="Output of the SlotGALR model without its masks.")
+@dataclass
+class SlotGalrModelOutput(ModelOutput):
+    r"""
+    last_hidden_state (`torch.Tensor` of shape `(batch_size, num_slots, num_frames, num_bands, map_hidden_size)`):
+        The map of each source, from which its mask is made.
+    slots (`torch.Tensor` of shape `(batch_size, num_slots, hidden_size)`):
+        The slots.
+    """
+
+    last_hidden_state: torch.Tensor | None = None
+    slots: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+def fourier_bases(n_fft: int, like: torch.Tensor) -> torch.Tensor:
+    """
+    Cosines and negative sines of the real Fourier transform, under a Hann window: float32 (n_fft + 2, 1, n_fft)
+
+    The transform is a convolution with these filters: real numbers, which compilers and exporters take. The bases are computed
+    rather than kept as a buffer, because `from_pretrained` leaves non-persistent buffers uninitialized.
+    """
+    times = torch.arange(n_fft, device=like.device)
+    bins = torch.arange(n_fft // 2 + 1, device=like.device)[:, None]
+    # the products are reduced modulo n_fft while they are integers, so that the angles stay exact
+    angles = 2 * math.pi / n_fft * (bins * times % n_fft).float()
+    window = torch.hann_window(n_fft, device=like.device)
+    return (torch.cat([angles.cos(), -angles.sin()]) * window).unsqueeze(1)
+
+
+class SlotGalrSpectrum(nn.Module):
+    """
+    Short-time Fourier transform and its inverse, in float32: one frame per `hop_length` samples, exact up to the edges.
+
+    The frames are padded by (n_fft - hop_length) / 2 zeros on both sides, so that no sample lies under the rim of one window
+    alone.
+    """
+
+    def __init__(self, config: SlotGalrConfig):
+        super().__init__()
+        self.n_fft = config.n_fft
+        self.hop_length = config.hop_length
+        self.padding = (config.n_fft - config.hop_length) // 2
+
+    def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
+        """(batch_size, num_samples) -> (batch_size, 2, n_fft / 2 + 1, num_frames), real and imaginary parts"""
+        waveforms = waveforms.float()
+        bases = fourier_bases(self.n_fft, like=waveforms)
+        spectra = nn.functional.conv1d(waveforms.unsqueeze(1), bases, stride=self.hop_length, padding=self.padding)
+        return spectra.unflatten(1, (2, -1))
+
+    def invert(self, spectra: torch.Tensor) -> torch.Tensor:
+        """(batch_size, 2, n_fft / 2 + 1, num_frames) -> (batch_size, num_samples)"""
+        bases = fourier_bases(self.n_fft, like=spectra)
+        # all bins but the first and the last stand for their conjugates too
+        weights = torch.full((self.n_fft // 2 + 1, 1), 2 / self.n_fft, device=spectra.device)
+        weights[0], weights[-1] = 1 / self.n_fft, 1 / self.n_fft
+        frames = (spectra.float() * weights).flatten(1, 2)
+        settings = {"stride": self.hop_length, "padding": self.padding}
+        waveforms = nn.functional.conv_transpose1d(frames, bases, **settings).squeeze(1)
+        window = torch.hann_window(self.n_fft, device=spectra.device).square()[None, None]
+        ones = torch.ones(1, 1, frames.shape[-1], device=spectra.device)
+        return waveforms / nn.functional.conv_transpose1d(ones, window, **settings)[0]
+
+
+class SlotGalrBandProjection(nn.Module):
+    """One linear map per band, for all bands of one width: batched matrix products."""
+
+    def __init__(self, num_bands: int, in_features: int, out_features: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_bands, in_features, out_features))
+        self.bias = nn.Parameter(torch.empty(num_bands, out_features))
+
+    def forward(self, bands: torch.Tensor) -> torch.Tensor:
+        """(..., num_bands, in_features) -> (..., num_bands, out_features)"""
+        rows = bands.flatten(0, -3).transpose(0, 1)
+        mapped = torch.baddbmm(self.bias.unsqueeze(1).to(rows.dtype), rows, self.weight.to(rows.dtype))
+        return mapped.transpose(0, 1).unflatten(0, bands.shape[:-2])
+
+
+class SlotGalrEncoder(nn.Module):
+    """Power-compressed complex bins, gathered in bands that grow with the frequency."""
+
+    def __init__(self, config: SlotGalrConfig):
+        super().__init__()
+        self.config = config
+        groups = zip(config.num_bands_per_width, config.band_widths, strict=True)
+        self.bands = nn.ModuleList(
+            [SlotGalrBandProjection(count, 2 * width, config.map_hidden_size) for count, width in groups]
+        )
+
+    def forward(self, spectra: torch.Tensor) -> torch.Tensor:
+        """(batch_size, 2, n_fft / 2 + 1, num_frames) -> (batch_size, 1, num_frames, num_bands, map_hidden_size)"""
+        powers = spectra.square().sum(dim=1, keepdim=True)
+        compressed = spectra * powers.clamp(min=1e-10) ** ((self.config.compression_exponent - 1) / 2)
+        # (batch_size, num_frames, num_bins, 2); the Nyquist bin follows its neighbour's mask
+        compressed = compressed.permute(0, 3, 2, 1)[:, :, :-1].to(self.bands[0].weight.dtype)
+        sizes = [
+            width * count
+            for width, count in zip(self.config.band_widths, self.config.num_bands_per_width, strict=True)
+        ]
+        groups = compressed.split(sizes, dim=2)
+        bands = [
+            projection(group.unflatten(2, (-1, width)).flatten(3))
+            for projection, group, width in zip(self.bands, groups, self.config.band_widths, strict=True)
+        ]
+        return torch.cat(bands, dim=2).unsqueeze(1)
+
+
+class SlotGalrConvolution(nn.Module):
+    """
+    A convolution along the bands or along the frames of the map, its weight one matrix.
+
+    A matrix rather than four dimensions, so that an optimizer of matrices (Muon) takes it.
+    """
+
+    def __init__(self, in_features: int, out_features: int, frame_kernel_size: int, band_kernel_size: int):
+        super().__init__()
+        self.kernel_size = (frame_kernel_size, band_kernel_size)
+        self.weight = nn.Parameter(torch.empty(out_features, in_features * frame_kernel_size * band_kernel_size))
+        self.bias = nn.Parameter(torch.empty(out_features))
+
+    def forward(self, cells: torch.Tensor) -> torch.Tensor:
+        """(batch_size, num_slots, num_frames, num_bands, in_features) -> (..., out_features)"""
+        images = cells.flatten(0, 1).permute(0, 3, 1, 2)
+        weight = self.weight.view(len(self.weight), -1, *self.kernel_size)
+        padding = (self.kernel_size[0] // 2, self.kernel_size[1] // 2)
+        mapped = nn.functional.conv2d(images, weight, self.bias, padding=padding)
+        return mapped.permute(0, 2, 3, 1).unflatten(0, cells.shape[:2])
+
+
+class SlotGalrGatedBlock(nn.Module):
+    """A gated convolution (SwiGLU) along bands or frames, with a residual connection: what is local."""
+
+    def __init__(self, config: SlotGalrConfig, frame_kernel_size: int, band_kernel_size: int):
+        super().__init__()
+        size, intermediate_size = config.map_hidden_size, config.map_intermediate_size
+        self.norm = nn.RMSNorm(size, eps=config.layer_norm_eps)
+        self.conv = SlotGalrConvolution(size, 2 * intermediate_size, frame_kernel_size, band_kernel_size)
+        self.proj = nn.Linear(intermediate_size, size)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(batch_size, num_slots, num_frames, num_bands, map_hidden_size) -> same"""
+        values, gates = self.conv(self.norm(hidden_states)).chunk(2, dim=-1)
+        return hidden_states + self.proj(nn.functional.silu(gates) * values)
+
+
+class SlotGalrAttention(nn.Module):
+    """Multi-head self-attention along one dimension of the map."""
+
+    def __init__(self, config: SlotGalrConfig):
+        super().__init__()
+        self.num_heads = config.map_num_attention_heads
+        size = config.map_hidden_size
+        self.norm = nn.RMSNorm(size, eps=config.layer_norm_eps)
+        self.qkv_proj = nn.Linear(size, 3 * size)
+        self.o_proj = nn.Linear(size, size)
+
+    def forward(self, sequences: torch.Tensor) -> torch.Tensor:
+        """(num_sequences, length, map_hidden_size) -> same, without a residual connection"""
+        states = self.qkv_proj(self.norm(sequences)).unflatten(-1, (3, self.num_heads, -1))
+        # (num_sequences, num_heads, length, head_dim)
+        query, key, value = (part.transpose(1, 2) for part in states.unbind(dim=2))
+        attended = nn.functional.scaled_dot_product_attention(query, key, value)
+        return self.o_proj(attended.transpose(1, 2).flatten(2))
+
+
+class SlotGalrLayer(GradientCheckpointingLayer):
+    """
+    Gated convolutions along bands and along frames, attention across the bands, and attention across a summary of all frames
+    of all slots.
+
+    The summary is the mean of `summary_stride` frames; each frame gets what its summary has attended to.
+    """
+
+    def __init__(self, config: SlotGalrConfig):
+        super().__init__()
+        self.summary_stride = config.summary_stride
+        self.band_block = SlotGalrGatedBlock(config, 1, config.band_kernel_size)
+        self.band_attention = SlotGalrAttention(config)
+        self.frame_block = SlotGalrGatedBlock(config, config.frame_kernel_size, 1)
+        self.frame_attention = SlotGalrAttention(config)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(batch_size, num_slots, num_frames, num_bands, map_hidden_size) -> same"""
+        hidden_states = self.band_block(hidden_states)
+        attended = self.band_attention(hidden_states.flatten(0, 2))
+        hidden_states = self.frame_block(hidden_states + attended.view_as(hidden_states))
+        return hidden_states + self.attend_across_frames(hidden_states)
+
+    def attend_across_frames(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(batch_size, num_slots, num_frames, num_bands, map_hidden_size) -> same, without a residual connection"""
+        num_slots, num_frames = hidden_states.shape[1:3]
+        padding = -num_frames % self.summary_stride
+        padded = nn.functional.pad(hidden_states, (0, 0, 0, 0, 0, padding))
+        summary = padded.unflatten(2, (-1, self.summary_stride)).mean(dim=3)
+        # (batch_size, num_bands, num_slots, num_summaries, map_hidden_size) -> sequences of all slots
+        sequences = summary.permute(0, 3, 1, 2, 4)
+        attended = self.frame_attention(sequences.flatten(2, 3).flatten(0, 1))
+        attended = attended.view(*sequences.shape[:2], num_slots, -1, sequences.shape[-1]).permute(0, 2, 3, 1, 4)
+        return attended.repeat_interleave(self.summary_stride, dim=2)[:, :, :num_frames]
+
+
+class SlotGalrSlots(nn.Module):
+    """The slots of a mixture: learned queries that attend to the map, through the slot module of AudioSlots."""
+
+    def __init__(self, config: SlotGalrConfig):
+        super().__init__()
+        self.config = config
+        self.queries = nn.Parameter(torch.empty(config.num_slots, config.hidden_size))
+        self.map_layer_norm = nn.LayerNorm(config.map_hidden_size, eps=config.layer_norm_eps)
+        self.position_proj = nn.Linear(4 * config.num_fourier_frequencies, config.map_hidden_size)
+        # CODEPATH: "transformer" is the default, "slot_attention" the ablation of the AudioSlots paper on the map
+        if config.slot_module == "transformer":
+            layers = [AudioSlotsTransformerLayer(config, config.map_hidden_size) for _ in range(config.num_hidden_layers)]
+        else:
+            layers = [AudioSlotsSlotAttentionLayer(config, config.map_hidden_size)]
+        self.layers = nn.ModuleList(layers)
+        self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> torch.Tensor:
+        """(batch_size, 1, num_frames, num_bands, map_hidden_size) -> (batch_size, num_slots, hidden_size)"""
+        images = hidden_states.squeeze(1).permute(0, 3, 2, 1)
+        pooled = nn.functional.avg_pool2d(
+            images, (SLOT_BAND_STRIDE, SLOT_FRAME_STRIDE), ceil_mode=True, count_include_pad=False
+        )
+        _, _, num_rows, num_columns = pooled.shape
+        positions = fourier_features(num_rows, num_columns, self.config.num_fourier_frequencies, like=pooled)
+        encoded = self.map_layer_norm(pooled.flatten(2).transpose(1, 2))
+        encoded = encoded + self.position_proj(positions.flatten(0, 1))
+        slots = self.queries.expand(len(encoded), -1, -1)
+        for _ in range(self.config.num_iterations):
+            for layer in self.layers:
+                slots = layer(slots, encoded, **kwargs)
+        return self.layer_norm(slots)
+
+
+class SlotGalrModulation(nn.Module):
+    """A map for each slot: a scale and a shift of every channel (FiLM, arXiv 1709.07871)."""
+
+    def __init__(self, config: SlotGalrConfig):
+        super().__init__()
+        self.norm = nn.RMSNorm(config.map_hidden_size, eps=config.layer_norm_eps)
+        self.proj = nn.Linear(config.hidden_size, 2 * config.map_hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+        """(batch_size, 1, num_frames, num_bands, map_hidden_size) -> (batch_size, num_slots, ...)"""
+        scales, shifts = self.proj(slots)[:, :, None, None].chunk(2, dim=-1)
+        return self.norm(hidden_states) * (1 + scales) + shifts
+
+
+class SlotGalrDecoder(nn.Module):
+    """From the map of each source to its complex mask."""
+
+    def __init__(self, config: SlotGalrConfig):
+        super().__init__()
+        self.config = config
+        self.norm = nn.RMSNorm(config.map_hidden_size, eps=config.layer_norm_eps)
+        groups = zip(config.num_bands_per_width, config.band_widths, strict=True)
+        self.bands = nn.ModuleList(
+            [SlotGalrBandProjection(count, config.map_hidden_size, 2 * width) for count, width in groups]
+        )
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(batch_size, num_slots, num_frames, num_bands, map_hidden_size) -> (batch_size, num_slots, 2, num_bins, num_frames)"""
+        groups = self.norm(hidden_states).split(list(self.config.num_bands_per_width), dim=3)
+        masks = [
+            # (..., num_bands, 2 * width) -> (..., num_bands * width, 2)
+            projection(group).unflatten(-1, (-1, 2)).flatten(3, 4)
+            for projection, group in zip(self.bands, groups, strict=True)
+        ]
+        masks = torch.cat(masks, dim=3).permute(0, 1, 4, 3, 2).float()
+        # the Nyquist bin, of which the network sees nothing
+        return torch.cat([masks, masks[..., -1:, :]], dim=-2)
+
+
+@auto_docstring
+class SlotGalrPreTrainedModel(PreTrainedModel):
+    config: SlotGalrConfig
+    base_model_prefix = "model"
+    main_input_name = "input_values"
+    input_modalities = ("audio",)
+    supports_gradient_checkpointing = True
+    # the loss is a mean over the batch: transformers' Trainer has to divide it among the steps that it accumulates
+    accepts_loss_kwargs = False
+    _no_split_modules = ["SlotGalrLayer", "AudioSlotsTransformerLayer", "AudioSlotsSlotAttentionLayer"]
+    _supports_sdpa = True
+    _can_record_outputs = {"hidden_states": SlotGalrLayer}
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Linear | SlotGalrConvolution):
+            init.normal_(module.weight, std=module.weight.shape[1] ** -0.5)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, SlotGalrBandProjection):
+            init.normal_(module.weight, std=module.weight.shape[1] ** -0.5)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.RMSNorm):
+            init.ones_(module.weight)
+        elif isinstance(module, SlotGalrSlots):
+            # unit variance keeps the slots apart from the start, as the learned queries of DETR
+            init.normal_(module.queries)
+
+
+@auto_docstring(custom_intro="SlotGALR without its masks: from a mixture to a map for each source.")
+class SlotGalrModel(SlotGalrPreTrainedModel):
+    def __init__(self, config: SlotGalrConfig):
+        super().__init__(config)
+        self.spectrum = SlotGalrSpectrum(config)
+        self.encoder = SlotGalrEncoder(config)
+        self.layers = nn.ModuleList([SlotGalrLayer(config) for _ in range(config.num_map_layers)])
+        self.slots = SlotGalrSlots(config)
+        self.modulation = SlotGalrModulation(config)
+        self.source_layers = nn.ModuleList([SlotGalrLayer(config) for _ in range(config.num_source_layers)])
+        self.post_init()
+
+    @capture_outputs
+    @auto_docstring
+    def forward(self, input_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> SlotGalrModelOutput:
+        r"""
+        input_values (`torch.Tensor` of shape `(batch_size, num_samples)`):
+            Mixtures at unit level, from [`WaveformFeatureExtractor`].
+        """
+        hidden_states = self.encoder(self.spectrum(input_values))
+        for layer in self.layers:
+            hidden_states = layer(hidden_states)
+        slots = self.slots(hidden_states, **kwargs)
+        hidden_states = self.modulation(hidden_states, slots)
+        for layer in self.source_layers:
+            hidden_states = layer(hidden_states)
+        return SlotGalrModelOutput(last_hidden_state=hidden_states, slots=slots)
+
+
+@auto_docstring(custom_intro="SlotGALR: one waveform per slot, and its activity in each frame.")
+class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel):
+    def __init__(self, config: SlotGalrConfig):
+        super().__init__(config)
+        self.model = SlotGalrModel(config)
+        self.decoder = SlotGalrDecoder(config)
+        self.activity_proj = nn.Linear(config.map_hidden_size, 1)
+        self.post_init()
+
+    @can_return_tuple
+    @auto_docstring
+    def forward(
+        self,
+        input_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        levels: torch.Tensor | None = None,
+        num_samples: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> AudioSeparationOutput:
+        r"""
+        input_values (`torch.Tensor` of shape `(batch_size, num_samples)`):
+            Mixtures at unit level, from [`WaveformFeatureExtractor`]; `num_samples` is a multiple of `hop_length`.
+        labels (`torch.Tensor` of shape `(batch_size, num_slots, num_samples)`, *optional*):
+            References, in any order; a reference that is silent asks for a silent estimate.
+        levels (`torch.Tensor` of shape `(batch_size,)`, *optional*):
+            Not used here: carried for `post_process_audio_separation`.
+        num_samples (`torch.Tensor` of shape `(batch_size,)`, *optional*):
+            Not used here: carried for `post_process_audio_separation`.
+        """
+        if input_values.shape[-1] % self.config.hop_length != 0:
+            raise ValueError(
+                f"`input_values` has {input_values.shape[-1]} samples: pad it to a multiple of `hop_length` "
+                f"({self.config.hop_length}), as the feature extractor pads to chunks."
+            )
+        outputs: SlotGalrModelOutput = self.model(input_values, **kwargs)
+        # without a mask at the start, every slot has an equal share of the mixture
+        real, imaginary = self.decoder(outputs.last_hidden_state).unbind(dim=2)
+        real = real + 1 / self.config.num_slots
+        spectra = self.model.spectrum(input_values).unsqueeze(1)
+        masked = torch.stack(
+            [
+                real * spectra[:, :, 0] - imaginary * spectra[:, :, 1],
+                real * spectra[:, :, 1] + imaginary * spectra[:, :, 0],
+            ],
+            dim=2,
+        )
+        estimates = self.model.spectrum.invert(masked.flatten(0, 1)).unflatten(0, masked.shape[:2])
+        estimates = mixture_consistent(estimates, input_values.float())
+        activity = self.activity_proj(outputs.last_hidden_state.mean(dim=3)).squeeze(-1)
+
+        loss = None
+        if labels is not None:
+            loss, matched = matched_snr(estimates, labels)
+            loss = loss + self.config.activity_loss_weight * activity_loss(activity, matched)
+
+        return AudioSeparationOutput(
+            loss=loss,
+            estimates=estimates,
+            activity=activity,
+            last_hidden_state=outputs.slots,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+
+__all__ = ["SlotGalrForAudioSeparation", "SlotGalrModel", "SlotGalrPreTrainedModel"]
