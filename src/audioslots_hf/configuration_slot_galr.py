@@ -18,10 +18,12 @@ from transformers import PreTrainedConfig
 from transformers.utils import auto_docstring
 from transformers.utils.type_validators import interval, positive_int_field
 
+from .capabilities import ConfigCapabilities
+
 
 @auto_docstring(checkpoint="audioslots/slot-galr")
 @strict
-class SlotGalrConfig(PreTrainedConfig):
+class SlotGalrConfig(PreTrainedConfig, ConfigCapabilities):
     r"""
     sampling_rate (`int`, *optional*, defaults to 16000):
         Sampling rate of the audio the model separates, in hertz.
@@ -108,7 +110,9 @@ class SlotGalrConfig(PreTrainedConfig):
     def validate_architecture(self) -> None:
         """Part of `@strict`-powered validation: checks the fields against each other."""
         if self.num_slots < 2:
-            raise ValueError(f"`num_slots` ({self.num_slots}) must be at least 2: the estimates add up to the mixture.")
+            raise ValueError(
+                f"`num_slots` ({self.num_slots}) must be at least 2: the estimates add up to the mixture."
+            )
         if self.slot_module not in ("transformer", "slot_attention"):
             raise ValueError(f"`slot_module` ({self.slot_module!r}) must be 'transformer' or 'slot_attention'.")
         for name in ("band_kernel_size", "frame_kernel_size"):
@@ -149,6 +153,16 @@ class SlotGalrConfig(PreTrainedConfig):
                 f"`band_widths` ({widths}) and `num_bands_per_width` ({counts}) cover {covered} bins, not the "
                 f"{self.n_fft // 2} of `n_fft` ({self.n_fft})."
             )
+
+    @property
+    def input_length_step(self) -> int:
+        """Inputs may have any multiple of this number of samples: whole frames."""
+        return self.hop_length
+
+    @property
+    def min_input_length(self) -> int:
+        """A window in whole frames: fewer would be padding for the most part."""
+        return -(-self.n_fft // self.hop_length) * self.hop_length
 
     @property
     def num_bands(self) -> int:

@@ -80,6 +80,7 @@ FAMILIES = {
             "audioslots", "AudioSlots", "AudioSlots", "feature_extraction_audioslots", "AudioSlotsFeatureExtractor"
         ),
         Family("galr", "GALR", "Galr", "feature_extraction_waveform", "WaveformFeatureExtractor"),
+        Family("slot_galr", "SlotGALR", "SlotGalr", "feature_extraction_waveform", "WaveformFeatureExtractor"),
         Family("dprnn", "DPRNN", "Dprnn", "feature_extraction_waveform", "WaveformFeatureExtractor"),
     )
 }

@@ -88,20 +88,18 @@ def pairwise_negative_snr(estimates: torch.Tensor, references: torch.Tensor) -> 
     return 10 * torch.log10(errors / energies + 10 ** (-MAX_SNR_DB / 10))
 
 
-def matched_snr(
-    estimates: torch.Tensor, references: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def matched_snr(estimates: torch.Tensor, references: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Thresholded negative SNR of the best order of the references, and that order.
+    Thresholded negative SNR of the best order of the estimates, and that order.
 
-    `(batch_size, num_sources, num_samples)` twice -> a scalar in float32, and the references in the order of the estimates.
+    `(batch_size, num_sources, num_samples)` twice -> a scalar in float32, and the int64 order `(batch_size, num_sources)` of
+    [`~matching.match_estimates`].
     """
     check_same_shape(estimates, references)
     with without_autocast(estimates.device):
         costs = pairwise_negative_snr(estimates.float(), references.float())
-    permutation = find_permutation(costs)
-    loss = costs.gather(-1, permutation.unsqueeze(-1)).mean()
-    return loss, references.gather(1, permutation.unsqueeze(-1).expand_as(references))
+    orders = match_estimates(costs)
+    return costs.gather(1, orders.unsqueeze(1)).mean(), orders
 
 
 def activity_loss(activity: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
@@ -112,7 +110,7 @@ def activity_loss(activity: torch.Tensor, references: torch.Tensor) -> torch.Ten
         activity (`torch.Tensor` of shape `(batch_size, num_sources, num_frames)`):
             Log-odds.
         references (`torch.Tensor` of shape `(batch_size, num_sources, num_samples)`):
-            References in the order of the estimates; `num_samples` is a multiple of `num_frames`.
+            References in the order of the activity; `num_samples` is a multiple of `num_frames`.
     """
     targets = active_frames(references, activity.shape[-1]).to(torch.float32)
     return torch.nn.functional.binary_cross_entropy_with_logits(activity.float(), targets)

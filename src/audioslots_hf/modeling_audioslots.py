@@ -300,9 +300,9 @@ class AudioSlotsModel(AudioSlotsPreTrainedModel):
         super().__init__(config)
         self.encoder = AudioSlotsEncoder(config)
         self.queries = nn.Parameter(torch.empty(config.num_slots, config.hidden_size))
+        encoded_size = config.encoder_hidden_sizes[-1]
         # CODEPATH: "slot_attention" is the paper's ablation, training/configs/audioslots-slot-attention.yaml;
         # "transformer" every other config and the checkpoints that ship
-        encoded_size = config.encoder_hidden_sizes[-1]
         if config.slot_module == "transformer":
             layers = [AudioSlotsTransformerLayer(config, encoded_size) for _ in range(config.num_hidden_layers)]
         else:

@@ -19,6 +19,7 @@ The map has the layout (batch_size, num_slots, num_frames, num_bands, map_hidden
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -26,15 +27,20 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, auto_docstring, can_return_tuple
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from .capabilities import ModelCapabilities
 from .configuration_slot_galr import SlotGalrConfig
 from .losses import activity_loss, matched_snr
+from .matching import reorder_estimates
 from .modeling_audioslots import (
+    AudioSlotsAttention,
     AudioSlotsSlotAttentionLayer,
     AudioSlotsTransformerLayer,
+    eager_attention_forward,
     fourier_features,
 )
 from .modeling_dual_path import mixture_consistent
@@ -114,15 +120,15 @@ class SlotGalrSpectrum(nn.Module):
 class SlotGalrBandProjection(nn.Module):
     """One linear map per band, for all bands of one width: batched matrix products."""
 
-    def __init__(self, num_bands: int, in_features: int, out_features: int):
+    def __init__(self, num_bands: int, in_features: int, out_features: int, bias: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_bands, in_features, out_features))
-        self.bias = nn.Parameter(torch.empty(num_bands, out_features))
+        self.bias = nn.Parameter(torch.empty(num_bands, out_features)) if bias else None
 
     def forward(self, bands: torch.Tensor) -> torch.Tensor:
         """(..., num_bands, in_features) -> (..., num_bands, out_features)"""
         rows = bands.flatten(0, -3).transpose(0, 1)
-        mapped = torch.baddbmm(self.bias.unsqueeze(1).to(rows.dtype), rows, self.weight.to(rows.dtype))
+        mapped = rows @ self.weight if self.bias is None else torch.baddbmm(self.bias.unsqueeze(1), rows, self.weight)
         return mapped.transpose(0, 1).unflatten(0, bands.shape[:-2])
 
 
@@ -196,21 +202,27 @@ class SlotGalrGatedBlock(nn.Module):
 class SlotGalrAttention(nn.Module):
     """Multi-head self-attention along one dimension of the map."""
 
+    is_causal = False
+
     def __init__(self, config: SlotGalrConfig):
         super().__init__()
-        self.num_heads = config.map_num_attention_heads
-        size = config.map_hidden_size
-        self.norm = nn.RMSNorm(size, eps=config.layer_norm_eps)
-        self.qkv_proj = nn.Linear(size, 3 * size)
-        self.o_proj = nn.Linear(size, size)
+        self.config = config
+        self.head_dim = config.map_hidden_size // config.map_num_attention_heads
+        self.scaling = self.head_dim**-0.5
+        self.norm = nn.RMSNorm(config.map_hidden_size, eps=config.layer_norm_eps)
+        self.qkv_proj = nn.Linear(config.map_hidden_size, 3 * config.map_hidden_size)
+        self.o_proj = nn.Linear(config.map_hidden_size, config.map_hidden_size)
 
-    def forward(self, sequences: torch.Tensor) -> torch.Tensor:
+    def forward(self, sequences: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> torch.Tensor:
         """(num_sequences, length, map_hidden_size) -> same, without a residual connection"""
-        states = self.qkv_proj(self.norm(sequences)).unflatten(-1, (3, self.num_heads, -1))
+        states = self.qkv_proj(self.norm(sequences)).unflatten(-1, (3, -1, self.head_dim))
         # (num_sequences, num_heads, length, head_dim)
         query, key, value = (part.transpose(1, 2) for part in states.unbind(dim=2))
-        attended = nn.functional.scaled_dot_product_attention(query, key, value)
-        return self.o_proj(attended.transpose(1, 2).flatten(2))
+        attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        attended, _ = attention_interface(self, query, key, value, None, dropout=0.0, scaling=self.scaling, **kwargs)
+        return self.o_proj(attended.flatten(2))
 
 
 class SlotGalrLayer(GradientCheckpointingLayer):
@@ -229,14 +241,26 @@ class SlotGalrLayer(GradientCheckpointingLayer):
         self.frame_block = SlotGalrGatedBlock(config, config.frame_kernel_size, 1)
         self.frame_attention = SlotGalrAttention(config)
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> torch.Tensor:
         """(batch_size, num_slots, num_frames, num_bands, map_hidden_size) -> same"""
         hidden_states = self.band_block(hidden_states)
-        attended = self.band_attention(hidden_states.flatten(0, 2))
+        attended = self.band_attention(hidden_states.flatten(0, 2), **kwargs)
         hidden_states = self.frame_block(hidden_states + attended.view_as(hidden_states))
-        return hidden_states + self.attend_across_frames(hidden_states)
+        return hidden_states + self.attend_across_frames(hidden_states, **kwargs)
 
-    def attend_across_frames(self, hidden_states: torch.Tensor) -> torch.Tensor:
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Let the layer pass on its input: the last map of each residual branch becomes zero."""
+        for proj in (
+            self.band_block.proj,
+            self.band_attention.o_proj,
+            self.frame_block.proj,
+            self.frame_attention.o_proj,
+        ):
+            init.zeros_(proj.weight)
+            init.zeros_(proj.bias)
+
+    def attend_across_frames(self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> torch.Tensor:
         """(batch_size, num_slots, num_frames, num_bands, map_hidden_size) -> same, without a residual connection"""
         num_slots, num_frames = hidden_states.shape[1:3]
         padding = -num_frames % self.summary_stride
@@ -244,7 +268,7 @@ class SlotGalrLayer(GradientCheckpointingLayer):
         summary = padded.unflatten(2, (-1, self.summary_stride)).mean(dim=3)
         # (batch_size, num_bands, num_slots, num_summaries, map_hidden_size) -> sequences of all slots
         sequences = summary.permute(0, 3, 1, 2, 4)
-        attended = self.frame_attention(sequences.flatten(2, 3).flatten(0, 1))
+        attended = self.frame_attention(sequences.flatten(2, 3).flatten(0, 1), **kwargs)
         attended = attended.view(*sequences.shape[:2], num_slots, -1, sequences.shape[-1]).permute(0, 2, 3, 1, 4)
         return attended.repeat_interleave(self.summary_stride, dim=2)[:, :, :num_frames]
 
@@ -260,7 +284,9 @@ class SlotGalrSlots(nn.Module):
         self.position_proj = nn.Linear(4 * config.num_fourier_frequencies, config.map_hidden_size)
         # CODEPATH: "transformer" is the default, "slot_attention" the ablation of the AudioSlots paper on the map
         if config.slot_module == "transformer":
-            layers = [AudioSlotsTransformerLayer(config, config.map_hidden_size) for _ in range(config.num_hidden_layers)]
+            layers = [
+                AudioSlotsTransformerLayer(config, config.map_hidden_size) for _ in range(config.num_hidden_layers)
+            ]
         else:
             layers = [AudioSlotsSlotAttentionLayer(config, config.map_hidden_size)]
         self.layers = nn.ModuleList(layers)
@@ -298,7 +324,11 @@ class SlotGalrModulation(nn.Module):
 
 
 class SlotGalrDecoder(nn.Module):
-    """From the map of each source to its complex mask."""
+    """
+    From the map of each source to its complex mask.
+
+    The projections have no bias: what all masks have in common is cancelled where the estimates are made to add up.
+    """
 
     def __init__(self, config: SlotGalrConfig):
         super().__init__()
@@ -306,7 +336,7 @@ class SlotGalrDecoder(nn.Module):
         self.norm = nn.RMSNorm(config.map_hidden_size, eps=config.layer_norm_eps)
         groups = zip(config.num_bands_per_width, config.band_widths, strict=True)
         self.bands = nn.ModuleList(
-            [SlotGalrBandProjection(count, config.map_hidden_size, 2 * width) for count, width in groups]
+            [SlotGalrBandProjection(count, config.map_hidden_size, 2 * width, bias=False) for count, width in groups]
         )
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -333,18 +363,19 @@ class SlotGalrPreTrainedModel(PreTrainedModel):
     accepts_loss_kwargs = False
     _no_split_modules = ["SlotGalrLayer", "AudioSlotsTransformerLayer", "AudioSlotsSlotAttentionLayer"]
     _supports_sdpa = True
-    _can_record_outputs = {"hidden_states": SlotGalrLayer}
+    _supports_flash_attn = True
+    _can_record_outputs = {
+        "hidden_states": SlotGalrLayer,
+        "attentions": OutputRecorder(AudioSlotsAttention, index=1, layer_name="cross_attn"),
+    }
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Linear | SlotGalrConvolution):
+        if isinstance(module, nn.Linear | SlotGalrConvolution | SlotGalrBandProjection):
             init.normal_(module.weight, std=module.weight.shape[1] ** -0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, SlotGalrBandProjection):
-            init.normal_(module.weight, std=module.weight.shape[1] ** -0.5)
-            init.zeros_(module.bias)
         elif isinstance(module, nn.RMSNorm):
             init.ones_(module.weight)
         elif isinstance(module, SlotGalrSlots):
@@ -373,22 +404,38 @@ class SlotGalrModel(SlotGalrPreTrainedModel):
         """
         hidden_states = self.encoder(self.spectrum(input_values))
         for layer in self.layers:
-            hidden_states = layer(hidden_states)
+            hidden_states = layer(hidden_states, **kwargs)
         slots = self.slots(hidden_states, **kwargs)
         hidden_states = self.modulation(hidden_states, slots)
         for layer in self.source_layers:
-            hidden_states = layer(hidden_states)
+            hidden_states = layer(hidden_states, **kwargs)
         return SlotGalrModelOutput(last_hidden_state=hidden_states, slots=slots)
 
 
 @auto_docstring(custom_intro="SlotGALR: one waveform per slot, and its activity in each frame.")
-class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel):
+class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
+    growable_fields = ("num_map_layers", "num_source_layers")
+
     def __init__(self, config: SlotGalrConfig):
         super().__init__(config)
         self.model = SlotGalrModel(config)
         self.decoder = SlotGalrDecoder(config)
         self.activity_proj = nn.Linear(config.map_hidden_size, 1)
         self.post_init()
+
+    def start_new_parts(self, before: SlotGalrConfig) -> set[str]:
+        """The last layers before and after the slots, those that a checkpoint lacks, pass on their input until they are trained."""
+        added = set()
+        parts = (
+            ("layers", self.model.layers, before.num_map_layers),
+            ("source_layers", self.model.source_layers, before.num_source_layers),
+        )
+        for name, layers, num_before in parts:
+            for index, layer in enumerate(layers):
+                if index >= num_before:
+                    layer.silence()
+                    added |= {f"model.{name}.{index}.{key}" for key in layer.state_dict()}
+        return added
 
     @can_return_tuple
     @auto_docstring
@@ -416,9 +463,7 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel):
                 f"({self.config.hop_length}), as the feature extractor pads to chunks."
             )
         outputs: SlotGalrModelOutput = self.model(input_values, **kwargs)
-        # without a mask at the start, every slot has an equal share of the mixture
         real, imaginary = self.decoder(outputs.last_hidden_state).unbind(dim=2)
-        real = real + 1 / self.config.num_slots
         spectra = self.model.spectrum(input_values).unsqueeze(1)
         masked = torch.stack(
             [
@@ -428,13 +473,15 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel):
             dim=2,
         )
         estimates = self.model.spectrum.invert(masked.flatten(0, 1)).unflatten(0, masked.shape[:2])
+        # a mask of zeros gives each slot an equal share
         estimates = mixture_consistent(estimates, input_values.float())
         activity = self.activity_proj(outputs.last_hidden_state.mean(dim=3)).squeeze(-1)
 
         loss = None
         if labels is not None:
-            loss, matched = matched_snr(estimates, labels)
-            loss = loss + self.config.activity_loss_weight * activity_loss(activity, matched)
+            loss, orders = matched_snr(estimates, labels)
+            matched_activity = reorder_estimates(activity, orders)
+            loss = loss + self.config.activity_loss_weight * activity_loss(matched_activity, labels)
 
         return AudioSeparationOutput(
             loss=loss,
