@@ -19,7 +19,14 @@ import torch
 
 from tests.audio_helpers import noise
 from tests.data.helpers import band_levels
-from training.data.augmentations import DynamicRangeCompression, HighPass, Polarity, SharedSpectrum, SpectralTilt
+from training.data.augmentations import (
+    DynamicRangeCompression,
+    HighPass,
+    Polarity,
+    SharedSpectrum,
+    SpectralTilt,
+    Turns,
+)
 from training.data.effects import compress_dynamic_range, match_spectra, tilt
 
 
@@ -96,3 +103,30 @@ def test_a_share_of_the_mixtures_has_one_spectrum(build_mixer):
     batch = SharedSpectrum(share=0.25).apply(torch.stack([apart, apart]), np.array([[0.0, 0.0], [1.0, 1.0]]), 16000)
     assert torch.equal(batch[0], apart)
     assert torch.equal(batch[1], match_spectra(apart, 16000))
+
+
+def test_a_share_of_the_mixtures_has_turns_and_a_share_of_these_one_voice():
+    turns = Turns(share=0.5, lone_share=0.4)
+    parameters = parameters_of(turns, 400)
+    assert (parameters[:, 0] == parameters[:, 1]).all()
+    # three standard deviations of 400 draws, and of the 200 with turns
+    assert abs((parameters[:, 0] != 0).mean() - 0.5) < 0.075 and abs((parameters[:, 0] < 0).sum() / 200 - 0.4) < 0.12
+    voices = torch.ones(400, 2, 16000)
+    gated = turns.apply(voices, parameters, 8000)
+    sounding = (gated > 0.5).any(dim=-1).sum(dim=1)
+    full, lone = parameters[:, 0] == 0, parameters[:, 0] < 0
+    assert torch.equal(gated[full], voices[full])
+    assert (sounding[lone] == 1).all() and (sounding >= 1).all()
+    # between the ramps a voice sounds as it is, or not at all
+    steps = gated[:, :, 40::80]
+    assert ((steps == 0) | (steps == 1)).float().mean() > 0.98
+    assert 0.2 < gated[(parameters[:, 0] > 0)].mean() < 0.8
+
+
+def test_an_example_with_turns_depends_on_its_draw_alone():
+    turns = Turns(share=1.0)
+    parameters = parameters_of(turns, 4)
+    voices = torch.from_numpy(noise(4, 2, 8000))
+    together = turns.apply(voices, parameters, 8000)
+    alone = torch.cat([turns.apply(voices[[row]], parameters[[row]], 8000) for row in range(4)])
+    assert torch.equal(together, alone)

@@ -29,6 +29,7 @@ from pydantic import Field
 
 from ..settings import STRICT, SettingsError
 from .effects import change_speed, compress_dynamic_range, high_pass, match_spectra, tilt
+from .turns import STEP_S, draw_gates, draw_lone_voice, gate_voices
 
 
 # an octave down and up: no voice sounds natural outside this range
@@ -202,6 +203,39 @@ class Polarity(Augmentation):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Turns(Augmentation):
+    """
+    A share of the mixtures has voices in turns, with pauses and overlaps, or one voice alone.
+
+    Recordings are conversations. The references hold silence then: train a family whose loss is defined for it.
+    """
+
+    __pydantic_config__ = STRICT
+
+    type: Literal["turns"] = "turns"
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Share of the mixtures; the others keep their full overlap."""
+    lone_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Share of these mixtures in which one voice sounds alone."""
+
+    def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
+        """A seed for each voice of a mixture with turns, the same for all, or 0 for full overlap; negative for a lone voice."""
+        is_drawn, is_lone, seed = rng.random() < self.share, rng.random() < self.lone_share, rng.integers(1, 2**24)
+        return [float(seed) * is_drawn * (-1 if is_lone else 1)] * num_voices
+
+    def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
+        """Open and close the gate of each voice."""
+        num_voices, num_samples = voices.shape[1:]
+        num_steps = max(1, round(num_samples / (STEP_S * sampling_rate)))
+        gates = np.ones((len(voices), num_voices, num_steps), dtype=np.float32)
+        for row in np.flatnonzero(np.all(parameters, axis=1)):
+            seed = parameters[row, 0]
+            draw = draw_lone_voice if seed < 0 else draw_gates
+            gates[row] = draw(np.random.default_rng(int(abs(seed))), num_voices, num_steps)
+        return gate_voices(voices, torch.from_numpy(gates).to(voices.device))
+
+
+@dataclass(frozen=True, kw_only=True)
 class SpeedPerturbation:
     """
     Each voice plays at one of several speeds, drawn with equal probability.
@@ -228,6 +262,6 @@ class SpeedPerturbation:
 
 
 AnyAugmentation = Annotated[
-    SpeedPerturbation | SpectralTilt | DynamicRangeCompression | HighPass | SharedSpectrum | Polarity,
+    SpeedPerturbation | SpectralTilt | DynamicRangeCompression | HighPass | SharedSpectrum | Polarity | Turns,
     Field(discriminator="type"),
 ]
