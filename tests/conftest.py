@@ -13,6 +13,7 @@
 # limitations under the License.
 """Tiny models and audio that the tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,16 @@ from audioslots_hf import (
 SAMPLES = Path(__file__).parent / "samples"
 # the AudioSlots that ships beside DEFAULT_CHECKPOINT
 AUDIOSLOTS_CHECKPOINT = "audioslots-cpu-speakers"
+
+
+# one thread is faster on tiny tensors, and the processes of pytest-xdist and of the tests share the cores
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run all tests in a process per core, at most four, and named ones in this process: every process loads torch."""
+    return min(4, os.cpu_count() or 1) if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
 def tiny_audioslots_config(**overrides) -> AudioSlotsConfig:
