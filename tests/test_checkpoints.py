@@ -27,7 +27,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from audioslots_hf.files import write_text
-from tests.test_training import debug_arguments, read_log
+from tests.training_helpers import debug_arguments, read_log
 from training import loop
 from training.arguments import TrainingArguments
 from training.checkpoints import cut_log, list_checkpoints, load_state, prepare_output

@@ -32,7 +32,7 @@ from audioslots_hf.separator import Separator
 from tests import toy_family
 from tests.conftest import SAMPLES, tiny_audioslots_config, tiny_audioslots_feature_extractor
 from tests.evaluation.helpers import run
-from tests.test_training import debug_arguments, read_log
+from tests.training_helpers import debug_arguments, read_log
 from training.arguments import MixtureArguments
 from training.data.mixtures import load_mixtures
 from training.evaluation.separators import AutoencoderSeparator, build_separator

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from audioslots_hf.masking import apply_masks, binary_masks, wiener_masks
-from audioslots_hf.stft import istft, stft
+from audioslots_hf.stft import inverse_real_stft, istft, real_stft, stft
 
 
 def snr_db(estimates: torch.Tensor, references: torch.Tensor) -> float:
@@ -91,3 +91,21 @@ def test_masks_do_not_blow_up_at_the_edges_of_a_chunk(n_fft, hop_length):
     levels = istft(masked, n_fft, hop_length)[:, 0].square().mean(dim=0).sqrt()
     for edge in (levels[:20], levels[-20:]):
         assert edge.max() < 1.5 * levels.mean()
+
+
+@pytest.mark.parametrize(("n_fft", "hop_length", "num_samples"), [(64, 20, 800), (512, 160, 8000), (512, 128, 1280)])
+def test_the_real_spectrum_is_that_of_torch_and_its_inverse_is_exact_to_the_edges(n_fft, hop_length, num_samples):
+    waveforms = torch.randn(2, num_samples, generator=torch.Generator().manual_seed(0))
+    spectra = real_stft(waveforms, n_fft, hop_length)
+    padding = (n_fft - hop_length) // 2
+    expected = torch.stft(
+        torch.nn.functional.pad(waveforms, (padding, padding)),
+        n_fft,
+        hop_length,
+        window=torch.hann_window(n_fft),
+        center=False,
+        return_complex=True,
+    )
+    assert spectra.shape == (2, 2, n_fft // 2 + 1, num_samples // hop_length)
+    torch.testing.assert_close(torch.complex(*spectra.unbind(dim=1)), expected, atol=2e-4, rtol=0)
+    torch.testing.assert_close(inverse_real_stft(spectra, n_fft, hop_length), waveforms, atol=2e-5, rtol=0)

@@ -26,7 +26,7 @@ from transformers import AutoModel
 from audioslots_hf import GalrConfig, GalrForAudioSeparation, WaveformFeatureExtractor
 from audioslots_hf.metrics import order_estimates, si_snr
 from tests.test_checkpoints import TINY_GALR, without_times
-from tests.test_training import CONFIGS, debug_arguments, read_log
+from tests.training_helpers import CONFIGS, debug_arguments, read_log
 from training import loop, run
 from training.loop import compute_loss, train
 from training.run import seed_draws

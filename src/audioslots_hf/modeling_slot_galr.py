@@ -18,7 +18,6 @@ attentive on a summary of the frames, as GALR (arXiv 2101.05014). Each slot cond
 The map has the layout (batch_size, num_slots, num_frames, num_bands, map_hidden_size), with a single slot before the slots.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,6 +44,7 @@ from .modeling_audioslots import (
 )
 from .modeling_dual_path import mixture_consistent
 from .modeling_outputs import AudioSeparationOutput
+from .stft import inverse_real_stft, real_stft
 
 
 # strides of the map that the slot module sees, along frames and along bands
@@ -65,56 +65,6 @@ class SlotGalrModelOutput(ModelOutput):
     slots: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
-
-
-def fourier_bases(n_fft: int, like: torch.Tensor) -> torch.Tensor:
-    """
-    Cosines and negative sines of the real Fourier transform, under a Hann window: float32 (n_fft + 2, 1, n_fft)
-
-    The transform is a convolution with these filters: real numbers, which compilers and exporters take. The bases are computed
-    rather than kept as a buffer, because `from_pretrained` leaves non-persistent buffers uninitialized.
-    """
-    times = torch.arange(n_fft, device=like.device)
-    bins = torch.arange(n_fft // 2 + 1, device=like.device)[:, None]
-    # the products are reduced modulo n_fft while they are integers, so that the angles stay exact
-    angles = 2 * math.pi / n_fft * (bins * times % n_fft).float()
-    window = torch.hann_window(n_fft, device=like.device)
-    return (torch.cat([angles.cos(), -angles.sin()]) * window).unsqueeze(1)
-
-
-class SlotGalrSpectrum(nn.Module):
-    """
-    Short-time Fourier transform and its inverse, in float32: one frame per `hop_length` samples, exact up to the edges.
-
-    The frames are padded by (n_fft - hop_length) / 2 zeros on both sides, so that no sample lies under the rim of one window
-    alone.
-    """
-
-    def __init__(self, config: SlotGalrConfig):
-        super().__init__()
-        self.n_fft = config.n_fft
-        self.hop_length = config.hop_length
-        self.padding = (config.n_fft - config.hop_length) // 2
-
-    def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
-        """(batch_size, num_samples) -> (batch_size, 2, n_fft / 2 + 1, num_frames), real and imaginary parts"""
-        waveforms = waveforms.float()
-        bases = fourier_bases(self.n_fft, like=waveforms)
-        spectra = nn.functional.conv1d(waveforms.unsqueeze(1), bases, stride=self.hop_length, padding=self.padding)
-        return spectra.unflatten(1, (2, -1))
-
-    def invert(self, spectra: torch.Tensor) -> torch.Tensor:
-        """(batch_size, 2, n_fft / 2 + 1, num_frames) -> (batch_size, num_samples)"""
-        bases = fourier_bases(self.n_fft, like=spectra)
-        # all bins but the first and the last stand for their conjugates too
-        weights = torch.full((self.n_fft // 2 + 1, 1), 2 / self.n_fft, device=spectra.device)
-        weights[0], weights[-1] = 1 / self.n_fft, 1 / self.n_fft
-        frames = (spectra.float() * weights).flatten(1, 2)
-        settings = {"stride": self.hop_length, "padding": self.padding}
-        waveforms = nn.functional.conv_transpose1d(frames, bases, **settings).squeeze(1)
-        window = torch.hann_window(self.n_fft, device=spectra.device).square()[None, None]
-        ones = torch.ones(1, 1, frames.shape[-1], device=spectra.device)
-        return waveforms / nn.functional.conv_transpose1d(ones, window, **settings)[0]
 
 
 class SlotGalrBandProjection(nn.Module):
@@ -387,7 +337,6 @@ class SlotGalrPreTrainedModel(PreTrainedModel):
 class SlotGalrModel(SlotGalrPreTrainedModel):
     def __init__(self, config: SlotGalrConfig):
         super().__init__(config)
-        self.spectrum = SlotGalrSpectrum(config)
         self.encoder = SlotGalrEncoder(config)
         self.layers = nn.ModuleList([SlotGalrLayer(config) for _ in range(config.num_map_layers)])
         self.slots = SlotGalrSlots(config)
@@ -402,7 +351,7 @@ class SlotGalrModel(SlotGalrPreTrainedModel):
         input_values (`torch.Tensor` of shape `(batch_size, num_samples)`):
             Mixtures at unit level, from [`WaveformFeatureExtractor`].
         """
-        hidden_states = self.encoder(self.spectrum(input_values))
+        hidden_states = self.encoder(real_stft(input_values, self.config.n_fft, self.config.hop_length))
         for layer in self.layers:
             hidden_states = layer(hidden_states, **kwargs)
         slots = self.slots(hidden_states, **kwargs)
@@ -464,7 +413,8 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
             )
         outputs: SlotGalrModelOutput = self.model(input_values, **kwargs)
         real, imaginary = self.decoder(outputs.last_hidden_state).unbind(dim=2)
-        spectra = self.model.spectrum(input_values).unsqueeze(1)
+        sizes = (self.config.n_fft, self.config.hop_length)
+        spectra = real_stft(input_values, *sizes).unsqueeze(1)
         masked = torch.stack(
             [
                 real * spectra[:, :, 0] - imaginary * spectra[:, :, 1],
@@ -472,7 +422,7 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
             ],
             dim=2,
         )
-        estimates = self.model.spectrum.invert(masked.flatten(0, 1)).unflatten(0, masked.shape[:2])
+        estimates = inverse_real_stft(masked, *sizes)
         # a mask of zeros gives each slot an equal share
         estimates = mixture_consistent(estimates, input_values.float())
         activity = self.activity_proj(outputs.last_hidden_state.mean(dim=3)).squeeze(-1)

@@ -13,6 +13,8 @@
 # limitations under the License.
 """Short-time Fourier transform of a chunk and its exact inverse."""
 
+import math
+
 import torch
 
 
@@ -49,3 +51,47 @@ def istft(spectrograms: torch.Tensor, n_fft: int, hop_length: int) -> torch.Tens
         length=num_samples,
     )
     return waveforms.reshape(*batch_shape, num_samples)
+
+
+def fourier_bases(n_fft: int, like: torch.Tensor) -> torch.Tensor:
+    """
+    Cosines and negative sines of the real Fourier transform, under a Hann window: float32 (n_fft + 2, 1, n_fft)
+
+    The bases are computed rather than kept as a buffer, because `from_pretrained` leaves non-persistent buffers uninitialized.
+    """
+    times = torch.arange(n_fft, device=like.device)
+    bins = torch.arange(n_fft // 2 + 1, device=like.device)[:, None]
+    # the products are reduced modulo n_fft while they are integers, so that the angles stay exact
+    angles = 2 * math.pi / n_fft * (bins * times % n_fft).float()
+    window = torch.hann_window(n_fft, device=like.device)
+    return (torch.cat([angles.cos(), -angles.sin()]) * window).unsqueeze(1)
+
+
+def real_stft(waveforms: torch.Tensor, n_fft: int, hop_length: int) -> torch.Tensor:
+    """
+    (batch_size, num_samples) -> real and imaginary parts, float32 (batch_size, 2, n_fft // 2 + 1, num_samples // hop_length)
+
+    A convolution with the Fourier bases: real numbers, which compilers and exporters take. The waveforms are padded by
+    (n_fft - hop_length) / 2 zeros on both sides, so that there is one frame per hop and every sample can be given back.
+    """
+    waveforms = waveforms.float()
+    padding = (n_fft - hop_length) // 2
+    bases = fourier_bases(n_fft, like=waveforms)
+    spectra = torch.nn.functional.conv1d(waveforms.unsqueeze(1), bases, stride=hop_length, padding=padding)
+    return spectra.unflatten(1, (2, -1))
+
+
+def inverse_real_stft(spectra: torch.Tensor, n_fft: int, hop_length: int) -> torch.Tensor:
+    """The inverse of [`real_stft`]: (..., 2, n_fft // 2 + 1, num_frames) -> float32 (..., num_frames * hop_length)"""
+    *batch_shape, _, num_bins, num_frames = spectra.shape
+    bases = fourier_bases(n_fft, like=spectra)
+    # all bins but the first and the last stand for their conjugates too
+    weights = torch.full((num_bins, 1), 2 / n_fft, device=spectra.device)
+    weights[0], weights[-1] = 1 / n_fft, 1 / n_fft
+    frames = (spectra.float() * weights).reshape(-1, 2 * num_bins, num_frames)
+    settings = {"stride": hop_length, "padding": (n_fft - hop_length) // 2}
+    waveforms = torch.nn.functional.conv_transpose1d(frames, bases, **settings)
+    window = torch.hann_window(n_fft, device=spectra.device).square()[None, None]
+    ones = torch.ones(1, 1, num_frames, device=spectra.device)
+    sums = torch.nn.functional.conv_transpose1d(ones, window, **settings)
+    return (waveforms / sums).view(*batch_shape, -1)
