@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Start of the `audioslots` command.
+Entry point of the `audioslots` command.
 
-`import audioslots_hf` loads torch, transformers and all families, to register them with transformers. `audioslots --help` must not wait
-for that: in a process that has loaded this module, the package loads nothing by itself.
+`import audioslots_hf` loads torch, transformers and all families, to register them with transformers. `audioslots --help` must
+not wait for these imports: once this module is loaded, the package imports none of them by itself.
 """
 
 from audioslots_hf.cli import main

@@ -157,8 +157,11 @@ def check_onnx(path: Path, time_domain: bool):
     "arguments, message",
     [
         (["--format", "tflite"], "`--format` is 'tflite': it must be one of onnx, torch-export."),
-        (["--format", "onnx", "-o", "a.pt2"], "The output a.pt2 must end in .onnx: onnx files do."),
-        (["--format", "torch-export", "-o", "a.onnx"], "The output a.onnx must end in .pt2: torch-export files do."),
+        (["--format", "onnx", "-o", "a.pt2"], "The output a.pt2 must end in .onnx for the format onnx."),
+        (
+            ["--format", "torch-export", "-o", "a.onnx"],
+            "The output a.onnx must end in .pt2 for the format torch-export.",
+        ),
         (["--format", "onnx", "-o", "folder.onnx"], "The output folder.onnx is a folder: choose a file."),
         (["--format", "onnx"], "mine.onnx exists: pass --force to overwrite it, or choose another file."),
     ],
@@ -183,7 +186,7 @@ def test_a_missing_package_is_reported_before_any_work(tmp_path, monkeypatch, ca
 
 
 def write_wrong(program, path, description, shape):
-    """In the place of a writer: a file that is not read."""
+    """Replace a writer: write a file that nothing reads."""
     path.write_text("wrong")
 
 
@@ -194,13 +197,13 @@ def test_a_file_that_differs_from_the_model_is_not_kept(checkpoint, tmp_path, mo
     words = ["export", str(checkpoint), "--format", "torch-export", "-o", str(tmp_path / "a.pt2")]
     assert main(words) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "audioslots: error: The audioslots model cannot be exported to torch-export: it differs from the model by 1.0e+00 "
-        "of the peak, more than 1e-04"
+        "audioslots: error: The audioslots model cannot be exported to torch-export: its output differs from the model's by "
+        "1.0e+00 of the peak, more than 1e-04"
     )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_traced_is_reported_by_name(separator, tmp_path, monkeypatch):
+def test_a_model_that_cannot_be_traced_is_reported_by_name(separator, tmp_path, monkeypatch):
     # numpy in the middle of a forward pass has no graph
     decoder = separator.model.decoder
     monkeypatch.setattr(decoder, "forward", lambda slots: torch.from_numpy(slots.numpy()))

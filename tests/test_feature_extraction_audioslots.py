@@ -134,7 +134,7 @@ def test_silence_stays_silent(feature_extractor):
         (np.full(10, np.nan), {}, "10 NaN or infinite"),
         (np.array([0.0, np.inf]), {}, "1 NaN or infinite"),
         (np.zeros((1, 2, 8000)), {}, r"\(1, 2, 8000\)"),
-        (np.zeros(8001), {}, "8001 samples but the model sees 8000"),
+        (np.zeros(8001), {}, "8001 samples but the model takes at most 8000"),
         (np.zeros(10, dtype=bool), {}, "bool"),
         (np.array(["a"]), {}, "not supported"),
         (np.zeros((2, 10)), {"labels": np.zeros((1, 2, 10))}, "1 sets of references for 2 mixtures"),

@@ -67,7 +67,7 @@ def test_int16_is_scaled_by_its_range(feature_extractor):
         (np.zeros(8000), {"sampling_rate": 44100}, "44100 Hz but the model works at 16000 Hz"),
         (np.zeros(0), {}, "empty"),
         (np.full(10, np.nan), {}, "10 NaN or infinite"),
-        (np.zeros(8001), {}, "8001 samples but the model sees 8000"),
+        (np.zeros(8001), {}, "8001 samples but the model takes at most 8000"),
         (np.zeros(10), {"labels": np.zeros((2, 9))}, "has 9 samples but its mixture 10"),
         (np.zeros(10), {"return_tensors": "np"}, "only 'pt'"),
     ],

@@ -139,7 +139,7 @@ def test_one_waveform_is_a_batch_of_one(audio):
     [
         (np.zeros((1, 2, 3)), r"shape \(1, 2, 3\) is not supported"),
         ([np.zeros((2, 3))], r"one dimension, not the shape \(2, 3\): split the channels"),
-        (np.zeros(9), "9 samples but the model sees 8"),
+        (np.zeros(9), "9 samples but the model takes at most 8"),
         (np.zeros((500, 2)), r"shape \(500, 2\) looks like 2 channels"),
         (None, "type NoneType is not supported"),
         ("speech.wav", "type str is not supported"),

@@ -33,7 +33,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> type:
-    """The public classes of the families."""
+    """Import the public classes of the families on first use."""
     return families.find_public_class(name)
 
 
@@ -41,7 +41,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-# The command loads only the modules that it uses, when it uses them.
+# The command imports each module on first use only.
 if TYPE_CHECKING or "_audioslots_command" not in sys.modules:
     from . import registration  # noqa: F401
     from .configuration_voice_encoder import VoiceEncoderConfig

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The memory allocator of a process that is ours: a command, a training run, a benchmark."""
+"""Memory allocator settings for processes that this project starts: commands, training runs, benchmarks."""
 
 import ctypes
 import sys
@@ -23,13 +23,14 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 def keep_freed_memory() -> bool:
     """
-    Have the allocator keep what is freed for the next tensor, rather than give it back to the system.
+    Make the allocator keep freed memory for the next tensor instead of returning it to the system.
 
-    By default glibc maps every tensor of some megabytes afresh, and the system zeroes it page by page: for a model that goes
-    over such tensors a few times only, a third to a half of the time. For the whole process, so a library must not do it unasked.
+    By default glibc maps every tensor of several megabytes afresh, and the system zeroes it page by page. This takes a third
+    to a half of the time of a model that passes over such tensors only a few times. The setting affects the whole process, so
+    a library must not change it on import.
 
     Returns:
-        Whether this system's allocator could be told.
+        Whether this system's allocator has such a setting.
     """
     if sys.platform != "linux":
         return False

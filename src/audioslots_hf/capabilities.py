@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Capabilities of a family, declared on its classes: nothing outside a family asks which one it holds.
+Capabilities of a family, declared on its classes: no code outside a family depends on its type.
 
 The attributes and methods here are defaults; a family overrides those in which it differs.
 """
@@ -25,38 +25,38 @@ class ConfigCapabilities:
 
     # the domain of the estimates, and of labels: "waveform", or "compressed_magnitude" of an STFT
     estimates_domain = "waveform"
-    # whether the model reconstructs a single source, which its evaluation has to take from the references
+    # whether the model reconstructs a single source: its evaluation then takes the input from the references
     is_autoencoder = False
     # size of the embeddings that tell the speakers of a recording apart, 0 for a family without
     speaker_embedding_size = 0
 
     @property
     def input_length_step(self) -> int | None:
-        """Inputs may have any multiple of this number of samples; `None` where all have that of a chunk."""
+        """Inputs may have any multiple of this number of samples; `None` if every input has the length of a chunk."""
         return None
 
     @property
     def min_input_length(self) -> int | None:
-        """The smallest number of samples that an exported model takes; `None` where all inputs have that of a chunk."""
+        """The smallest number of samples that an exported model takes; `None` if every input has the length of a chunk."""
         return None
 
 
 class ModelCapabilities:
     """Capabilities of a model."""
 
-    # the fields of a configuration that may be larger than those of the checkpoint that a model is fine-tuned from
+    # the configuration fields that may exceed those of the checkpoint that a model is fine-tuned from
     growable_fields: tuple[str, ...] = ()
 
     def start_new_parts(self, before: PreTrainedConfig) -> set[str]:
         """
-        Prepare for training the parts that a checkpoint lacks, so that the model separates as well as the checkpoint did.
+        Initialize the parts that a checkpoint lacks, so that the model separates as well as the checkpoint before training.
 
         Args:
             before (`PreTrainedConfig`):
                 Configuration of the checkpoint.
 
         Returns:
-            The names of all parameters that the checkpoint lacks because of the `growable_fields`.
+            The names of all parameters that are absent from the checkpoint because of the `growable_fields`.
         """
         return set()
 
@@ -64,17 +64,17 @@ class ModelCapabilities:
 class FeatureExtractorCapabilities:
     """Capabilities of a feature extractor."""
 
-    # keyword arguments of `post_process_audio_separation` for each kind of masks that is evaluated, the paper's first;
-    # a family that estimates waveforms has none, and no oracle either: its estimates could be the references themselves
+    # keyword arguments of `post_process_audio_separation` for each evaluated kind of masks, the paper's first. A family
+    # that estimates waveforms has neither masks nor an oracle, because its estimates could equal the references
     mask_kinds: dict[str, dict[str, str | float]] = {}
-    # settings of the feature extractor that no configuration of a model knows: a fine-tuned model keeps its checkpoint's
+    # settings of the feature extractor that the model configuration lacks: a fine-tuned model keeps those of its checkpoint
     inherited_fields: tuple[str, ...] = ()
 
     @property
     def default_masks(self) -> dict[str, str | float]:
-        """The keyword arguments that `post_process_audio_separation` has by default, if it makes masks."""
+        """Default keyword arguments of `post_process_audio_separation`, if it applies masks."""
         return {}
 
     def describe_framing(self) -> dict[str, dict[str, int]]:
-        """Sizes that the scores of an oracle depend on, beside the length of its chunks."""
+        """Sizes that the scores of an oracle depend on, besides the chunk length."""
         return {}

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Long audio in chunks: cut, gathered into batches, joined again with the same source on the same track."""
+"""Chunking of long audio: cut, batch, and join again with each source on one track."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ from .tracking import Tracker
 @dataclass
 class Chunk:
     """
-    A part of a recording, as long as the model takes it.
+    A part of a recording, at most as long as the chunk of the model.
 
     Args:
         samples (`torch.Tensor` of shape `(num_channels, num_samples)`):
@@ -39,7 +39,7 @@ class Chunk:
         references (`torch.Tensor` of shape `(num_channels, num_sources, num_samples)`, *optional*):
             True sources of the same samples, in evaluation.
         recording (*optional*):
-            The recording that the chunk belongs to, in any form; only the caller looks at it.
+            The recording that the chunk belongs to, in any form; only the caller uses it.
     """
 
     samples: torch.Tensor
@@ -64,7 +64,7 @@ class SeparatedChunks:
     embeddings: torch.Tensor | None = None
 
     def split(self, chunks: list[Chunk]) -> Iterator["SeparatedChunks"]:
-        """Those of each chunk, at its length."""
+        """Yield the sources of each chunk, cut to its length."""
         start = 0
         for chunk in chunks:
             num_channels, num_samples = chunk.samples.shape
@@ -75,7 +75,7 @@ class SeparatedChunks:
 
 
 def check_chunk_hop_length(chunk_hop_length: int, chunk_length: int) -> None:
-    """Raise a `ValueError` unless chunks this far apart cover the audio."""
+    """Raise a `ValueError` if chunks at this distance would leave gaps."""
     if isinstance(chunk_hop_length, float) or not 0 < chunk_hop_length <= chunk_length:
         raise ValueError(
             f"`chunk_hop_length` is {chunk_hop_length}: it must be a whole number between 1 and the chunk length "
@@ -87,9 +87,9 @@ def iter_chunks(
     blocks: Iterable[torch.Tensor], chunk_length: int, chunk_hop_length: int
 ) -> Iterator[tuple[torch.Tensor, bool]]:
     """
-    Cut successive blocks (num_channels, any length) of one recording into chunks, each with whether it is the last.
+    Cut successive blocks (num_channels, any length) of one recording into pairs of a chunk and whether it is the last.
 
-    Chunk k holds the samples from k * chunk_hop_length on, (num_channels, chunk_length); the last may be shorter.
+    Chunk k starts at sample k * chunk_hop_length and has shape (num_channels, chunk_length); the last may be shorter.
     """
     check_chunk_hop_length(chunk_hop_length, chunk_length)
     blocks = iter(blocks)
@@ -121,12 +121,12 @@ def cut_recording(
 
 
 def batch_chunks(chunks: Iterable[Chunk], batch_size: int) -> Iterator[list[Chunk]]:
-    """Lists of chunks of at most `batch_size` channels in all; a chunk of more stands alone."""
+    """Yield lists of chunks with at most `batch_size` channels in total; a chunk with more channels is a list of its own."""
     batch, num_rows = [], 0
     for chunk in chunks:
         batch.append(chunk)
         num_rows += len(chunk.samples)
-        # filled before the next chunk is asked for: on a live recording that would wait
+        # yield a full batch before reading the next chunk: reading would block on a live recording
         if num_rows + len(chunk.samples) > batch_size:
             yield batch
             batch, num_rows = [], 0
@@ -136,11 +136,11 @@ def batch_chunks(chunks: Iterable[Chunk], batch_size: int) -> Iterator[list[Chun
 
 class Stitcher:
     """
-    Joins the estimates of successive chunks, handing out samples as soon as no later chunk reaches them.
+    Joins the estimates of successive chunks, and returns samples as soon as no later chunk overlaps them.
 
-    The order of the sources of each chunk is chosen by a [`Tracker`] to fit what is already joined, before any window is
-    applied; then a Hann window cross-fades, divided by the sum of the windows. So estimates that add up to the
-    mixture in every chunk add up to it in the result.
+    A [`Tracker`] first chooses the order of the sources of each chunk to fit the joined tracks, before any window is
+    applied. A Hann window, divided by the sum of the windows, then cross-fades. So estimates that sum to the mixture in
+    every chunk sum to it in the result.
 
     Args:
         chunk_length (`int`):
@@ -154,7 +154,7 @@ class Stitcher:
     def __init__(self, chunk_length: int, chunk_hop_length: int, sampling_rate: int):
         check_chunk_hop_length(chunk_hop_length, chunk_length)
         self.chunk_hop_length = chunk_hop_length
-        # a Hann window without a zero at the ends: every sample has weight; as 1 - cos the ends of a long one would round to 0
+        # a Hann window without zeros at its ends, so that every sample has weight; as 1 - cos, long ones would round to 0 there
         self.window = (math.pi * torch.arange(1, chunk_length + 1) / (chunk_length + 1)).sin().square()
         self.sums: torch.Tensor | None = None
         self.weights = torch.zeros(chunk_length)
@@ -166,12 +166,12 @@ class Stitcher:
 
         Args:
             separated ([`SeparatedChunks`]):
-                Estimates of the channels of the next chunk, shorter than a chunk only if it is the last, and their
-                speaker embeddings, for the [`Tracker`].
+                Estimates of the channels of the next chunk, and their speaker embeddings for the [`Tracker`]. Only the
+                last chunk may be shorter than the others.
             is_last (`bool`):
                 Whether the recording ends with this chunk.
             references (`torch.Tensor` of shape `(num_channels, num_sources, num_samples)`, *optional*):
-                True sources of the chunk, to choose the order by, as the AudioSlots paper does. Evaluation only.
+                True sources of the chunk, which then decide the order, as in the AudioSlots paper. Evaluation only.
 
         Returns:
             `torch.Tensor` of shape `(num_channels, num_sources, num_finished_samples)`.
@@ -179,7 +179,7 @@ class Stitcher:
         estimates, num_samples = separated.estimates, separated.estimates.shape[-1]
         if self.sums is None:
             self.sums = estimates.new_zeros(*estimates.shape[:-1], len(self.window))
-        # the model may be computed in half precision: correlations of loud audio would overflow there
+        # models may run in half precision, in which correlations of loud audio overflow
         with without_autocast(estimates.device):
             estimates = self._align(separated, references)
         window = self.window[:num_samples]
@@ -209,7 +209,7 @@ def shift(values: torch.Tensor, num_samples: int) -> torch.Tensor:
 
 def reorder(estimates: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """
-    Give the sources the order that fits the targets best, the same order in all channels.
+    Put the sources into the order that fits the targets best, the same order in all channels.
 
     Both are `(num_channels, num_sources, num_samples)`.
     """
@@ -218,19 +218,19 @@ def reorder(estimates: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def loudest_channel(estimates: torch.Tensor) -> int:
-    """Index of the channel of most energy, (num_channels, num_sources, num_samples) -> scalar"""
+    """Index of the channel with the highest energy, (num_channels, num_sources, num_samples) -> scalar"""
     return int(estimates.square().sum(dim=(1, 2)).argmax())
 
 
 def align_channels(estimates: torch.Tensor) -> torch.Tensor:
     """
-    Give every channel the source order of the loudest, (num_channels, num_sources, num_samples) -> same.
+    Put the sources of every channel into the order of the loudest one, (num_channels, num_sources, num_samples) -> same.
 
-    Compares magnitudes, because microphones apart hear the same source with a delay, and a channel may be inverted.
+    Compares magnitudes, because distant microphones receive the same source with a delay, and a channel may be inverted.
     """
     if len(estimates) == 1:
         return estimates
-    # zeros behind, so that even a single sample has a frame; windows of 512 samples are longer than any such delay
+    # pad with zeros, so that even a single sample has a frame; windows of 512 samples are longer than any such delay
     magnitudes = stft(torch.nn.functional.pad(estimates, (0, 256)), 512, 256).abs().flatten(2)
     loudest = magnitudes[loudest_channel(estimates)]
     orders = match_estimates(pairwise_mse(magnitudes, loudest.expand_as(magnitudes)))

@@ -28,63 +28,63 @@ if TYPE_CHECKING:
     from .separator import Separator
 
 
-# torch and transformers take seconds to import: each command imports them after its arguments have been checked.
-MODEL_HELP = "shipped name, folder or Hub repository (default: the best that ships)"
+# torch and transformers take seconds to import: each command imports them after it has checked its arguments.
+MODEL_HELP = "name of a shipped checkpoint, folder or Hub repository (default: the best shipped checkpoint)"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The arguments of every subcommand."""
+    """Build the parser of all subcommands."""
     parser = argparse.ArgumentParser(prog="audioslots", description="Separate the voices of a recording.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
 
     separate = commands.add_parser("separate", help="write one track per voice of each file")
     separate.add_argument("inputs", nargs="+", type=Path, metavar="FILE|DIR", help="audio files, or folders of them")
-    separate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the tracks go")
-    separate.add_argument("--plot", action="store_true", help="also draw a picture of each separation")
-    separate.add_argument("--force", action="store_true", help="overwrite tracks that exist")
+    separate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the tracks")
+    separate.add_argument("--plot", action="store_true", help="also plot each separation")
+    separate.add_argument("--force", action="store_true", help="overwrite existing tracks")
     separate.add_argument(
-        "--batch-size", type=int, help="chunks per forward pass (default: 16 s of them, on a CPU 8 s)"
+        "--batch-size", type=int, help="chunks per forward pass (default: 16 s of audio, 8 s on a CPU)"
     )
     separate.set_defaults(run=run_separate)
 
     evaluate = commands.add_parser(
         "evaluate",
         help="score separated files, from any tool, against their references",
-        description="Score separated files, from any tool, against their references. Recordings are matched by NAME, sources by the "
-        f"best order. Both folders may hold {LAYOUTS}. Channels are averaged.",
+        description="Score separated files, from any tool, against their references. Recordings are matched by NAME, sources in "
+        f"the best order. Both folders may hold {LAYOUTS}. Channels are averaged.",
     )
     evaluate.add_argument("--estimates", type=Path, required=True, metavar="DIR", help="the separated files")
     evaluate.add_argument("--references", type=Path, required=True, metavar="DIR", help="the true sources")
     evaluate.add_argument("--mixtures", type=Path, metavar="DIR", help="NAME.wav, ...: also score the improvement")
-    evaluate.add_argument("-o", "--output", type=Path, metavar="DIR", help="where tables and a picture go")
-    evaluate.add_argument("--force", action="store_true", help="overwrite results that exist")
+    evaluate.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder for tables and a plot")
+    evaluate.add_argument("--force", action="store_true", help="overwrite existing results")
     evaluate.set_defaults(run=run_evaluate)
 
     info = commands.add_parser("info", help="measure a model: size, operations, speed, memory")
     info.add_argument("model", nargs="?", help=MODEL_HELP)
     info.set_defaults(run=run_info)
 
-    export = commands.add_parser("export", help="write a model to a file that runs without this package")
+    export = commands.add_parser("export", help="export a model to a file that runs without this package")
     export.add_argument("model", nargs="?", help=MODEL_HELP)
     export.add_argument("--format", required=True, help="onnx or torch-export")
     export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: the model's name, .onnx or .pt2")
-    export.add_argument("--force", action="store_true", help="overwrite a file that exists")
+    export.add_argument("--force", action="store_true", help="overwrite an existing file")
     export.set_defaults(run=run_export)
 
     separate.add_argument("--model", help=MODEL_HELP)
     for command in (separate, info):
-        command.add_argument("--device", default="auto", help="cpu, cuda, mps, ... (default: the fastest there is)")
+        command.add_argument("--device", default="auto", help="cpu, cuda, mps, ... (default: the fastest available)")
     return parser
 
 
 def choose_device(name: str) -> str:
-    """The device of a `--device` value; `auto` takes an accelerator where there is one."""
+    """The device for a `--device` value; `auto` selects an accelerator if one is available."""
     import torch
 
     if name != "auto":
         try:
-            # reading a value back also refuses "meta"
+            # reading a value back also rejects "meta"
             torch.zeros(1, device=name).item()
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0].partition(". ")[0]
@@ -95,7 +95,7 @@ def choose_device(name: str) -> str:
 
 
 def run_separate(options: argparse.Namespace) -> int:
-    """Separate every file; report the bad ones at the end."""
+    """Separate every file, and report failures at the end."""
     if options.batch_size is not None and options.batch_size < 1:
         raise ValueError(f"`--batch-size` is {options.batch_size}: it must be at least 1.")
     if options.plot:
@@ -112,7 +112,7 @@ def run_separate(options: argparse.Namespace) -> int:
 
 
 def report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
-    """Say at the end what went wrong, and return the exit status."""
+    """Print all failures and return the exit status."""
     if failures:
         print(f"\n{len(failures)} of {num_jobs} {unit} failed:", file=sys.stderr)
         for failure in failures:
@@ -121,7 +121,7 @@ def report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
 
 
 def run_job(job: SeparationJob, separator: "Separator", options: argparse.Namespace) -> str | None:
-    """Separate one file -> what went wrong, if anything."""
+    """Separate one file -> the message of a failure, or `None`."""
     from .separation import separate_file
 
     try:
@@ -149,7 +149,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 
 def run_info(options: argparse.Namespace) -> int:
-    """Print what a model costs here."""
+    """Print the resource use of a model on this machine."""
     from .loading import load_separator
     from .resources import measure_resources
 
@@ -160,14 +160,14 @@ def run_info(options: argparse.Namespace) -> int:
 
 
 def run_export(options: argparse.Namespace) -> int:
-    """Write a model in another format, and print how well and how fast it runs there."""
+    """Export a model, and print the accuracy and the speed of the exported file."""
     import torch
 
     from .export import export_model, plan_export
     from .loading import load_separator
 
     output = plan_export(options.model, options.format, options.output, force=options.force)
-    # in float32 whatever the weights are kept in: the file is held to an error that half precision does not reach
+    # in float32 for every checkpoint: half precision would exceed the accepted difference from the model
     pipeline = load_separator(options.model, device="cpu", dtype=torch.float32)
     for name, value in export_model(pipeline, options.format, output).items():
         print(f"{name:<38}{value}")
@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("audioslots: stopped", file=sys.stderr)
-        # as a shell does
+        # the exit status of a shell after Ctrl-C
         return 130
 
 

@@ -40,7 +40,7 @@ class AudioSlotsConfig(PreTrainedConfig, ConfigCapabilities):
         Number of slots, one per source.
     autoencoder (`bool`, *optional*):
         Whether the model is the paper's autoencoder: it reconstructs a single source instead of separating a mixture, and
-        has one slot. By default it is one if it has one slot, as checkpoints from before this field are.
+        has one slot. Defaults to `True` for a model with one slot, so that checkpoints older than this field still load.
     encoder_hidden_sizes (`list[int]`, *optional*, defaults to `[64, 128, 256, 512]`):
         Width of each ResNet stage.
     encoder_depths (`list[int]`, *optional*, defaults to `[3, 4, 6, 3]`):
@@ -50,7 +50,7 @@ class AudioSlotsConfig(PreTrainedConfig, ConfigCapabilities):
     num_groups (`int`, *optional*, defaults to 32):
         Number of groups of the encoder's group normalization. Must divide every width of `encoder_hidden_sizes`.
     slot_module (`str`, *optional*, defaults to `"transformer"`):
-        What turns the encoded mixture into slots: `"transformer"` or `"slot_attention"`.
+        Module that maps the encoded mixture to slots: `"transformer"` or `"slot_attention"`.
     num_slot_attention_iterations (`int`, *optional*, defaults to 3):
         Number of iterations of `slot_module="slot_attention"`, which shares its weights between them.
     head_dim (`int`, *optional*, defaults to 64):
@@ -65,17 +65,17 @@ class AudioSlotsConfig(PreTrainedConfig, ConfigCapabilities):
     decoder_num_layers (`int`, *optional*, defaults to 4):
         Number of linear layers of that network, at least 2.
     speaker_embedding_size (`int`, *optional*, defaults to 0):
-        Size of an embedding of each slot that knows its speaker again in other chunks of a recording. With 0, as in the
-        paper, there is none.
+        Size of an embedding of each slot that identifies its speaker across the chunks of a recording. With 0, as in the
+        paper, the model has none.
     speaker_loss_weight (`float`, *optional*, defaults to 0.03):
-        Weight of the contrastive loss of these embeddings, beside the mean squared error of the magnitudes.
+        Weight of the contrastive loss of these embeddings, which is added to the mean squared error of the magnitudes.
     """
 
     model_type = "audioslots"
     estimates_domain = "compressed_magnitude"
-    # the name that every family of this package shares
+    # the name shared by every family of this package
     attribute_map = {"num_sources": "num_slots"}
-    # what transformers' Trainer would gather over a whole evaluation
+    # outputs that transformers' Trainer would otherwise collect over a whole evaluation
     keys_to_ignore_at_inference = ["speaker_embeddings", "last_hidden_state", "hidden_states", "attentions"]
 
     sampling_rate: int = positive_int_field(default=16000)
@@ -123,10 +123,10 @@ class AudioSlotsConfig(PreTrainedConfig, ConfigCapabilities):
             raise ValueError(f"`layer_norm_eps` ({self.layer_norm_eps}) must be greater than 0.")
 
     def _validate_speakers(self) -> None:
-        # the interval of transformers 5.17 knows no lower bound of 0
+        # the interval of transformers 5.17 ignores a lower bound of 0
         if self.speaker_embedding_size < 0:
             raise ValueError(
-                f"`speaker_embedding_size` ({self.speaker_embedding_size}) must be 0, for none, or greater."
+                f"`speaker_embedding_size` ({self.speaker_embedding_size}) must be at least 0; 0 means no embeddings."
             )
         if self.speaker_embedding_size > 0 and self.num_slots < 2:
             raise ValueError(
@@ -144,7 +144,7 @@ class AudioSlotsConfig(PreTrainedConfig, ConfigCapabilities):
         if self.n_fft < 2 * self.hop_length:
             raise ValueError(
                 f"`n_fft` ({self.n_fft}) must be at least twice `hop_length` ({self.hop_length}): "
-                "the STFT could not be inverted."
+                "otherwise the STFT cannot be inverted."
             )
         if self.chunk_length % self.hop_length != 0:
             raise ValueError(
@@ -166,12 +166,12 @@ class AudioSlotsConfig(PreTrainedConfig, ConfigCapabilities):
                 raise ValueError(f"`{field}` ({values}) must hold positive integers.")
         if any(size % self.num_groups != 0 for size in sizes):
             raise ValueError(
-                f"`num_groups` ({self.num_groups}) must divide every of `encoder_hidden_sizes` ({sizes})."
+                f"`num_groups` ({self.num_groups}) must divide every width in `encoder_hidden_sizes` ({sizes})."
             )
         if self.num_bins % self.encoder_stride != 0 or self.num_frames % self.encoder_stride != 0:
             raise ValueError(
                 f"The product of `encoder_strides` ({strides}) must divide the {self.num_bins} bins and the "
-                f"{self.num_frames} frames that `n_fft`, `hop_length` and `chunk_length` give."
+                f"{self.num_frames} frames that follow from `n_fft`, `hop_length` and `chunk_length`."
             )
 
     @property

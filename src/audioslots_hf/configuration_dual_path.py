@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What the configurations of the dual-path families share."""
+"""Base configuration of the dual-path families."""
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -38,8 +38,8 @@ segment_length (`int`, *optional*, defaults to 100):
 lstm_hidden_size (`int`, *optional*, defaults to 128):
     Width of each direction of the bidirectional LSTMs: H.
 filterbank_init (`str`, *optional*, defaults to `"random"`):
-    What the encoder and the decoder start from: `"random"` filters, as in the papers, or a windowed `"fourier"` basis, which
-    needs a `hidden_size` of twice `encoder_kernel_size` and learns faster.
+    Initialization of the encoder and the decoder: `"random"` filters, as in the papers, or a windowed `"fourier"` basis.
+    The basis needs a `hidden_size` of twice `encoder_kernel_size` and learns faster.
 """
 
 
@@ -48,7 +48,7 @@ filterbank_init (`str`, *optional*, defaults to `"random"`):
 class DualPathConfig(PreTrainedConfig, ConfigCapabilities):
     """The fields of every dual-path family, and their checks."""
 
-    # what transformers' Trainer would gather over a whole evaluation
+    # outputs that transformers' Trainer would otherwise collect over a whole evaluation
     keys_to_ignore_at_inference = ["last_hidden_state", "hidden_states", "attentions"]
 
     sampling_rate: int = positive_int_field(default=16000)
@@ -81,7 +81,7 @@ class DualPathConfig(PreTrainedConfig, ConfigCapabilities):
         if self.filterbank_init == "fourier" and self.hidden_size != 2 * self.encoder_kernel_size:
             raise ValueError(
                 f"`hidden_size` ({self.hidden_size}) must be twice `encoder_kernel_size` ({self.encoder_kernel_size}) for "
-                "`filterbank_init` 'fourier': a basis of that many filters, and the same inverted."
+                "`filterbank_init` 'fourier': the filters are a basis of that size and its negative."
             )
         if self.layer_norm_eps <= 0.0:
             raise ValueError(f"`layer_norm_eps` ({self.layer_norm_eps}) must be greater than 0.")
@@ -98,5 +98,5 @@ class DualPathConfig(PreTrainedConfig, ConfigCapabilities):
 
     @property
     def min_input_length(self) -> int:
-        """Half a segment in samples: fewer frames would be one half alone, for which torch.export wants a program of its own."""
+        """Half a segment in samples: torch.export would need a separate program for fewer frames."""
         return self.encoder_stride * self.segment_length // 2

@@ -45,7 +45,7 @@ class GalrConfig(DualPathConfig):
                 f"`hidden_size` ({self.hidden_size}) must be a multiple of twice `num_attention_heads` "
                 f"({self.num_attention_heads})."
             )
-        # transformers 5.17 takes a lower bound of 0 for none
+        # transformers 5.17 ignores a lower bound of 0
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"`dropout` ({self.dropout}) must be at least 0 and less than 1.")
 

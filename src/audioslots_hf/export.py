@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""From a model to one file that runs without this package: ONNX, or PyTorch's own exported program."""
+"""Export of a model to one file that runs without this package: ONNX, or PyTorch's own exported program."""
 
 import contextlib
 import importlib
@@ -40,9 +40,9 @@ SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
 OUTPUT_NAME = "estimates"
 # the name of the description inside a .pt2 file
 DESCRIPTION_FILE = "audioslots.json"
-# the largest difference to the model, as a share of the peak of what it returns
+# the largest accepted difference from the model, as a share of the peak of its estimates
 TOLERANCE = 1e-4
-# timed runs, of which the fastest counts: others may use the machine
+# number of timed runs; the fastest counts, because other processes may use the machine
 NUM_RUNS = 3
 
 Function = Callable[[torch.Tensor], torch.Tensor]
@@ -50,7 +50,7 @@ Function = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class InputShape:
-    """What the exported function takes behind the batch: a `chunk` or, with a `length_step`, any multiple of that."""
+    """Input shape of the exported function without the batch: a `chunk` or, with a `length_step`, any multiple of that."""
 
     chunk: tuple[int, ...]
     length_step: int | None = None
@@ -58,7 +58,7 @@ class InputShape:
 
     @classmethod
     def of(cls, pipeline: AudioSeparationPipeline) -> "InputShape":
-        """The shape of what the feature extractor makes of a chunk, and what of it may change."""
+        """The shape of the features of a chunk, and the dimensions of it that may vary."""
         config = pipeline.model.config
         features = pipeline.feature_extractor(torch.zeros(1, config.chunk_length), sampling_rate=config.sampling_rate)
         chunk = tuple(features[pipeline.model.main_input_name].shape[1:])
@@ -70,7 +70,7 @@ class InputShape:
 
     @property
     def dynamic_shapes(self) -> tuple[dict[int, Dim]]:
-        """As `torch.export.export` wants it."""
+        """The argument `dynamic_shapes` of `torch.export.export`."""
         if self.length_step is None:
             return ({0: Dim("batch_size")},)
         frames = Dim("num_steps", min=self.min_length // self.length_step)
@@ -78,18 +78,18 @@ class InputShape:
 
     @property
     def axes(self) -> list[str | int]:
-        """A name for each dimension that may change, a size for each that may not."""
+        """A name for each dimension that may vary, a size for each fixed one."""
         return ["batch_size", *(self.chunk if self.length_step is None else ("num_samples",))]
 
     def describe(self) -> str:
-        """The constraints, for people."""
+        """The constraints as readable text."""
         text = f"({', '.join(map(str, self.axes))})"
         if self.length_step is None:
             return text
         return f"{text}, num_samples a multiple of {self.length_step}, at least {self.min_length}"
 
     def examples(self) -> list[torch.Tensor]:
-        """Noise in two shapes, the first a chunk; the frames of the second fill its segments, which is a case of its own."""
+        """Noise in two shapes: a chunk, and a length whose frames fill their segments exactly, which is a special case."""
         if self.length_step is None:
             return [torch.randn(batch_size, *self.chunk) for batch_size in (1, 3)]
         return [
@@ -98,7 +98,7 @@ class InputShape:
         ]
 
     def traced_example(self) -> torch.Tensor:
-        """What the model is traced with: two examples, because a batch of one would be taken for a constant."""
+        """Input for tracing: a batch of two, because tracing would treat a batch size of one as a constant."""
         return torch.randn(2, *(self.chunk if self.length_step is None else (3 * self.min_length,)))
 
 
@@ -126,10 +126,10 @@ def opaque_lstm(
     batch_first: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """
-    `torch.lstm`, which tracing does not look into.
+    `torch.lstm` as an operator that tracing does not decompose.
 
-    The original is traced step by step: slow along the frames of a segment, and along the segments it would fix their
-    number.
+    Tracing unrolls the original step by step. This is slow along the frames of a segment, and along the segments it would
+    fix their number.
     """
     return torch.lstm(inputs, states, weights, has_biases, num_layers, dropout, train, bidirectional, batch_first)
 
@@ -146,13 +146,13 @@ def shapes_of_lstm(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What [`opaque_lstm`] returns, without values."""
+    """The outputs of [`opaque_lstm`], without values."""
     size = states[0].shape[-1] * (2 if bidirectional else 1)
     return inputs.new_empty((*inputs.shape[:2], size)), torch.empty_like(states[0]), torch.empty_like(states[1])
 
 
 class OpaqueLstm(TorchFunctionMode):
-    """Puts [`opaque_lstm`] in the place of `torch.lstm`."""
+    """Replaces `torch.lstm` by [`opaque_lstm`]."""
 
     def __torch_function__(self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None):
         if func is torch.lstm:
@@ -162,7 +162,7 @@ class OpaqueLstm(TorchFunctionMode):
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Keep back what the exporters have to say about their own workings."""
+    """Suppress the log messages of the exporters about their internals."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -184,12 +184,12 @@ def require_packages(export_format: str) -> None:
 
 def plan_export(model: str | Path | None, export_format: str, output: Path | None, force: bool) -> Path:
     """
-    Check all that can be checked before the model is loaded -> the file to write.
+    Check the options before the model is loaded -> the file to write.
 
     Raises:
         `ValueError`: an unknown format, a wrong suffix, or a file that exists.
         `ImportError`: a package that the format needs is missing.
-        `OSError`: the folder cannot be made or written to.
+        `OSError`: the folder cannot be created or written to.
     """
     if export_format not in SUFFIXES:
         raise ValueError(f"`--format` is {export_format!r}: it must be one of {', '.join(SUFFIXES)}.")
@@ -198,7 +198,7 @@ def plan_export(model: str | Path | None, export_format: str, output: Path | Non
     if output is None:
         output = Path(Path(find_checkpoint(model)).resolve().name + suffix)
     if output.suffix != suffix:
-        raise ValueError(f"The output {output} must end in {suffix}: {export_format} files do.")
+        raise ValueError(f"The output {output} must end in {suffix} for the format {export_format}.")
     if output.is_dir():
         raise ValueError(f"The output {output} is a folder: choose a file.")
     if output.exists() and not force:
@@ -208,7 +208,7 @@ def plan_export(model: str | Path | None, export_format: str, output: Path | Non
 
 
 def describe_model(pipeline: AudioSeparationPipeline, shape: InputShape) -> dict[str, str | int]:
-    """What one has to know to feed the exported function; it travels in the file."""
+    """Metadata of the exported function, stored in its file: the sizes that a caller needs."""
     config = pipeline.model.config
     description = {
         "model_type": config.model_type,
@@ -227,7 +227,7 @@ def describe_model(pipeline: AudioSeparationPipeline, shape: InputShape) -> dict
 
 def trace_model(function: nn.Module, shape: InputShape) -> ExportedProgram:
     """The graph of a model, with every LSTM as one [`opaque_lstm`]."""
-    # or the program would refuse lengths for how their tensors lie in memory, which does not matter to it
+    # otherwise the program would reject lengths because of the memory layout of their tensors, on which it does not depend
     oblivious = fx_config.patch(backed_size_oblivious=True)
     with torch.no_grad(), OpaqueLstm(), oblivious:
         program = torch.export.export(
@@ -235,7 +235,7 @@ def trace_model(function: nn.Module, shape: InputShape) -> ExportedProgram:
         )
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
-            # where in the source a node comes from is half of a small file, and shows folders of this machine
+            # the source locations of the nodes are half of a small file, and reveal folders of this machine
             for name in ("stack_trace", "nn_module_stack", "source_fn_stack"):
                 node.meta.pop(name, None)
     return program
@@ -245,7 +245,7 @@ def write_torch_export(program: ExportedProgram, path: Path, description: dict, 
     """Write a .pt2 file."""
     for node in program.graph.nodes:
         if node.target is torch.ops.audioslots.lstm.default:
-            # same arguments, same results, and known where this package is not
+            # same arguments and results, and available without this package
             node.target = torch.ops.aten.lstm.input
     program.graph_module.recompile()
     torch.export.save(program, path, extra_files={DESCRIPTION_FILE: json.dumps(description, indent=2)})
@@ -270,7 +270,7 @@ def write_onnx(program: ExportedProgram, path: Path, description: dict, shape: I
     model = onnx_program.model_proto
     for node in model.graph.node:
         del node.metadata_props[:]
-    # the names of its sizes say nothing
+    # replace the exporter's generated names of sizes
     del model.graph.value_info[:]
     rename_axes(model.graph.input[0], shape.axes)
     rename_axes(model.graph.output[0], ["batch_size", "num_sources", *shape.axes[1:]])
@@ -280,9 +280,10 @@ def write_onnx(program: ExportedProgram, path: Path, description: dict, shape: I
 
 def translate_mean(inputs, dim=None, keepdim=False, *, dtype=None):  # noqa: ANN001, ANN201
     """
-    `torch.mean` in ONNX, one axis after the other.
+    `torch.mean` in ONNX, one axis after another.
 
-    ONNX Runtime adds up all that a mean is of in one float32, which costs a layer of four seconds of audio two digits.
+    ONNX Runtime accumulates a mean over all axes in a single float32, which loses two digits in a layer over four seconds of
+    audio.
     """
     from onnxscript import opset18
 
@@ -294,7 +295,7 @@ def translate_mean(inputs, dim=None, keepdim=False, *, dtype=None):  # noqa: ANN
 
 
 def rename_axes(value, names: list[str | int]) -> None:  # noqa: ANN001
-    """Name the dimensions of an ONNX value that have no size."""
+    """Name the dimensions of an ONNX value that have no fixed size."""
     for dimension, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
         if dimension.HasField("dim_param"):
             dimension.dim_param = name
@@ -306,7 +307,7 @@ def open_torch_export(path: Path) -> Function:
 
 
 def open_onnx(path: Path) -> Function | None:
-    """The function in an .onnx file, or nothing without a runtime for it."""
+    """The function in an .onnx file, or `None` without ONNX Runtime."""
     try:
         import onnxruntime
     except ImportError:
@@ -326,7 +327,7 @@ def relative_difference(function: Function, reference: Function, inputs: torch.T
 
 def real_time_factor(function: Function, inputs: torch.Tensor, duration_s: float) -> str:
     """Seconds of work per second of audio."""
-    # the first pass plans its kernels
+    # the first pass is slower: it selects kernels
     function(inputs)
     elapsed_s = []
     for _ in range(NUM_RUNS):
@@ -341,17 +342,19 @@ def compare_functions(
     exported: Function | None, eager: Function, examples: list[torch.Tensor], duration_s: float
 ) -> dict[str, str]:
     """
-    Hold what was written to the model.
+    Compare the exported function with the model.
 
     Raises:
-        `ValueError`: they differ.
+        `ValueError`: their outputs differ.
     """
     if exported is None:
         return {"maximum difference": 'not verified: pip install "audioslots-hf[export]"'}
     differences = [relative_difference(exported, eager, inputs) for inputs in examples]
-    # also what is no number
+    # also true for NaN
     if not all(difference <= TOLERANCE for difference in differences):
-        raise ValueError(f"it differs from the model by {max(differences):.1e} of the peak, more than {TOLERANCE:.0e}")
+        raise ValueError(
+            f"its output differs from the model's by {max(differences):.1e} of the peak, more than {TOLERANCE:.0e}"
+        )
     shapes = " and ".join(str(tuple(inputs.shape)) for inputs in examples)
     return {
         "maximum difference": f"{max(differences):.1e} of the peak, on {shapes}",
@@ -362,12 +365,12 @@ def compare_functions(
 
 def export_model(pipeline: AudioSeparationPipeline, export_format: str, path: Path) -> dict[str, str]:
     """
-    Write a model to one file, and compare what the file computes with what the model does.
+    Write a model to one file, and compare the outputs of the file with those of the model.
 
-    What is written is the model alone, from its main input, `(batch_size, num_samples)` or `(batch_size, num_bins,
-    num_frames)`, to `estimates`: the feature extractor goes there and back, and speaker embeddings are left out. The batch may
-    have any size. The time-domain families take any length that is a multiple of the encoder's stride, from half a segment on;
-    the others that of a chunk.
+    The file holds the model alone, from its main input, `(batch_size, num_samples)` or `(batch_size, num_bins, num_frames)`,
+    to `estimates`. Feature extraction before and after stays with the caller, and speaker embeddings are left out. The batch
+    may have any size. The time-domain families take any multiple of the encoder's stride, of at least half a segment. The
+    other families take the length of a chunk.
 
     Args:
         pipeline ([`AudioSeparationPipeline`]):
@@ -381,7 +384,7 @@ def export_model(pipeline: AudioSeparationPipeline, export_format: str, path: Pa
         `dict` of names to values with their units, ready to print.
 
     Raises:
-        `ValueError`: the model cannot be exported, or what was written gives something else; then no file is left.
+        `ValueError`: the model cannot be exported, or the outputs of the file differ; no file is left in either case.
     """
     write, open_file = {
         "onnx": (write_onnx, open_onnx),

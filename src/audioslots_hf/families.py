@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The families of models: the one list from which everything else finds their classes, by `model_type`."""
+"""The list of model families, by `model_type`: all other code finds their classes here."""
 
 import importlib
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Family:
     """
-    One family, as names alone: its classes are imported when they are asked for, so that a list of families needs no torch.
+    One family, stored as names: its classes are imported on first use, so that listing the families needs no torch.
 
     Args:
         model_type (`str`):
             Name in configurations, settings and results. The family lives in `configuration_<model_type>.py` and
             `modeling_<model_type>.py`.
         title (`str`):
-            Name for people.
+            Display name.
         prefix (`str`):
             First part of the names of its classes: `<prefix>Config`, `<prefix>ForAudioSeparation`, `<prefix>Model` and
             `<prefix>PreTrainedModel`.
@@ -50,7 +50,7 @@ class Family:
 
     @property
     def model_class(self) -> type:
-        """Its model, which separates."""
+        """Its model for audio separation."""
         return self.load(f"{self.prefix}ForAudioSeparation")
 
     @property
@@ -84,7 +84,7 @@ FAMILIES = {
         Family("dprnn", "DPRNN", "Dprnn", "feature_extraction_waveform", "WaveformFeatureExtractor"),
     )
 }
-# the family of settings that name none, and the one whose framing and masks an oracle without a model has
+# the default family of the settings; an oracle without a model takes its framing and masks
 DEFAULT_FAMILY = FAMILIES["audioslots"]
 
 

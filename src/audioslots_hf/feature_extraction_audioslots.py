@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Feature extractor of AudioSlots: STFT power compression, and back to waveforms through masks."""
+"""Feature extractor of AudioSlots: STFT power compression, and reconstruction of waveforms by masks."""
 
 import math
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabil
     Turns chunks of audio into power-compressed STFT magnitudes, and estimated magnitudes into waveforms.
 
     Everything runs in torch and in float32, on the device of the audio. Each chunk is scaled to unit root mean square
-    for the network; the masks go onto the unscaled mixture, so a gain on the input is the same gain on the estimates.
+    for the network. The masks are applied to the unscaled mixture, so a gain on the input is the same gain on the estimates.
 
     Args:
         sampling_rate (`int`, *optional*, defaults to 16000):
@@ -55,8 +55,8 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabil
         compression_exponent (`float`, *optional*, defaults to 0.3):
             Exponent of the power compression.
         mask_exponent (`float`, *optional*, defaults to 1.0):
-            Exponent of the magnitudes in the Wiener-like mask. Below 1 the masks are softer: a weak model then separates
-            less where it is right, and harms less where it mistakes one voice for the other.
+            Exponent of the magnitudes in the Wiener-like mask. Values below 1 give softer masks: a weak model then separates
+            correct parts less, and damages less where it confuses the voices.
     """
 
     model_input_names = ["input_features"]
@@ -106,21 +106,22 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabil
                 Mixtures: `(num_samples,)`, `(batch_size, num_samples)`, or a list of arrays of any lengths up to
                 `chunk_length`. Integer PCM is scaled by the range of its type.
             sampling_rate (`int`, *optional*):
-                Sampling rate of `audio` in hertz. Another one than the model's is an error. Pass it always.
+                Sampling rate of `audio` in hertz. Always pass it: a rate that differs from the model's raises an error.
             labels (array, tensor or sequence of them, *optional*):
                 References, `(num_sources, num_samples)` for each mixture.
             return_tensors (`str`, *optional*, defaults to `"pt"`):
-                Only `"pt"`: the features live in torch.
+                Only `"pt"` is supported: the features are torch tensors.
 
         Returns:
-            [`BatchFeature`] with `input_features` `(batch_size, num_bins, num_frames)`, what is needed to go back
-            (`mixture_spectrograms`, complex `(batch_size, num_bins + 1, num_frames + 1)`, and `num_samples`
-            `(batch_size,)`) and, with `labels`, `labels` `(batch_size, num_sources, num_bins, num_frames)`. A `datasets` table
-            holds no complex numbers: `map` a function that pops `mixture_spectrograms`, or use `with_transform`.
+            [`BatchFeature`] with `input_features` `(batch_size, num_bins, num_frames)` and, with `labels`, `labels`
+            `(batch_size, num_sources, num_bins, num_frames)`. It also holds the inputs of `post_process_audio_separation`:
+            `mixture_spectrograms`, complex `(batch_size, num_bins + 1, num_frames + 1)`, and `num_samples` `(batch_size,)`.
+            A `datasets` table cannot store complex numbers: `map` a function that pops `mixture_spectrograms`, or use
+            `with_transform`.
 
         Raises:
-            `ValueError`: another sampling rate, audio that is empty, too long or (on the CPU) not finite, or labels that do
-            not fit.
+            `ValueError`: wrong sampling rate, audio that is empty, too long or (on the CPU) not finite, or labels that do
+            not match the audio.
         """
         check_return_tensors(return_tensors)
         check_sampling_rate(sampling_rate, self.sampling_rate)
@@ -147,16 +148,16 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabil
         mask_exponent: float | None = None,
     ) -> torch.Tensor:
         r"""
-        Turns the model's output into waveforms that add up to the mixture.
+        Turns the model's output into waveforms that sum to the mixture.
 
         Args:
             outputs ([`AudioSeparationOutput`]):
-                What the model returned for `features`: compressed magnitudes as `estimates`.
+                Output of the model for `features`: compressed magnitudes as `estimates`.
             features ([`BatchFeature`]):
-                What the feature extractor returned for the audio.
+                Features of the audio, from `__call__`.
             mask (`str`, *optional*, defaults to `"wiener"`):
-                `"wiener"` shares every cell of the mixture in proportion to the magnitudes, `"binary"` gives it to the
-                largest.
+                `"wiener"` divides every cell of the mixture in proportion to the magnitudes, `"binary"` assigns it to the
+                largest one.
             mask_exponent (`float`, *optional*):
                 Exponent of the magnitudes in the Wiener-like mask. Defaults to the feature extractor's.
 
@@ -168,26 +169,26 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabil
             raise ValueError(f"`mask` is {mask!r}: it must be 'wiener' or 'binary'.")
         mask_exponent = self.mask_exponent if mask_exponent is None else mask_exponent
         if not 0 < mask_exponent < math.inf:
-            raise ValueError(f"`mask_exponent` is {mask_exponent}: it must be greater than 0, and finite.")
+            raise ValueError(f"`mask_exponent` is {mask_exponent}: it must be finite and greater than 0.")
         if mask == "binary":
             masks = binary_masks(outputs.estimates)
         else:
-            # m ** exponent, where the estimates are m ** compression_exponent
+            # the estimates are m ** compression_exponent; the masks need m ** exponent
             masks = wiener_masks(outputs.estimates, mask_exponent / self.compression_exponent)
         return self._apply_masks(masks, features)
 
     @property
     def default_masks(self) -> dict[str, str | float]:
-        """The keyword arguments that `post_process_audio_separation` has by default."""
+        """Default keyword arguments of `post_process_audio_separation`."""
         return {"mask": "wiener", "mask_exponent": self.mask_exponent}
 
     def describe_framing(self) -> dict[str, dict[str, int]]:
-        """Sizes that the scores of an oracle depend on, beside the length of its chunks."""
+        """Sizes that the scores of an oracle depend on, besides the chunk length."""
         return {"stft": {"n_fft": self.n_fft, "hop_length": self.hop_length}}
 
     def restore_levels(self, estimates: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         """
-        Give magnitudes that an autoencoder estimated of sources at unit level the levels of the sources.
+        Scale magnitudes that an autoencoder estimated from sources at unit level to the levels of the sources.
 
         `(batch_size, num_sources, num_bins, num_frames)` and `(batch_size, num_sources)` -> magnitudes as before.
         """

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Feature extractor of the time-domain families: waveforms at unit level, and back."""
+"""Feature extractor of the time-domain families: scales waveforms to unit level, and estimates back."""
 
 from collections.abc import Sequence
 
@@ -37,8 +37,8 @@ class WaveformFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabilit
     r"""
     Scales chunks of audio to unit level for models that work on waveforms, and their estimates back.
 
-    Everything runs in torch and in float32, on the device of the audio. The models' estimates add up to what they are given,
-    so what is returned adds up to the mixture, and a gain on the input is the same gain on the estimates.
+    Everything runs in torch and in float32, on the device of the audio. The estimates of a model sum to its input, so the
+    waveforms sum to the mixture, and a gain on the input is the same gain on the estimates.
 
     Args:
         sampling_rate (`int`, *optional*, defaults to 16000):
@@ -72,21 +72,21 @@ class WaveformFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabilit
                 Mixtures: `(num_samples,)`, `(batch_size, num_samples)`, or a list of arrays of any lengths up to
                 `chunk_length`. Integer PCM is scaled by the range of its type.
             sampling_rate (`int`, *optional*):
-                Sampling rate of `audio` in hertz. Another one than the model's is an error. Pass it always.
+                Sampling rate of `audio` in hertz. Always pass it: a rate that differs from the model's raises an error.
             labels (array, tensor or sequence of them, *optional*):
                 References, `(num_sources, num_samples)` for each mixture.
             return_tensors (`str`, *optional*, defaults to `"pt"`):
-                Only `"pt"`: the features live in torch.
+                Only `"pt"` is supported: the features are torch tensors.
 
         Returns:
-            [`BatchFeature`] with `input_values` `(batch_size, chunk_length)`, what is needed to go back (`levels`
-            `(batch_size,)` and `num_samples` `(batch_size,)`) and, with `labels`, `labels`
-            `(batch_size, num_sources, chunk_length)`. Move them with `.to(device)` alone: the model casts what it takes,
-            and half precision would round the levels.
+            [`BatchFeature`] with `input_values` `(batch_size, chunk_length)` and, with `labels`, `labels`
+            `(batch_size, num_sources, chunk_length)`. It also holds the inputs of `post_process_audio_separation`: `levels`
+            `(batch_size,)` and `num_samples` `(batch_size,)`. Move it with `.to(device)` and no dtype: the model casts its
+            inputs, and half precision would round the levels.
 
         Raises:
-            `ValueError`: another sampling rate, audio that is empty, too long or (on the CPU) not finite, or labels that do
-            not fit.
+            `ValueError`: wrong sampling rate, audio that is empty, too long or (on the CPU) not finite, or labels that do
+            not match the audio.
         """
         check_return_tensors(return_tensors)
         check_sampling_rate(sampling_rate, self.sampling_rate)
@@ -101,13 +101,13 @@ class WaveformFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabilit
 
     def post_process_audio_separation(self, outputs: AudioSeparationOutput, features: BatchFeature) -> torch.Tensor:
         r"""
-        Gives the model's estimates the level of the mixture.
+        Scales the model's estimates to the level of the mixture.
 
         Args:
             outputs ([`AudioSeparationOutput`]):
-                What the model returned for `features`: waveforms as `estimates`.
+                Output of the model for `features`: waveforms as `estimates`.
             features ([`BatchFeature`]):
-                What the feature extractor returned for the audio.
+                Features of the audio, from `__call__`.
 
         Returns:
             Float32 `torch.Tensor` of shape `(batch_size, num_sources, max(num_samples))`, on the mixture's scale. Shorter

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Files and folders that are complete or absent: written under a temporary name, then renamed."""
+"""Atomic writing of files and folders: write under a temporary name, then rename."""
 
 import csv
 import os
@@ -22,16 +22,16 @@ from pathlib import Path
 
 
 def temporary_name(path: Path) -> Path:
-    """The hidden name beside `path` that its content is written under; the suffix stays last, because it names the format."""
+    """A hidden temporary name beside `path`; it keeps the suffix, which sets the format."""
     return path.with_name(f".tmp-{path.name}")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """
-    Yield a temporary name for a file or a folder, which becomes `path` when the block ends without an error.
+    Yield a temporary name for a file or a folder, which is renamed to `path` when the block ends without an error.
 
-    After an error `path` is as it was, and nothing of the temporary content remains.
+    After an error `path` is unchanged and the temporary content is removed.
     """
     with replacing_all([path]) as [temporary]:
         yield temporary
@@ -39,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_all(paths: Iterable[Path]) -> Iterator[list[Path]]:
-    """[`replacing`] for a set of files or folders, none of which is renamed before all of them are complete."""
+    """[`replacing`] for several files or folders: all of them are complete before any is renamed."""
     paths = list(paths)
     temporaries = [temporary_name(path) for path in paths]
     with ExitStack() as stack:
@@ -53,10 +53,10 @@ def replacing_all(paths: Iterable[Path]) -> Iterator[list[Path]]:
 
 def rename(temporary: Path, path: Path) -> None:
     """
-    Give a complete file or folder its name, so that it is never absent or incomplete, even after a loss of power.
+    Rename a complete file or folder, so that it is never absent or incomplete, even after a power failure.
 
-    A folder cannot replace another one in one step: its files replace those of the other one by one, and then the files
-    that only the other one had are removed. So neither folder may hold folders.
+    A folder cannot replace another one in one step. Its files replace those of the other folder one by one; then the other
+    files of that folder are removed. So neither folder may contain folders.
     """
     is_folder = temporary.is_dir()
     for written in (*(temporary.iterdir() if is_folder else ()), temporary):
@@ -83,8 +83,8 @@ def remove(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until the content of a file, or the names in a folder, are on the disk."""
-    # Windows opens no folders
+    """Wait until the content of a file, or the names in a folder, are on disk."""
+    # Windows cannot open folders
     if path.is_file() or os.name == "posix":
         descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
         try:
@@ -94,7 +94,7 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, complete or not at all."""
+    """Write a text file in UTF-8, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""From a name to a ready pipeline."""
+"""Load a pipeline by the name of its model."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import pipeline
 
-from . import registration  # noqa: F401, the pipeline finds its model through transformers
+from . import registration  # noqa: F401, the pipeline finds its model in transformers' registry
 from .pipeline_audio_separation import AudioSeparationPipeline
 
 
@@ -33,7 +33,7 @@ def list_checkpoints() -> list[str]:
 
 
 def find_checkpoint(model: str | Path | None) -> str:
-    """The folder of a shipped checkpoint by its name (`None`: the default); a `Path`, or any other name, as it is."""
+    """The folder of a shipped checkpoint by its name (`None`: the default); a `Path` or any other name is returned as is."""
     name = DEFAULT_CHECKPOINT if model is None else str(model)
     is_shipped = not isinstance(model, Path) and name in list_checkpoints()
     return str(CHECKPOINTS_DIR / name) if is_shipped else name
@@ -43,8 +43,8 @@ def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioS
     """
     Load the audio-to-audio pipeline with a model of any family.
 
-    The same pipeline as `pipeline("audio-to-audio", model=...)`, but it always runs this package's own code: checkpoints
-    that carry a pipeline as remote code load without `trust_remote_code`.
+    Returns the same pipeline as `pipeline("audio-to-audio", model=...)`, but always runs the code of this package:
+    checkpoints with a pipeline as remote code load without `trust_remote_code`.
 
     Args:
         model (`str` or `Path`, *optional*):
@@ -54,20 +54,20 @@ def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioS
             Passed to [`~transformers.pipeline`], for instance `device`, `dtype`, `batch_size` or `revision`.
 
     Raises:
-        `ValueError`: the name is no checkpoint that can be found, or the checkpoint cannot be loaded.
+        `ValueError`: the checkpoint cannot be found or loaded.
     """
     checkpoint = find_checkpoint(model)
     try:
         return pipeline("audio-to-audio", model=checkpoint, pipeline_class=AudioSeparationPipeline, **pipeline_kwargs)
     except StrictDataclassError as error:
-        # the first line names the check, the last what it found
+        # the first line names the check, the last line the fault
         reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"The model {checkpoint!r} has a configuration that cannot be: {reason}") from error
+        raise ValueError(f"The model {checkpoint!r} has an invalid configuration: {reason}") from error
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if not (Path(checkpoint) / "config.json").is_file():
             reason = (
-                f"it is none of the shipped checkpoints ({', '.join(list_checkpoints())}), no folder with a model, and the "
-                f"Hub gave none: {reason}"
+                f"it is neither a shipped checkpoint ({', '.join(list_checkpoints())}) nor a folder with a model, and the Hub "
+                f"returned: {reason}"
             )
         raise ValueError(f"The model {checkpoint!r} cannot be loaded: {reason}") from error

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Losses that know no order: every cost, an optimal assignment, the cost of what was assigned."""
+"""Permutation-invariant losses: the cost of every pair, an optimal assignment, the cost of the assigned pairs."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -20,7 +20,7 @@ import torch
 from .matching import match_estimates, matched_costs, reorder_estimates
 
 
-# where the SNR of mixture invariant training stops to grow (arXiv 2006.12701)
+# upper limit of the SNR in mixture invariant training (arXiv 2006.12701)
 MAX_MIXIT_SNR_DB = 30.0
 # the same for matched sources, and the level below the mixture at which a reference counts as silent (arXiv 2011.00803)
 MAX_SNR_DB = 30.0
@@ -44,7 +44,7 @@ def pairwise_negative_si_snr(estimates: torch.Tensor, references: torch.Tensor) 
     Negative zero-mean SI-SNR in dB of every estimate against every reference (Luo and Mesgarani, arXiv 1711.00541).
 
     `(batch_size, num_sources, num_samples)` twice -> `(batch_size, num_sources, num_sources)`, estimates along rows. In
-    float32, for signals near unit level: an estimate of a silent reference is the better the more silent it is.
+    float32, for signals near unit level: for a silent reference, the cost decreases with the energy of the estimate.
     """
     estimates = estimates - estimates.mean(dim=-1, keepdim=True)
     references = references - references.mean(dim=-1, keepdim=True)
@@ -60,12 +60,12 @@ def pairwise_negative_si_snr(estimates: torch.Tensor, references: torch.Tensor) 
 
 def matched_negative_si_snr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     """
-    Negative SI-SNR with permutation-invariant training: of the best order of the references, in dB.
+    Negative SI-SNR in dB for permutation-invariant training: the value for the best order of the references.
 
     `(batch_size, num_sources, num_samples)` twice -> scalar, in float32.
     """
     check_same_shape(estimates, references)
-    # half precision cannot tell a small error from none: products would be rounded, and their difference is the noise
+    # half precision would round the products, and their difference is the noise: small errors would look like none
     with without_autocast(estimates.device):
         costs = pairwise_negative_si_snr(estimates.float(), references.float())
     return matched_costs(costs).mean()
@@ -128,8 +128,8 @@ def active_frames(references: torch.Tensor, num_frames: int) -> torch.Tensor:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager:
-    """What is computed within is not rounded to half precision."""
-    # the meta device, for one, has no autocast that could be turned off
+    """Disable autocast: computations inside the context are not rounded to half precision."""
+    # some devices, such as meta, have no autocast to disable
     is_on = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
     return torch.autocast(device.type, enabled=False) if is_on else nullcontext()
 
@@ -156,10 +156,10 @@ def matched_mse(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tens
 
 def speaker_scores(embeddings: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """
-    How much the sources of one chunk sound like those of another, from embeddings, as log-odds.
+    Similarity of the sources of one chunk to those of another, from embeddings, as log-odds.
 
-    `(..., num_sources, embedding_size)` twice -> `(..., num_sources, num_sources)`. What all sources of a chunk have in
-    common, its words and its noise, is taken out first: only their differences count.
+    `(..., num_sources, embedding_size)` twice -> `(..., num_sources, num_sources)`. The mean over the sources of a chunk,
+    which reflects their shared words and noise, is subtracted first: only the differences count.
     """
     centred = [values - values.mean(dim=-2, keepdim=True) for values in (embeddings, others)]
     return centred[0] @ centred[1].transpose(-1, -2) / max(1, embeddings.shape[-1]) ** 0.5
@@ -169,27 +169,27 @@ def speaker_contrastive_loss(
     embeddings: torch.Tensor, estimates: torch.Tensor, references: torch.Tensor, recording_ids: torch.Tensor
 ) -> torch.Tensor:
     """
-    Contrastive loss of speaker embeddings: in every other chunk of a recording, a source is to be told from the rest.
+    Contrastive loss of speaker embeddings: identify each source among those of every other chunk of its recording.
 
-    Cross-entropy (InfoNCE, van den Oord et al., arXiv 1807.03748) of [`speaker_scores`] over every two chunks of one recording,
-    once the estimates of both are in the order of their references. Chunks in which two references are silent have no order,
-    and count for nothing.
+    Cross-entropy (InfoNCE, van den Oord et al., arXiv 1807.03748) of [`speaker_scores`] over all pairs of chunks of one
+    recording. The estimates of both chunks are first put into the order of their references. Chunks with two silent references
+    have no such order and are ignored.
 
     Args:
         embeddings (`torch.Tensor` of shape `(batch_size, num_sources, embedding_size)`):
             Embedding of each estimate.
         estimates (`torch.Tensor` of shape `(batch_size, num_sources, ...)`):
-            Estimates, each chunk in an order of its own.
+            Estimates; the order may differ between chunks.
         references (`torch.Tensor` of shape `(batch_size, num_sources, ...)`):
             True sources, all chunks of a recording in the same order.
         recording_ids (`torch.Tensor` of shape `(batch_size,)`):
-            Which recording each chunk is of.
+            Recording that each chunk belongs to.
 
     Returns:
-        A scalar `torch.Tensor`, in float32; 0 if no two chunks are of one recording.
+        A scalar `torch.Tensor`, in float32; 0 if no two chunks belong to one recording.
 
     Raises:
-        `ValueError`: not one reference for each estimate, or one id for each chunk.
+        `ValueError`: the number of references differs from that of estimates, or the number of ids from that of chunks.
     """
     check_same_shape(estimates, references)
     if recording_ids.shape != (len(embeddings),):
@@ -212,22 +212,22 @@ def mixit_negative_snr(estimates: torch.Tensor, recordings: torch.Tensor) -> tor
     """
     Mixture invariant training (Wisdom et al. 2020, arXiv 2006.12701): needs recordings, but no true sources.
 
-    The model was fed the sum of the recordings. Every estimate goes to one recording, so that the sums of the estimates fit
-    the recordings best; the loss is the negative SNR in dB of these sums, mean over the recordings. As in the paper the SNR
-    is thresholded and depends on the scale: where SI-SNR would grow without end on the recording that is done and take the
-    gradient from the other one, this stops at 30 dB; and the sums must give the recordings back at their own level.
+    The input of the model is the sum of the recordings. Every estimate is assigned to one recording, so that the sums of the
+    estimates fit the recordings best. The loss is the negative SNR in dB of these sums, averaged over the recordings. As in
+    the paper, the SNR is limited to 30 dB, because an unlimited one would grow on the recording that fits already and
+    dominate the gradient. Unlike SI-SNR it depends on the scale, so the sums must reproduce the level of the recordings.
 
     Args:
         estimates (`torch.Tensor` of shape `(batch_size, num_sources, num_samples)`):
             Estimates, in any order, at the scale of the recordings.
         recordings (`torch.Tensor` of shape `(batch_size, num_recordings, num_samples)`):
-            What was summed, near unit level; each may hold several sources, or silence.
+            Recordings whose sum is the input, near unit level; each may contain several sources, or silence.
 
     Returns:
         A scalar `torch.Tensor`, in float32.
 
     Raises:
-        `ValueError`: another batch size or number of samples, or fewer estimates than recordings.
+        `ValueError`: the batch sizes or numbers of samples differ, or there are fewer estimates than recordings.
     """
     check_mixit_shapes(estimates, recordings)
     estimates, recordings = estimates.float(), recordings.float()
@@ -238,20 +238,20 @@ def mixit_negative_snr(estimates: torch.Tensor, recordings: torch.Tensor) -> tor
 
 
 def check_mixit_shapes(estimates: torch.Tensor, recordings: torch.Tensor) -> None:
-    """Raise a `ValueError` unless the estimates can be shared out among the recordings."""
+    """Raise a `ValueError` unless the estimates can be divided among the recordings."""
     fits = estimates.ndim == recordings.ndim == 3 and estimates.shape[::2] == recordings.shape[::2]
     if not fits or estimates.shape[1] < recordings.shape[1]:
         raise ValueError(
-            f"The recordings have shape {tuple(recordings.shape)} but the estimates {tuple(estimates.shape)}: give "
-            "(batch_size, num_recordings, num_samples) for (batch_size, num_sources, num_samples), no more recordings than "
-            "sources."
+            f"The recordings have shape {tuple(recordings.shape)} but the estimates {tuple(estimates.shape)}: give recordings "
+            "(batch_size, num_recordings, num_samples) and estimates (batch_size, num_sources, num_samples), with no "
+            "more recordings than sources."
         )
 
 
 def find_mixit_assignment(estimates: torch.Tensor, recordings: torch.Tensor) -> torch.Tensor:
-    """Which estimates make up which recording, zeros and ones: (batch_size, num_recordings, num_sources)"""
+    """Assignment of the estimates to the recordings, zeros and ones: (batch_size, num_recordings, num_sources)"""
     candidates = all_assignments(recordings.shape[1], estimates)
-    # |recording - sum of its estimates|^2 from inner products: no sum of waveforms is made but the one that is kept
+    # |recording - sum of its estimates|^2 from inner products: only the best sum of waveforms is computed
     inner = (recordings @ estimates.transpose(1, 2)).unsqueeze(1)
     gram = (estimates @ estimates.transpose(1, 2)).unsqueeze(1)
     energies = recordings.square().sum(dim=-1).unsqueeze(1)
@@ -265,7 +265,7 @@ def all_assignments(num_recordings: int, estimates: torch.Tensor) -> torch.Tenso
     """Every way to give each estimate to one recording: (num_recordings ** num_sources, num_recordings, num_sources)"""
     num_sources = estimates.shape[1]
     numbers = torch.arange(num_recordings**num_sources, device=estimates.device)[:, None]
-    # the digits of a number to the base of `num_recordings` name the recording of each estimate
+    # the digits of a number in base `num_recordings` are the recordings of the estimates
     owners = numbers // num_recordings ** torch.arange(num_sources, device=estimates.device) % num_recordings
     recordings = torch.arange(num_recordings, device=estimates.device)[:, None]
     return (owners.unsqueeze(1) == recordings).to(estimates.dtype)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Masks: from the magnitudes of the sources to their shares of the mixture."""
+"""Masks: the shares of the mixture that the magnitudes of the sources give."""
 
 import torch
 
@@ -20,13 +20,13 @@ def wiener_masks(magnitudes: torch.Tensor, exponent: float = 1.0) -> torch.Tenso
     """
     Shares m_i ** exponent / sum_j m_j ** exponent, (..., num_sources, num_bins, num_frames) -> same, in float32.
 
-    The sources share a cell equally where none has magnitude. The paper leaves the exponent open: 1 divides magnitudes,
-    2 powers. Negative magnitudes count as 0.
+    Where all magnitudes are 0, the sources share the cell equally. The paper does not state the exponent: 1 divides
+    magnitudes, 2 powers. Negative magnitudes count as 0.
     """
     magnitudes = magnitudes.float().clamp(min=0)
     num_sources = magnitudes.shape[-3]
     loudest = magnitudes.amax(dim=-3, keepdim=True)
-    # relative to the loudest source no power under- or overflows, whatever the level
+    # relative to the loudest source, powers neither underflow nor overflow at any level
     shares = (magnitudes / torch.where(loudest > 0, loudest, 1.0)) ** exponent
     masks = shares / shares.sum(dim=-3, keepdim=True).clamp(min=1)
     return torch.where(loudest > 0, masks, 1 / num_sources)
@@ -36,7 +36,7 @@ def binary_masks(magnitudes: torch.Tensor) -> torch.Tensor:
     """
     1 where a source is the largest, else 0, (..., num_sources, num_bins, num_frames) -> same, in float32.
 
-    The sources share a cell equally where none has magnitude, so that silence favours nobody.
+    Where all magnitudes are 0, the sources share the cell equally.
     """
     magnitudes = magnitudes.float().clamp(min=0)
     num_sources = magnitudes.shape[-3]
@@ -51,8 +51,8 @@ def apply_masks(masks: torch.Tensor, mixture_spectrograms: torch.Tensor) -> torc
 
     Args:
         masks (`torch.Tensor` of shape `(..., num_sources, num_bins, num_frames)`):
-            Masks of what the network sees. The Nyquist bin and the last frame take their neighbours': zeroing the bin
-            would cap white noise at 32 dB, and without the frame the end of a chunk would lean on the rim of one window.
+            Masks of the network's bins and frames. The Nyquist bin and the last frame take the masks of their neighbours:
+            a zero bin would limit white noise to 32 dB, and a zero frame would leave the end of a chunk to one window's edge.
         mixture_spectrograms (complex `torch.Tensor` of shape `(..., num_bins + 1, num_frames + 1)`):
             STFT of the mixture, with the Nyquist bin and the last frame.
 

@@ -11,24 +11,24 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Which estimate belongs to which reference: one-to-one matching of the smallest total cost."""
+"""One-to-one matching of estimates and references with the smallest total cost."""
 
 import torch
 
 
-# Up to here n! permutations are cheaper than a trip to the CPU.
+# Up to this number, trying n! permutations is cheaper than a transfer to the CPU.
 MAX_ENUMERATED_SOURCES = 5
-# the estimate of a reference that has none
+# marks a reference without an estimate
 UNMATCHED = -1
 
 
 def match_estimates(costs: torch.Tensor) -> torch.Tensor:
     """
-    The estimate of every reference, so that the total cost is the smallest: reference j goes with estimate `order[j]`.
+    Match estimates to references with the smallest total cost: reference j is matched with estimate `order[j]`.
 
     This is the convention of asteroid and torchmetrics: `estimates[:, order]` are in the order of the references, see
-    [`reorder_estimates`]. Optimal (what the Hungarian algorithm finds) for any number of estimates and references. Where
-    the present order costs no more than any other, it stays. No gradient flows: match on the costs, then gather from them.
+    [`reorder_estimates`]. The match is optimal, as by the Hungarian algorithm, for any number of estimates and references.
+    The present order stays if no other costs less. No gradient flows: match on the costs, then gather from them.
 
     Args:
         costs (`torch.Tensor` of shape `(batch_size, num_estimates, num_references)`):
@@ -36,11 +36,11 @@ def match_estimates(costs: torch.Tensor) -> torch.Tensor:
 
     Returns:
         int64 `torch.Tensor` of shape `(batch_size, num_references)`. With more estimates than references, some estimates
-        do not occur. With more references than estimates, a reference without an estimate has `UNMATCHED` (-1).
+        are absent. With more references than estimates, a reference without an estimate has `UNMATCHED` (-1).
     """
     num_estimates, num_references = costs.shape[-2:]
     size = max(num_estimates, num_references)
-    # estimates and references that do not exist cost nothing
+    # pad to a square with pairs of zero cost
     padded = torch.nn.functional.pad(costs.detach(), (0, size - num_references, 0, size - num_estimates))
     orders = enumerate_orders(padded) if size <= MAX_ENUMERATED_SOURCES else solve_assignment(padded)
     orders = orders[:, :num_references]
@@ -53,7 +53,7 @@ def reorder_estimates(estimates: torch.Tensor, orders: torch.Tensor) -> torch.Te
 
     Args:
         estimates (`torch.Tensor` of shape `(batch_size, num_estimates, ...)`):
-            Anything that there is one of per estimate.
+            Estimates, or other values with one entry per estimate.
         orders (`torch.Tensor` of shape `(batch_size, num_references)`):
             Estimate of each reference, from [`match_estimates`].
 
@@ -71,7 +71,7 @@ def matched_costs(costs: torch.Tensor) -> torch.Tensor:
 
 
 def enumerate_orders(costs: torch.Tensor) -> torch.Tensor:
-    """[`match_estimates`] of as many estimates as references by trying all orders, on their device, without synchronisation."""
+    """[`match_estimates`] for equal numbers: try all orders on the device of the costs, without synchronisation."""
     num_sources = costs.shape[-1]
     rows = torch.arange(num_sources, device=costs.device)
     # the reference of every estimate
@@ -82,11 +82,11 @@ def enumerate_orders(costs: torch.Tensor) -> torch.Tensor:
 
 
 def all_permutations(items: torch.Tensor) -> torch.Tensor:
-    """(num_items,) -> (factorial of num_items, num_items), built on the device: a list would be copied to it and waited for"""
+    """(num_items,) -> (factorial of num_items, num_items), built on the device: copying a list to it would synchronise"""
     result = items[:1, None]
     for index in range(1, len(items)):
         column = items[index : index + 1].expand(len(result), 1)
-        # the order that the items have comes first: it is the one that stays where all are as good
+        # the present order comes first, because it stays if no other order is better
         places = range(result.shape[1], -1, -1)
         result = torch.cat([torch.cat([result[:, :place], column, result[:, place:]], dim=1) for place in places])
     return result
@@ -94,14 +94,14 @@ def all_permutations(items: torch.Tensor) -> torch.Tensor:
 
 @torch.compiler.disable
 def solve_assignment(costs: torch.Tensor) -> torch.Tensor:
-    """[`match_estimates`] of as many estimates as references by SciPy's Hungarian solver, on the CPU."""
+    """[`match_estimates`] for equal numbers by SciPy's Hungarian solver, on the CPU."""
     try:
         from scipy.optimize import linear_sum_assignment
     except ImportError as error:
         raise ImportError(
             f"Matching more than {MAX_ENUMERATED_SOURCES} sources needs SciPy: pip install scipy"
         ) from error
-    # the solver refuses costs that are not finite; the loss reports them
+    # the solver rejects NaN and infinite costs; the loss reports them
     matrices = costs.float().nan_to_num().cpu().numpy()
     columns = torch.stack([torch.from_numpy(linear_sum_assignment(matrix)[1]) for matrix in matrices])
     return columns.argsort(dim=-1).to(costs.device)

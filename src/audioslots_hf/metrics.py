@@ -19,7 +19,7 @@ from .matching import match_estimates, reorder_estimates
 
 
 MIN_SI_SNR_DB = -150.0
-# SDRs beyond this are rounding noise
+# larger SDRs are rounding noise
 MAX_SDR_DB = 120.0
 
 
@@ -28,8 +28,8 @@ def si_snr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     Zero-mean scale-invariant signal-to-noise ratio in dB, (..., num_samples) twice -> (...).
 
     SI-SNR = 10 log10(|a r|^2 / |a r - e|^2) with a = <e, r> / |r|^2 (Luo and Mesgarani 2018, arXiv 1711.00541).
-    Computed in float64 and limited to about +-150 dB, which is also what a silent estimate gets, or it would stand at the 0 dB
-    of 0 / 0 above many mixtures. Of a silent reference every estimate has 0 dB or less.
+    Computed in float64 and limited to about +-150 dB. A silent estimate gets the lower limit: the 0 dB of 0 / 0 would exceed
+    the value of many mixtures. For a silent reference every estimate has 0 dB or less.
     """
     estimates, references = estimates.double(), references.double()
     estimates = estimates - estimates.mean(dim=-1, keepdim=True)
@@ -51,9 +51,9 @@ def sdr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     Signal-to-distortion ratio of BSS eval in dB, (..., num_samples) twice -> (...).
 
     The reference may pass through any filter of 512 taps first (Vincent et al. 2006, "Performance measurement in blind audio
-    source separation"), computed in float64 by torchmetrics. 1e-12 of the energy of the reference is added to the diagonal
-    of the normal equations, so that a perfect estimate gives about 120 dB and a reference of few frequencies is no singular
-    case; what silence gives is limited to -120 dB.
+    source separation"). torchmetrics computes it in float64. 1e-12 of the energy of the reference is added to the diagonal
+    of the normal equations: a reference of few frequencies is then not singular, and a perfect estimate gets about 120 dB.
+    Silence is limited to -120 dB.
 
     Raises:
         `ImportError`: torchmetrics is not installed.
@@ -63,7 +63,7 @@ def sdr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     except ImportError as error:
         raise ImportError('SDR needs torchmetrics: pip install "audioslots-hf[metrics]"') from error
     filter_length = 512
-    # circular correlations of less than two filters would overlap themselves
+    # circular correlations shorter than two filters would overlap themselves
     missing = max(0, filter_length - references.shape[-1])
     estimates, references = (
         torch.nn.functional.pad(normalize_peak(signals.double()), (0, missing)) for signals in (estimates, references)
@@ -71,12 +71,12 @@ def sdr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     ratios = signal_distortion_ratio(
         estimates, references, filter_length=filter_length, load_diag=10 ** (-MAX_SDR_DB / 10)
     )
-    # nothing in common with the reference: the logarithm of 0, or of a rounding error below it
+    # an estimate that shares nothing with the reference gives the logarithm of 0, or of a negative rounding error
     return ratios.nan_to_num(nan=-MAX_SDR_DB).clamp(-MAX_SDR_DB, MAX_SDR_DB)
 
 
 def normalize_peak(signals: torch.Tensor) -> torch.Tensor:
-    """Float64 (..., num_samples) -> the same with a peak of 1, silence as it is."""
+    """Float64 (..., num_samples) -> the same with a peak of 1; silence is unchanged."""
     return signals / signals.abs().amax(dim=-1, keepdim=True).clamp(min=1e-300)
 
 
@@ -86,7 +86,7 @@ def best_order(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tenso
 
     `(batch_size, num_sources, num_samples)` twice -> int64 `(batch_size, num_sources)`.
     """
-    # pair by pair: all at once would take the memory of all pairs
+    # pair by pair, to hold only one pair in memory
     costs = [
         torch.stack([-si_snr(estimate, reference) for reference in references.unbind(dim=1)], dim=-1)
         for estimate in estimates.unbind(dim=1)
@@ -111,7 +111,7 @@ def si_snr_improvement(
         references (`torch.Tensor` of shape `(batch_size, num_sources, num_samples)`):
             True sources.
         mixtures (`torch.Tensor` of shape `(batch_size, num_samples)`):
-            What the improvement is measured against.
+            Baseline of the improvement.
 
     Returns:
         Two `torch.Tensor` of shape `(batch_size, num_sources)`, in the order of the references.
@@ -135,7 +135,7 @@ def score_separation(
         references (`torch.Tensor` of shape `(batch_size, num_sources, num_samples)`):
             True sources.
         mixtures (`torch.Tensor` of shape `(batch_size, num_samples)`, *optional*):
-            What the improvements are measured against; without it there are none.
+            Baseline of the improvements, which are left out without it.
         with_sdr (`bool`, *optional*, defaults to `True`):
             Whether to compute SDR as well, which takes most of the time and needs torchmetrics.
 

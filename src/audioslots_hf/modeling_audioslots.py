@@ -38,9 +38,9 @@ def fourier_features(num_bins: int, num_frames: int, num_frequencies: int, like:
     """
     Fourier features of every cell of a grid -> (num_bins, num_frames, 4 * num_frequencies), dtype and device of `like`.
 
-    The coordinates of the cells' centres in [-1, 1] * pi are multiplied by 2 ** i. Centres, because at the ends -pi and pi
-    themselves every sine and cosine is the same: the lowest bin could not be told from the highest. Computed rather than
-    kept as a buffer, because `from_pretrained` leaves non-persistent buffers uninitialized.
+    The coordinates of the cells' centres in [-1, 1] * pi are multiplied by 2 ** i. The ends themselves, -pi and pi, have equal
+    sines and cosines, which would make the lowest and the highest bin indistinguishable. Computed in each call instead of
+    stored as a buffer, because `from_pretrained` leaves non-persistent buffers uninitialized.
     """
     frequencies = 2.0 ** torch.arange(num_frequencies, device=like.device)
     axes = []
@@ -102,7 +102,7 @@ class AudioSlotsEncoder(nn.Module):
         _, _, num_rows, num_columns = hidden_states.shape
         positions = fourier_features(num_rows, num_columns, self.config.num_fourier_frequencies, like=hidden_states)
         # (batch_size, channels, num_rows, num_columns) -> (batch_size, num_rows * num_columns, channels)
-        # normalized first, or the sum over all the residual blocks would drown the positions
+        # normalized first: the sum over all residual blocks would otherwise dominate the positions
         hidden_states = self.layer_norm(hidden_states.flatten(2).transpose(1, 2))
         return hidden_states + self.position_proj(positions.flatten(0, 1))
 
@@ -127,7 +127,7 @@ def eager_attention_forward(
 
 
 class AudioSlotsAttention(nn.Module):
-    """Multi-head attention from the slots to one context, which serves as keys and as values (paper, section 2)."""
+    """Multi-head attention from the slots to one context, used as keys and as values (paper, section 2)."""
 
     is_causal = False
 
@@ -138,7 +138,7 @@ class AudioSlotsAttention(nn.Module):
         self.scaling = self.head_dim**-0.5
         attention_size = config.num_attention_heads * self.head_dim
         self.q_proj = nn.Linear(config.hidden_size, attention_size)
-        # softmax over the keys cancels what is the same for all of them
+        # without a bias: softmax over the keys cancels a term that all keys share
         self.k_proj = nn.Linear(context_size, attention_size, bias=False)
         self.v_proj = nn.Linear(context_size, attention_size)
         self.o_proj = nn.Linear(attention_size, config.hidden_size)
@@ -200,14 +200,14 @@ class AudioSlotsSlotAttentionLayer(GradientCheckpointingLayer):
     """
     One iteration of multi-head Slot Attention (Locatello et al., arXiv 2006.15055).
 
-    The update is residual instead of a GRU, which would have 100M parameters at the paper's 4096-dimensional slots.
+    A residual update replaces the GRU, which would have 100M parameters for the paper's 4096-dimensional slots.
     """
 
     def __init__(self, config: AudioSlotsConfig, encoded_size: int):
         super().__init__()
         self.head_dim = config.head_dim
         attention_size = config.num_attention_heads * self.head_dim
-        # softmax over the slots cancels what is the same for all of them
+        # without a bias: softmax over the slots cancels a term that all slots share
         self.slot_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps, bias=False)
         self.q_proj = nn.Linear(config.hidden_size, attention_size, bias=False)
         self.k_proj = nn.Linear(encoded_size, attention_size)
@@ -225,7 +225,7 @@ class AudioSlotsSlotAttentionLayer(GradientCheckpointingLayer):
         query = self.q_proj(normalized).view(batch_size, num_slots, -1, self.head_dim).transpose(1, 2)
         key = self.k_proj(encoded).view(batch_size, encoded.shape[1], -1, self.head_dim).transpose(1, 2)
         value = self.v_proj(encoded).view(batch_size, encoded.shape[1], -1, self.head_dim).transpose(1, 2)
-        # the slots compete for each position: softmax over the queries, which no attention interface offers
+        # the slots compete for each position: softmax over the queries, which no attention interface supports
         scores = torch.matmul(query, key.transpose(2, 3)) * self.head_dim**-0.5
         weights = nn.functional.softmax(scores, dim=2, dtype=torch.float32)
         weights = (weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-8)).to(query.dtype)
@@ -236,10 +236,10 @@ class AudioSlotsSlotAttentionLayer(GradientCheckpointingLayer):
 
 class AudioSlotsDecoder(nn.Module):
     """
-    Spatial broadcast decoder: one network maps every slot at every cell to a compressed magnitude (paper, section 2).
+    Spatial broadcast decoder: one network maps each pair of a slot and a cell to a compressed magnitude (paper, section 2).
 
-    Its first layer on [slot; position] equals `slot_proj(slot) + position_proj(position)`, so each part is computed
-    once and the grid of num_bins x num_frames x (hidden_size + position size) is never built.
+    Its first layer on [slot; position] equals `slot_proj(slot) + position_proj(position)`. So each part is computed once,
+    and the grid of num_bins x num_frames x (hidden_size + position size) is never built.
     """
 
     def __init__(self, config: AudioSlotsConfig):
@@ -257,7 +257,7 @@ class AudioSlotsDecoder(nn.Module):
         positions = fourier_features(num_bins, num_frames, self.config.num_fourier_frequencies, like=slots)
         # (batch_size, num_slots, 1, width) + (num_bins * num_frames, width)
         hidden_states = self.slot_proj(slots).unsqueeze(2) + self.position_proj(positions.flatten(0, 1))
-        # in place on what nobody else reads; on two dimensions, because in place on a view costs a copy when training
+        # in place, because no other code reads the tensor; in two dimensions, because in place on a view copies in training
         hidden_states = hidden_states.relu_().flatten(0, 2)
         for layer in self.layers:
             hidden_states = layer(hidden_states).relu_()
@@ -271,7 +271,7 @@ class AudioSlotsPreTrainedModel(PreTrainedModel):
     main_input_name = "input_features"
     input_modalities = ("audio",)
     supports_gradient_checkpointing = True
-    # the loss is a mean over the batch: transformers' Trainer has to divide it among the steps that it accumulates
+    # the loss is a mean over the batch: transformers' Trainer must divide it by the number of accumulated steps
     accepts_loss_kwargs = False
     _no_split_modules = ["AudioSlotsResNetBlock", "AudioSlotsTransformerLayer", "AudioSlotsSlotAttentionLayer"]
     _supports_sdpa = True
@@ -285,12 +285,12 @@ class AudioSlotsPreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, nn.Linear):
-            # the default N(0, 0.02) ignores the width: keep the variance of the input instead
+            # the default N(0, 0.02) ignores the width: preserve the variance of the input instead
             init.normal_(module.weight, std=module.in_features**-0.5)
         elif isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, AudioSlotsModel):
-            # unit variance keeps the slots apart from the start, as the learned queries of DETR
+            # unit variance separates the slots from the start, like the learned queries of DETR
             init.normal_(module.queries)
 
 
@@ -302,7 +302,7 @@ class AudioSlotsModel(AudioSlotsPreTrainedModel):
         self.queries = nn.Parameter(torch.empty(config.num_slots, config.hidden_size))
         encoded_size = config.encoder_hidden_sizes[-1]
         # CODEPATH: "slot_attention" is the paper's ablation, training/configs/audioslots-slot-attention.yaml;
-        # "transformer" every other config and the checkpoints that ship
+        # all other configs and the shipped checkpoints use "transformer"
         if config.slot_module == "transformer":
             layers = [AudioSlotsTransformerLayer(config, encoded_size) for _ in range(config.num_hidden_layers)]
         else:
@@ -335,14 +335,14 @@ class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel, ModelCapabilities)
         self.model = AudioSlotsModel(config)
         self.decoder = AudioSlotsDecoder(config)
         self.speaker_proj = None
-        # CODEPATH: 0 is the paper's model, and that of most configs; more follows a speaker from chunk to chunk, in
-        # audioslots-cpu-speakers and training/configs/audioslots-gpu.yaml
+        # CODEPATH: the paper and most configs use 0; audioslots-cpu-speakers and training/configs/audioslots-gpu.yaml
+        # follow speakers from chunk to chunk
         if config.speaker_embedding_size > 0:
             self.speaker_proj = nn.Linear(config.hidden_size, config.speaker_embedding_size, bias=False)
         self.post_init()
 
     def start_new_parts(self, before: AudioSlotsConfig) -> set[str]:
-        """The speaker embeddings that a checkpoint lacks begin at random: no estimate depends on them."""
+        """Speaker embeddings that are absent from a checkpoint start at random: no estimate depends on them."""
         is_new = before.speaker_embedding_size == 0 and self.speaker_proj is not None
         return {"speaker_proj.weight"} if is_new else set()
 
@@ -363,18 +363,18 @@ class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel, ModelCapabilities)
         labels (`torch.Tensor` of shape `(batch_size, num_slots, num_bins, num_frames)`, *optional*):
             Power-compressed magnitudes of the references, in any order.
         recording_ids (`torch.Tensor` of shape `(batch_size,)`, *optional*):
-            With `labels`, and for a model with speaker embeddings: which recording each mixture is a chunk of. Two chunks of one
-            recording must have their references in the same order. Adds [`speaker_contrastive_loss`] to the loss.
+            Recording that each mixture is a chunk of. With `labels`, for a model with speaker embeddings, it adds
+            [`speaker_contrastive_loss`] to the loss. All chunks of a recording must have their references in the same order.
         mixture_spectrograms (complex `torch.Tensor` of shape `(batch_size, num_bins + 1, num_frames + 1)`, *optional*):
-            Not used here: carried for `post_process_audio_separation`.
+            Not used by the model, but by `post_process_audio_separation`.
         num_samples (`torch.Tensor` of shape `(batch_size,)`, *optional*):
-            Not used here: carried for `post_process_audio_separation`.
+            Not used by the model, but by `post_process_audio_separation`.
         """
         expected = (self.config.num_bins, self.config.num_frames)
         if tuple(input_features.shape[1:]) != expected:
             raise ValueError(
-                f"`input_features` has shape {tuple(input_features.shape)} but the model is for (batch_size, num_bins, "
-                f"num_frames) with {expected}: take the feature extractor of the same checkpoint, or its `from_config`."
+                f"`input_features` has shape {tuple(input_features.shape)} but the model expects (batch_size, num_bins, "
+                f"num_frames) with {expected}: use the feature extractor of the same checkpoint, or its `from_config`."
             )
         outputs: BaseModelOutput = self.model(input_features, **kwargs)
         estimates = self.decoder(outputs.last_hidden_state)

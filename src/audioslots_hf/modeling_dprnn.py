@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""PyTorch DPRNN model: recurrent within segments and across them (arXiv 1910.06379)."""
+"""PyTorch DPRNN model: recurrence within segments and across them (arXiv 1910.06379)."""
 
 import torch
 from transformers.modeling_layers import GradientCheckpointingLayer

@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-What the dual-path families share (DPRNN, arXiv 1910.06379; GALR, arXiv 2101.05014): a learned encoder and decoder, segments of
-its frames, the recurrent block within a segment, and the masks.
+Shared parts of the dual-path families (DPRNN, arXiv 1910.06379; GALR, arXiv 2101.05014): a learned encoder and decoder,
+segments of frames, the recurrent block within a segment, and the masks.
 
-Inside the separator everything has the layout (segment_length, batch_size, num_segments, hidden_size): the frames of all
-segments are then a time-major batch for the LSTM without a copy.
+All hidden states of the separator have the layout (segment_length, batch_size, num_segments, hidden_size): the frames of all
+segments then form a time-major batch for the LSTM without a copy.
 """
 
 import math
@@ -37,7 +37,7 @@ from .losses import matched_negative_si_snr, without_autocast
 from .modeling_outputs import AudioSeparationOutput
 
 
-# asked once: not within what torch.compile traces
+# queried once, outside of code that torch.compile traces
 CPU_CAPABILITY = torch.backends.cpu.get_cpu_capability()
 
 
@@ -46,9 +46,9 @@ CPU_CAPABILITY = torch.backends.cpu.get_cpu_capability()
 class DualPathModelOutput(ModelOutput):
     r"""
     last_hidden_state (`torch.Tensor` of shape `(batch_size, num_frames, hidden_size)`):
-        What the masks are made from.
+        Hidden states that the masks are computed from.
     encoded (`torch.Tensor` of shape `(batch_size, num_frames, hidden_size)`):
-        The encoded mixture, which the masks multiply.
+        The encoded mixture, to which the masks are applied.
     """
 
     last_hidden_state: torch.Tensor | None = None
@@ -61,8 +61,8 @@ def segment_frames(frames: torch.Tensor, segment_length: int) -> torch.Tensor:
     """
     Cut frames into segments that overlap by half, so that every frame lies in two of them.
 
-    (batch_size, num_frames, size) -> (segment_length, batch_size, num_segments, size). Half a segment of zeros goes before,
-    zeros behind to fill the last.
+    (batch_size, num_frames, size) -> (segment_length, batch_size, num_segments, size). Half a segment of zeros is added before
+    the frames, and zeros after them fill the last segment.
     """
     half = segment_length // 2
     num_frames = frames.shape[1]
@@ -73,9 +73,9 @@ def segment_frames(frames: torch.Tensor, segment_length: int) -> torch.Tensor:
 
 
 def overlap_add(segments: torch.Tensor, num_frames: int) -> torch.Tensor:
-    """The inverse of [`segment_frames`], but for a factor of two: every frame is the sum of both its segments."""
+    """The inverse of [`segment_frames`] except for a factor of two: every frame is the sum over both of its segments."""
     half = segments.shape[0] // 2
-    # the first half of the first segment and the second half of the last one lie in the zeros around the frames
+    # the first half of the first segment and the second half of the last one contain only padding
     halves = segments[:half, :, 1:] + segments[half:, :, :-1]
     # (half, batch_size, num_halves, size) -> (batch_size, num_halves * half, size)
     return halves.permute(1, 2, 0, 3).flatten(1, 2)[:, :num_frames]
@@ -83,15 +83,15 @@ def overlap_add(segments: torch.Tensor, num_frames: int) -> torch.Tensor:
 
 def fourier_filters(kernel_size: int, like: torch.Tensor) -> torch.Tensor:
     """
-    An orthonormal Fourier basis under a sine window, and the same inverted: (2 * kernel_size, kernel_size)
+    An orthonormal Fourier basis with a sine window, and its negative: (2 * kernel_size, kernel_size)
 
-    Rectified, the two halves hold the positive and the negative parts: with these filters in encoder and decoder the mixture
-    comes back as it was.
+    After rectification the two halves hold the positive and the negative parts. With these filters in encoder and decoder the
+    mixture is reconstructed exactly.
     """
     times = torch.arange(kernel_size, device=like.device) + 0.5
     frequencies = torch.arange(kernel_size // 2 + 1, device=like.device)[:, None]
     angles = 2 * math.pi * frequencies * times / kernel_size
-    # at half the sampling rate the cosines vanish on these times, at zero the sines
+    # at these times the cosines are 0 at half the sampling rate, and the sines at frequency 0
     basis = torch.cat([angles[:-1].cos(), angles[1:].sin()])
     basis[[0, -1]] /= 2**0.5
     basis = basis * (2 / kernel_size) ** 0.5 * (math.pi * times / kernel_size).sin()
@@ -100,28 +100,28 @@ def fourier_filters(kernel_size: int, like: torch.Tensor) -> torch.Tensor:
 
 def mixture_consistent(estimates: torch.Tensor, mixtures: torch.Tensor) -> torch.Tensor:
     """
-    Share what is missing to the mixture equally (Wisdom et al. 2019, arXiv 1811.08521).
+    Distribute the difference from the mixture equally among the estimates (Wisdom et al. 2019, arXiv 1811.08521).
 
-    SI-SNR leaves the scale of an estimate open; estimates that must add up to the mixture have only one that fits.
-    (batch_size, num_sources, num_samples), (batch_size, num_samples) -> as the first.
+    SI-SNR does not determine the scale of an estimate; the constraint that estimates sum to the mixture does.
+    (batch_size, num_sources, num_samples), (batch_size, num_samples) -> same shape as the first.
     """
     residual = mixtures.unsqueeze(1) - estimates.sum(dim=1, keepdim=True)
     return estimates + residual / estimates.shape[1]
 
 
 def global_statistics(hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(length, batch_size, length, hidden_size) -> variance and mean over all of an example: (1, batch_size, 1, 1)"""
+    """(length, batch_size, length, hidden_size) -> variance and mean of each example: (1, batch_size, 1, 1)"""
     dims = (0, 2, 3)
     if torch.is_grad_enabled():
-        # keeps nothing but its input for the backward pass
+        # saves only its input for the backward pass
         return torch.var_mean(hidden_states, dim=dims, correction=0, keepdim=True)
-    # one pass at a time is an order of magnitude faster on a CPU, where `var_mean` is not vectorized
+    # two separate passes are an order of magnitude faster on a CPU, where `var_mean` is not vectorized
     mean = hidden_states.mean(dim=dims, keepdim=True)
     return (hidden_states - mean).square().mean(dim=dims, keepdim=True), mean
 
 
 class DualPathGlobalLayerNorm(nn.Module):
-    """gLN (Luo and Mesgarani, arXiv 1809.07454): statistics over all of an example, a scale and a shift per channel."""
+    """gLN (Luo and Mesgarani, arXiv 1809.07454): statistics over a whole example, a scale and a shift per channel."""
 
     def __init__(self, config: DualPathConfig):
         super().__init__()
@@ -132,7 +132,7 @@ class DualPathGlobalLayerNorm(nn.Module):
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(length, batch_size, length, hidden_size) -> same"""
         variance, mean = global_statistics(hidden_states.float())
-        # one multiplication and addition per value, and nothing but the input to keep for the backward pass
+        # one multiplication and addition per value; only the input is saved for the backward pass
         scale = self.weight * torch.rsqrt(variance + self.eps)
         shift = self.bias - mean * scale
         return torch.addcmul(shift.to(hidden_states.dtype), hidden_states, scale.to(hidden_states.dtype))
@@ -140,10 +140,10 @@ class DualPathGlobalLayerNorm(nn.Module):
 
 def recurrence_precision(device: torch.device) -> AbstractContextManager:
     """
-    What LSTMs are computed within: in bfloat16 under autocast on a CPU that can, else in float32.
+    Context for LSTMs: bfloat16 under autocast on a CPU that supports it, else float32.
 
-    On a GPU, autocast computes an LSTM in float16 also where bfloat16 is asked for: small gradients would vanish. Most CPUs
-    have none in half precision, and none has one in float16 for training.
+    On a GPU, autocast computes an LSTM in float16 even with bfloat16 autocast, in which small gradients would vanish. Most
+    CPUs support no LSTM in half precision, and none supports float16 for training.
     """
     is_bfloat16 = device.type == "cpu" and torch.get_autocast_dtype("cpu") == torch.bfloat16
     return nullcontext() if is_bfloat16 and CPU_CAPABILITY == "AVX512" else without_autocast(device)
@@ -160,7 +160,7 @@ class DualPathRecurrentBlock(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(num_steps, batch_size, num_sequences, hidden_size) -> same, recurrent along the steps"""
-        # a quantized LSTM has no such weights
+        # a quantized LSTM lacks these weights
         dtype = getattr(self.lstm, "weight_ih_l0", hidden_states).dtype
         with recurrence_precision(hidden_states.device):
             recurrent, _ = self.lstm(hidden_states.flatten(1, 2).to(dtype))
@@ -168,7 +168,7 @@ class DualPathRecurrentBlock(nn.Module):
 
     @torch.no_grad()
     def silence(self) -> None:
-        """Let the block pass on its input until it is trained: a model with the block added computes the same as before."""
+        """Make the block an identity until it is trained: adding it does not change the output of a model."""
         self.norm.weight.zero_()
         self.norm.bias.zero_()
 
@@ -179,7 +179,7 @@ class DualPathEncoder(nn.Module):
     def __init__(self, config: DualPathConfig):
         super().__init__()
         stride = config.encoder_stride
-        # padded by a stride on both sides, so that two frames see every sample
+        # padded by a stride on both sides, so that two frames cover every sample
         self.filterbank = nn.Conv1d(
             1, config.hidden_size, config.encoder_kernel_size, stride, padding=stride, bias=False
         )
@@ -231,19 +231,19 @@ class DualPathPreTrainedModel(PreTrainedModel):
     main_input_name = "input_values"
     input_modalities = ("audio",)
     supports_gradient_checkpointing = True
-    # the loss is a mean over the batch: transformers' Trainer has to divide it among the steps that it accumulates
+    # the loss is a mean over the batch: transformers' Trainer must divide it by the number of accumulated steps
     accepts_loss_kwargs = False
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        # PyTorch's own scales: the default N(0, 0.02) would start the filterbanks nearly dead, and knows no LSTM
+        # PyTorch's own scales: the default N(0, 0.02) leaves the filterbanks nearly silent, and does not cover LSTMs
         if isinstance(module, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
             fan_in = module.weight[0].numel()
             init.uniform_(module.weight, -(fan_in**-0.5), fan_in**-0.5)
             if module.bias is not None:
                 init.uniform_(module.bias, -(fan_in**-0.5), fan_in**-0.5)
-        # CODEPATH: "fourier" is training/configs/galr-cpu.yaml and the checkpoints that ship, "random" the papers' configs
+        # CODEPATH: training/configs/galr-cpu.yaml and the shipped checkpoints use "fourier", the papers' configs "random"
         if isinstance(module, nn.Conv1d | nn.ConvTranspose1d) and self.config.filterbank_init == "fourier":
             init.copy_(
                 module.weight, fourier_filters(self.config.encoder_kernel_size, like=module.weight).unsqueeze(1)
@@ -258,7 +258,7 @@ class DualPathPreTrainedModel(PreTrainedModel):
             init.zeros_(module.bias)
 
 
-@auto_docstring(custom_intro="From a mixture to what its masks are made from. A family names its `layer_class`.")
+@auto_docstring(custom_intro="From a mixture to the hidden states for its masks. A family sets its `layer_class`.")
 class DualPathModel(DualPathPreTrainedModel):
     layer_class: type[nn.Module]
 
@@ -285,7 +285,7 @@ class DualPathModel(DualPathPreTrainedModel):
         return DualPathModelOutput(last_hidden_state=hidden_states, encoded=encoded)
 
 
-@auto_docstring(custom_intro="One waveform per source of a mixture. A family names its `model_class`.")
+@auto_docstring(custom_intro="One waveform per source of a mixture. A family sets its `model_class`.")
 class DualPathForAudioSeparation(DualPathPreTrainedModel, ModelCapabilities):
     growable_fields = ("num_hidden_layers",)
     model_class: type[DualPathModel]
@@ -298,7 +298,7 @@ class DualPathForAudioSeparation(DualPathPreTrainedModel, ModelCapabilities):
         self.post_init()
 
     def start_new_parts(self, before: DualPathConfig) -> set[str]:
-        """The last layers, those that a checkpoint lacks, pass on their input until they are trained."""
+        """The last layers, which the checkpoint lacks, return their input until they are trained."""
         added = set()
         for index, layer in enumerate(self.model.layers):
             if index >= before.num_hidden_layers:
@@ -323,9 +323,9 @@ class DualPathForAudioSeparation(DualPathPreTrainedModel, ModelCapabilities):
         labels (`torch.Tensor` of shape `(batch_size, num_sources, num_samples)`, *optional*):
             References, in any order.
         levels (`torch.Tensor` of shape `(batch_size,)`, *optional*):
-            Not used here: carried for `post_process_audio_separation`.
+            Not used by the model, but by `post_process_audio_separation`.
         num_samples (`torch.Tensor` of shape `(batch_size,)`, *optional*):
-            Not used here: carried for `post_process_audio_separation`.
+            Not used by the model, but by `post_process_audio_separation`.
         """
         if input_values.shape[-1] % self.config.encoder_stride != 0:
             raise ValueError(
@@ -335,7 +335,7 @@ class DualPathForAudioSeparation(DualPathPreTrainedModel, ModelCapabilities):
         outputs: DualPathModelOutput = self.model(input_values, **kwargs)
         masks = self.masker(outputs.last_hidden_state)
         estimates = self.decoder(masks * outputs.encoded.unsqueeze(1))
-        # in float32: a sum in half precision would not give the mixture back
+        # in float32: estimates in half precision would not sum to the mixture
         estimates = mixture_consistent(estimates.float(), input_values.float())
 
         loss = None
@@ -355,7 +355,7 @@ def sinusoidal_positions(length: int, like: torch.Tensor) -> torch.Tensor:
     """
     Sines and cosines of Vaswani et al. 2017 -> (length, size of the last dimension of `like`), its dtype and device.
 
-    Computed rather than kept as a buffer, because `from_pretrained` leaves non-persistent buffers uninitialized.
+    Computed in each call instead of stored as a buffer, because `from_pretrained` leaves non-persistent buffers uninitialized.
     """
     size = like.shape[-1]
     exponents = torch.arange(0, size, 2, device=like.device) / size

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""PyTorch GALR model: recurrent within segments, attentive across them (arXiv 2101.05014)."""
+"""PyTorch GALR model: recurrence within segments, attention across them (arXiv 2101.05014)."""
 
 from collections.abc import Callable
 
@@ -90,7 +90,7 @@ class GalrFrameProjection(nn.Module):
     """
     A linear map along the first dimension, as one matrix product without a transposition.
 
-    No `nn.Linear`: what puts itself in the place of those, adapters for one, maps the last dimension.
+    Not an `nn.Linear`, because replacements of that layer, such as adapters, map the last dimension.
     """
 
     def __init__(self, in_features: int, out_features: int):
@@ -108,8 +108,8 @@ class GalrAttentiveBlock(nn.Module):
     """
     Self-attention across the segments on a summary of each (paper, section 2.3).
 
-    The frames of a segment become `summary_length` of them by a linear map, which costs the attention its `segment_length`
-    sequences; another map leads back.
+    A linear map reduces the `segment_length` frames of a segment to `summary_length`, so the attention runs over fewer
+    sequences; another map restores them.
     """
 
     def __init__(self, config: GalrConfig):
@@ -132,7 +132,7 @@ class GalrAttentiveBlock(nn.Module):
 
     @torch.no_grad()
     def silence(self) -> None:
-        """Let the block pass on its input until it is trained: a model with the block added computes the same as before."""
+        """Make the block an identity until it is trained: adding it does not change the output of a model."""
         self.frame_proj.weight.zero_()
         self.frame_proj.bias.zero_()
 
@@ -165,7 +165,7 @@ class GalrPreTrainedModel(DualPathPreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, GalrFrameProjection):
-            # as PyTorch's linear layer
+            # the initialization of PyTorch's linear layer
             bound = module.weight.shape[1] ** -0.5
             init.uniform_(module.weight, -bound, bound)
             init.uniform_(module.bias, -bound, bound)

@@ -24,22 +24,22 @@ from transformers.utils import ModelOutput, auto_docstring
 class AudioSeparationOutput(ModelOutput):
     r"""
     loss (`torch.Tensor` of shape `()`, *optional*, returned when `labels` is provided):
-        Permutation-invariant loss: the references in the order that fits the estimates best.
+        Permutation-invariant loss, with the references in the order that fits the estimates best.
     estimates (`torch.Tensor` of shape `(batch_size, num_sources, ...)`):
         One estimate per source in the model's own domain (AudioSlots: compressed magnitudes of shape
         `(num_bins, num_frames)`). The feature extractor's `post_process_audio_separation` turns them into waveforms.
     speaker_embeddings (`torch.Tensor` of shape `(batch_size, num_sources, speaker_embedding_size)`, *optional*):
-        What tells the speaker of an estimate from the others of its chunk, wherever in the recording (AudioSlots with a
+        Embeddings that identify the speaker of each estimate across the chunks of a recording (AudioSlots with a
         `speaker_embedding_size`).
     activity (`torch.Tensor` of shape `(batch_size, num_sources, num_frames)`, *optional*):
         Log-odds that a source sounds in a frame (SlotGALR).
     last_hidden_state (`torch.Tensor`, *optional*):
-        What the estimates were decoded from (AudioSlots: the slots, `(batch_size, num_slots, hidden_size)`).
+        Input of the decoder (AudioSlots: the slots, `(batch_size, num_slots, hidden_size)`).
     hidden_states (`tuple[torch.Tensor, ...]`, *optional*, returned when `output_hidden_states=True`):
         Hidden states after each layer (GALR and DPRNN: `(segment_length, batch_size, num_segments, hidden_size)`, time first).
     attentions (`tuple[torch.Tensor, ...]`, *optional*, returned when `output_attentions=True`):
-        Attention weights of each layer, as far as the model is loaded with `attn_implementation="eager"`: fused attention has none.
-        Empty for Slot Attention, whose layer is one and iterates; `None` for DPRNN.
+        Attention weights of each layer, for a model loaded with `attn_implementation="eager"`: fused attention returns none.
+        Empty for Slot Attention, which iterates a single layer; `None` for DPRNN.
     """
 
     loss: torch.Tensor | None = None

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The audio-to-audio pipeline: a recording in, one track per source out."""
+"""The audio-to-audio pipeline: from a recording to one track per source."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +28,7 @@ from .separator import Separator
 
 class AudioSeparationPipeline(ChunkPipeline):
     """
-    Separates recordings of any rate, number of channels and length.
+    Separates recordings of any sampling rate, number of channels and length.
 
     Example:
 
@@ -42,23 +42,23 @@ class AudioSeparationPipeline(ChunkPipeline):
 
     The recording is a path, a URL, the bytes of a file, an array or tensor (at the model's sampling rate unless
     `sampling_rate` says otherwise), a dictionary with `"array"` or `"raw"` and `"sampling_rate"`, or a row of a
-    `datasets` set; or a list or generator of those. Each gives a list of
-    `{"label": "source_0", "audio": float32 array, "sampling_rate": int}` in the rate, the length and the layout of the
-    channels that went in. The channels of a recording are separated each by itself, with the same order of sources.
+    `datasets` set; or a list or generator of those. The result for each is a list of
+    `{"label": "source_0", "audio": float32 array, "sampling_rate": int}` with the sampling rate, length and channel layout of
+    the input. Each channel of a recording is separated by itself, with the same order of sources.
 
     Args:
         sampling_rate (`int`, *optional*):
             Sampling rate in hertz of bare arrays and tensors. Defaults to the model's.
         chunk_hop_length (`int`, *optional*):
             Number of samples, at the model's rate, from one chunk to the next. By default chunks overlap by a
-            second, or by three quarters of a chunk that is short.
+            second, short ones by three quarters of a chunk.
         show_progress (`bool`, *optional*):
-            Whether to show a progress bar. By default only for recordings of more than a minute.
+            Whether to show a progress bar. By default only for recordings longer than a minute.
         post_process_kwargs (`dict`, *optional*):
             Passed to the feature extractor's `post_process_audio_separation`, for instance `{"mask": "binary"}`.
         batch_size (`int`, *optional*):
-            Number of chunks that go through the model together, also across recordings. Defaults to 16 s of them, on
-            a CPU 8 s, at most 16.
+            Number of chunks per forward pass, also across recordings. Defaults to 16 s of audio (8 s on a CPU), at most
+            16 chunks.
     """
 
     _load_processor = False
@@ -71,22 +71,22 @@ class AudioSeparationPipeline(ChunkPipeline):
         super().__init__(*args, **kwargs)
         if not hasattr(self.feature_extractor, "post_process_audio_separation"):
             raise ValueError(
-                f"{type(self.model).__name__} with {type(self.feature_extractor).__name__} is no separation model: load one "
-                "of a family of audioslots_hf."
+                f"{type(self.model).__name__} with {type(self.feature_extractor).__name__} is not a separation model: load a "
+                "model of audioslots_hf."
             )
-        # one that was being trained would drop out parts of what it hears
+        # dropout must be off, even for a model passed in training mode
         self.model.eval()
         if self._batch_size is None:
             self._batch_size = Separator(self.model, self.feature_extractor).batch_size
 
     @property
     def batch_size(self) -> int:
-        """Number of chunks that go through the model together."""
+        """Number of chunks per forward pass."""
         return self._batch_size
 
     @property
     def separator(self) -> Separator:
-        """The model's separator, for audio at its sampling rate, also in blocks."""
+        """A [`Separator`] for audio at the model's sampling rate, whole or in blocks."""
         return Separator(self.model, self.feature_extractor, batch_size=self.batch_size)
 
     def _sanitize_parameters(
@@ -114,7 +114,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         chunk_hop_length: int | None = None,
         show_progress: bool | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Yield the chunks of a recording, those of all channels of the first instant first."""
+        """Yield the chunks of a recording in order of time, for all channels in turn."""
         separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
         rate = separator.sampling_rate
         recording = load_recording(audio, rate if sampling_rate is None else sampling_rate)
@@ -124,7 +124,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         num_hops = -(-(waveforms.shape[-1] - separator.chunk_length) // separator.chunk_hop_length)
         with tqdm(total=max(0, num_hops) + 1, unit="chunk", desc="Separating", disable=not show_progress) as bar:
             for chunk in separator.cut([waveforms]):
-                # before the chunk is handed out: after the last one nobody may come back
+                # before the yield: the consumer may not resume after the last chunk
                 bar.update()
                 for channel, row in enumerate(chunk.samples):
                     padded = torch.nn.functional.pad(row, (0, separator.chunk_length - len(row)))
@@ -138,7 +138,7 @@ class AudioSeparationPipeline(ChunkPipeline):
     def _forward(self, model_inputs: dict[str, Any], post_process_kwargs: dict[str, Any] | None = None) -> dict:
         separator = Separator(self.model, self.feature_extractor, post_process_kwargs=post_process_kwargs)
         lengths = model_inputs["num_samples"].tolist()
-        # one row, the channel of a chunk, at a time
+        # each row is one channel of a chunk
         chunks = [
             Chunk(row[None, :length], is_last=False)
             for row, length in zip(model_inputs["chunk"], lengths, strict=True)
@@ -155,7 +155,7 @@ class AudioSeparationPipeline(ChunkPipeline):
     def postprocess(
         self, model_outputs: list[dict[str, Any]], chunk_hop_length: int | None = None
     ) -> list[dict[str, Any]]:
-        """Join the chunks of one recording and give it back in its own rate, length and layout."""
+        """Join the chunks of one recording, and restore its sampling rate, length and layout."""
         recording: Recording = model_outputs[0]["recording"]
         num_channels, num_samples = recording.waveforms.shape
         separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
@@ -178,7 +178,7 @@ class AudioSeparationPipeline(ChunkPipeline):
 
 
 def gather_channels(items: list[dict[str, Any]]) -> SeparatedChunks:
-    """What the channels of one chunk were separated into, each an item of its own."""
+    """Join the items of one chunk, one per channel."""
     length = int(items[0]["num_samples"])
     estimates = torch.cat([item["estimates"][..., :length] for item in items])
     if items[0]["embeddings"] is None:

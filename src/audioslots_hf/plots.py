@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Pictures of a separation and of its scores."""
+"""Plots of a separation and of its scores."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import torch
 from .stft import stft
 
 
-# levels of a spectrogram: of digital silence, and from the darkest cell to the brightest
+# level of digital silence, and range of levels in a spectrogram
 SILENCE_DB = -160
 RANGE_DB = 60
 
@@ -36,11 +36,11 @@ def require_matplotlib() -> None:
 
 def plot_separation(path: str | Path, tracks: dict[str, np.ndarray], sampling_rate: int) -> None:
     """
-    Draw the spectrogram of each track below the other, on one colour scale in dB.
+    Draw the spectrograms of all tracks one below the other, on one colour scale in dB.
 
     Args:
         path (`str` or `Path`):
-            Picture to write; its suffix gives the format.
+            Picture to write; its suffix sets the format.
         tracks (`dict` of `str` to array of shape `(num_samples,)`):
             Title of each row and its samples.
         sampling_rate (`int`):
@@ -57,9 +57,9 @@ def plot_separation(path: str | Path, tracks: dict[str, np.ndarray], sampling_ra
     for title, samples in tracks.items():
         waveform = torch.nn.functional.pad(torch.as_tensor(samples), (0, n_fft))
         levels[title] = 20 * torch.log10(stft(waveform, n_fft, hop_length).abs() + 10 ** (SILENCE_DB / 20)).numpy()
-    # a few cells of hum must not darken all the rest
+    # a few cells of hum must not darken all others
     loudest = max(np.percentile(level, 99.5) for level in levels.values())
-    # silence alone is dark
+    # only silence is dark
     loudest = max(loudest, SILENCE_DB + RANGE_DB)
 
     figure = Figure(figsize=(10, 2.2 * len(tracks) + 0.6), layout="constrained")
@@ -77,10 +77,10 @@ def plot_separation(path: str | Path, tracks: dict[str, np.ndarray], sampling_ra
             cmap="magma",
             interpolation="nearest",
         )
-        # a file may be called $^$, which is no formula
+        # a file name such as $^$ is not a formula
         axis.set_title(title, loc="left", fontsize=10, parse_math=False)
         axis.set_ylabel("kHz")
-    # the frames reach beyond the end
+    # the last frames extend past the end
     axes[-1].set_xlim(0, max(map(len, tracks.values())) / sampling_rate)
     axes[-1].set_xlabel("seconds")
     figure.colorbar(image, ax=axes, label="dB")
@@ -89,13 +89,13 @@ def plot_separation(path: str | Path, tracks: dict[str, np.ndarray], sampling_ra
 
 def plot_scores(path: str | Path, scores: dict[str, list[float]]) -> None:
     """
-    Draw how the SI-SNRs of all sources are distributed; with mixtures, their improvements, and these against the input as well.
+    Draw the distribution of the SI-SNRs of all sources; with mixtures, also of their improvements, and these against the input.
 
     Args:
         path (`str` or `Path`):
             Picture to write; its suffix gives the format.
         scores (`dict` of `str` to `list` of `float`):
-            `si_snr` and, where there were mixtures, `si_snri`, in dB, one per source.
+            `si_snr` and, with mixtures, `si_snri`, in dB, one per source.
     """
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg

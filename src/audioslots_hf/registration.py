@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Registration of all families, of the voice encoder and of the pipeline with transformers."""
+"""Registers all families, the voice encoder and the pipeline with transformers."""
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -23,19 +23,19 @@ from .pipeline_audio_separation import AudioSeparationPipeline
 
 
 def register_family(family: Family) -> None:
-    """Let the Auto classes find a family."""
+    """Register a family with the Auto classes."""
     config_class, feature_extractor_class = family.config_class, family.feature_extractor_class
     AutoConfig.register(family.model_type, config_class)
     AutoModel.register(config_class, family.model_class)
     AutoFeatureExtractor.register(config_class, feature_extractor_class)
-    # every `save_pretrained` carries its code, so that a Hub repository also loads where this package is not installed
+    # every `save_pretrained` copies the code, so that a Hub repository also loads without this package
     config_class.register_for_auto_class()
     family.model_class.register_for_auto_class("AutoModel")
     feature_extractor_class.register_for_auto_class("AutoFeatureExtractor")
 
 
 def register_voice_encoder() -> None:
-    """Let the Auto classes find the voice encoder, which separates nothing and is no family."""
+    """Register the voice encoder, which is not a separation model, with the Auto classes."""
     AutoConfig.register(VoiceEncoderConfig.model_type, VoiceEncoderConfig)
     AutoModel.register(VoiceEncoderConfig, VoiceEncoderModel)
     VoiceEncoderConfig.register_for_auto_class()
@@ -43,7 +43,7 @@ def register_voice_encoder() -> None:
 
 
 def register() -> None:
-    """Let the Auto classes and `pipeline("audio-to-audio")` find the families, and the Auto classes the voice encoder."""
+    """Register the families and the voice encoder with the Auto classes, and the pipeline as `"audio-to-audio"`."""
     for family in FAMILIES.values():
         register_family(family)
     register_voice_encoder()

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Resampling of a stream of audio blocks, equal to resampling the whole at once."""
+"""Resampling of a stream of audio blocks, equal to resampling the whole recording at once."""
 
 from collections.abc import Iterable, Iterator
 from math import gcd
@@ -40,7 +40,7 @@ def resample_blocks(blocks: Iterable[torch.Tensor], source_rate: int, target_rat
     if up == down:
         yield from blocks
         return
-    # the filter reaches 10 * max(up, down) / up samples far; a multiple of `down` keeps the output grid
+    # the filter extends over 10 * max(up, down) / up samples; a multiple of `down` keeps the output grid
     reach = down * -(-(10 * max(up, down) // up + 2) // down)
     step = down * max(1, source_rate // down)
     num_received = num_sent = 0
@@ -63,7 +63,7 @@ def _resample(waveforms: torch.Tensor, up: int, down: int) -> torch.Tensor:
     try:
         from scipy.signal import resample_poly
     except ImportError as error:
-        raise ImportError("Audio at another sampling rate than the model's needs SciPy: pip install scipy") from error
+        raise ImportError("Resampling to the model's sampling rate needs SciPy: pip install scipy") from error
     return torch.from_numpy(resample_poly(waveforms.numpy(), up, down, axis=-1)).float()
 
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What a model costs: parameters, operations, time and memory."""
+"""Resource use of a model: parameters, operations, time and memory."""
 
 import sys
 import time
@@ -32,9 +32,9 @@ def count_macs(model: PreTrainedModel, feature_extractor: FeatureExtractionMixin
 
 def count_macs_by_kind(model: PreTrainedModel, feature_extractor: FeatureExtractionMixin) -> tuple[float, float]:
     """
-    The operations of [`count_macs`], those of convolutions and matrix products apart from those of LSTMs.
+    The operations of [`count_macs`]: of convolutions and matrix products, and of LSTMs.
 
-    Counted on the meta device, where nothing is computed.
+    Counted on the meta device, without any computation.
     """
     config = model.config
     features = feature_extractor(torch.zeros(1, config.chunk_length), sampling_rate=config.sampling_rate)
@@ -49,9 +49,9 @@ def count_macs_by_kind(model: PreTrainedModel, feature_extractor: FeatureExtract
 
 def skip_lstms(model: nn.Module) -> list[int]:
     """
-    Make every LSTM of a model only count its operations -> the list that they will be written to.
+    Make every LSTM of a model only count its operations -> the list to which the counts will be appended.
 
-    The counter would follow an LSTM step by step, which takes a minute for a few seconds of audio.
+    The counter of PyTorch follows an LSTM step by step, which takes a minute for a few seconds of audio.
     """
     macs: list[int] = []
 
@@ -71,8 +71,8 @@ def skip_lstms(model: nn.Module) -> list[int]:
 
 
 def peak_memory_bytes() -> int:
-    """The largest resident memory this process ever had."""
-    # not on Windows
+    """The peak resident memory of this process."""
+    # the module is absent on Windows
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -95,7 +95,7 @@ def measure_resources(separator: Separator, duration_s: int = 60) -> dict[str, s
     """
     model, config, device = separator.model, separator.model.config, separator.device
     noise = 0.1 * torch.randn(1, duration_s * config.sampling_rate)
-    # the first pass plans its kernels
+    # the first pass is slower: it selects kernels
     separator.separate(noise[:, : config.chunk_length])
 
     if device.type == "cuda":

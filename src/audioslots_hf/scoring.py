@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Scores of separated files, whatever separated them, against their references."""
+"""Scores of separated files, from any tool, against their references."""
 
 import importlib.util
 import json
@@ -32,7 +32,7 @@ from .plots import plot_scores
 
 logger = get_logger(__name__)
 
-# Frames, strides and resampling round lengths by a few hundred samples at most; more than this is another cut of the audio.
+# Frames, strides and resampling change lengths by a few hundred samples at most; a larger difference is another cut.
 MAX_LENGTH_DIFFERENCE_S = 0.05
 SCORES = {"si_snr": "SI-SNR", "si_snri": "SI-SNRi", "sdr": "SDR", "sdri": "SDRi"}
 OUTPUTS = ("scores.csv", "summary.json", "scores.png")
@@ -40,7 +40,7 @@ OUTPUTS = ("scores.csv", "summary.json", "scores.png")
 
 @dataclass
 class ScoringJob:
-    """The files of one recording: its sources by name, and its mixture where there is one."""
+    """The files of one recording: its sources by name, and its mixture if given."""
 
     recording: str
     references: dict[str, Path]
@@ -56,16 +56,16 @@ class ScoringJob:
 
 def plan_scoring(estimates: Path, references: Path, mixtures: Path | None = None) -> list[ScoringJob]:
     """
-    Match the files of three folders by recording, and check that they belong together; only headers are read.
+    Match the files of three folders by recording, and check that they belong together. Reads only headers.
 
     Args:
         estimates (`Path`), references (`Path`):
-            Separated files and true sources, each in one of the layouts of [`find_sources`].
+            Folders of separated files and of true sources, each in one of the layouts of [`find_sources`].
         mixtures (`Path`, *optional*):
-            Folder with one file per recording, of its name.
+            Folder with one file per recording, named after it.
 
     Raises:
-        `ValueError`: something is missing, cannot be read, or differs in rate, length or number; all of it is named.
+        `ValueError`: files are missing, unreadable, or differ in rate, length or number; the message lists all of them.
     """
     problems: list[str] = []
     true_sources = find_sources(references, problems)
@@ -88,7 +88,7 @@ def plan_scoring(estimates: Path, references: Path, mixtures: Path | None = None
 
 
 def check_job(job: ScoringJob) -> list[str]:
-    """What keeps the files of one recording from being compared."""
+    """Messages for all differences that prevent the comparison of the files of one recording."""
     problems = []
     if len(job.estimates) != len(job.references):
         problems.append(
@@ -116,17 +116,17 @@ def check_job(job: ScoringJob) -> list[str]:
 
 
 def read_mono(path: Path) -> torch.Tensor:
-    """A whole file, the mean of its channels, float32 (num_samples,)."""
+    """Read a whole file, averaged over its channels, as float32 (num_samples,)."""
     with open_audio(path) as audio:
         return torch.cat([block.mean(dim=0) for block in audio.blocks()])
 
 
 def read_sources(paths: list[Path], num_samples: int | None = None) -> torch.Tensor:
     """
-    Files -> float32 (num_sources, num_samples), by default of the longest.
+    Files -> float32 (num_sources, num_samples), by default as long as the longest.
 
-    The references say how long a recording is: what an estimate has beyond that is cut, and what it lacks counts as silence, so that
-    no part of a reference goes without a score.
+    The references determine the length of a recording: longer estimates are cut, and shorter ones padded with silence, so
+    that every part of a reference is scored.
     """
     waveforms = [read_mono(path) for path in paths]
     padded = torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
@@ -141,12 +141,12 @@ def score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
 
     Args:
         job ([`ScoringJob`]):
-            As from [`plan_scoring`].
+            The recording, from [`plan_scoring`].
         with_sdr (`bool`):
             Whether to compute SDR as well.
 
     Returns:
-        For each reference its name and file, the estimate that goes with it, and the scores in dB.
+        For each reference its name and file, the matched estimate, and the scores in dB.
 
     Raises:
         `ValueError`, `OSError`: a file cannot be decoded to its end.
@@ -157,10 +157,10 @@ def score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
     mixtures = None if job.mixture is None else read_sources([job.mixture], num_samples)
     for path, reference in zip(job.references.values(), references, strict=True):
         if not reference.any():
-            logger.warning(f"{path} is silent, so its scores mean nothing, but they count in the means.")
+            logger.warning(f"{path} is silent: its scores are meaningless, but count in the means.")
     for path, estimate in zip(job.estimates.values(), estimates, strict=True):
         if not estimate.any():
-            logger.warning(f"{path} is silent, which counts as the worst there is.")
+            logger.warning(f"{path} is silent: it gets the lowest score.")
     scores = score_separation(estimates[None], references[None], mixtures, with_sdr=with_sdr)
     order = scores.pop("order")[0].tolist()
     paths = list(job.estimates.values())
@@ -178,10 +178,10 @@ def score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
 
 def score_jobs(jobs: list[ScoringJob]) -> tuple[list[dict[str, str | float]], list[str]]:
     """
-    [`score_job`] of all recordings, one in memory at a time; with SDR where torchmetrics is installed.
+    [`score_job`] for all recordings, one in memory at a time; with SDR if torchmetrics is installed.
 
     Returns:
-        The rows, and what is wrong with recordings whose files turned out to be broken.
+        The rows, and a message for each recording with a broken file.
     """
     with_sdr = is_installed("torchmetrics")
     rows, failures = [], []
@@ -194,12 +194,12 @@ def score_jobs(jobs: list[ScoringJob]) -> tuple[list[dict[str, str | float]], li
 
 
 def is_installed(package: str) -> bool:
-    """Whether a package can be imported, without the seconds that it would take."""
+    """Whether a package is installed, without importing it, which may take seconds."""
     return importlib.util.find_spec(package) is not None
 
 
 def summarize_scores(rows: list[dict[str, str | float]]) -> dict[str, int | dict[str, float]]:
-    """Counts, and mean and median over all sources of every score that was computed."""
+    """Counts, and mean and median over all sources of every computed score."""
     summary: dict[str, int | dict[str, float]] = {
         "num_recordings": len({row["recording"] for row in rows}),
         "num_sources": len(rows),
@@ -212,20 +212,20 @@ def summarize_scores(rows: list[dict[str, str | float]]) -> dict[str, int | dict
 
 
 def format_summary(summary: dict[str, int | dict[str, float]]) -> str:
-    """A summary as a table to print."""
+    """Format a summary as a table to print."""
     title = f"{summary['num_sources']} sources of {summary['num_recordings']} recordings"
     lines = [f"{title:<38}{'mean':>9}{'median':>12}"]
     for name, label in SCORES.items():
         if name in summary:
             lines.append(f"{label:<38}{summary[name]['mean']:>6.2f} dB{summary[name]['median']:>9.2f} dB")
     if "sdr" not in summary:
-        lines.append('No SDR, which needs torchmetrics: pip install "audioslots-hf[metrics]"')
+        lines.append('SDR needs torchmetrics: pip install "audioslots-hf[metrics]"')
     return "\n".join(lines)
 
 
 def plan_outputs(folder: Path, force: bool) -> None:
     """
-    Make the output folder, before any work.
+    Create the output folder before any work.
 
     Raises:
         `ValueError`, `OSError`: an output exists, or the folder cannot be written to.
@@ -238,9 +238,9 @@ def plan_outputs(folder: Path, force: bool) -> None:
 
 def write_scores(folder: Path, rows: list[dict[str, str | float]]) -> list[Path]:
     """
-    Write the scores of every source, their summary, and where matplotlib is installed a picture -> the files written.
+    Write the scores of every source, their summary and, if matplotlib is installed, a plot -> the written files.
 
-    Of an earlier run nothing is left.
+    Removes all outputs of an earlier run.
     """
     table, summary, picture = (folder / name for name in OUTPUTS)
     columns = ["recording", "source", "reference", "estimate", *SCORES]

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The one route from a mixture to its sources, of any length: cut, separate in batches, join."""
+"""Separation of mixtures of any length: cut, separate in batches, join."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -24,19 +24,19 @@ from .chunking import Chunk, SeparatedChunks, Stitcher, batch_chunks, check_chun
 
 def default_chunk_hop_length(chunk_length: int, sampling_rate: int) -> int:
     """
-    Chunks overlap by a second, or by three quarters where they are short.
+    Number of samples from one chunk to the next: chunks overlap by a second, short ones by three quarters.
 
-    What overlaps is separated twice, so long chunks should overlap little; with half of a short one the order of a
-    weak model is lost more often.
+    The overlap is separated twice, so long chunks should overlap little. With an overlap of only half a short chunk, the
+    order of the sources of a weak model is lost more often.
     """
     return max(1, chunk_length // 4, chunk_length - sampling_rate)
 
 
 def default_batch_size(chunk_length: int, sampling_rate: int, device: torch.device) -> int:
     """
-    Chunks of 16 s together, at most 16: one short chunk at a time would be slow, many long ones would need much memory.
+    Number of chunks with 16 s of audio, at most 16: batches of one short chunk are slow, many long chunks need much memory.
 
-    Half of it on a CPU, whose caches do not hold the states of more: GALR small is then slower by an eighth at 16 kHz.
+    Half of it on a CPU, whose caches cannot hold more states: GALR small at 16 kHz would be slower by an eighth.
     """
     duration_s = 8 if device.type == "cpu" else 16
     return max(1, min(16, duration_s * sampling_rate // chunk_length))
@@ -60,18 +60,18 @@ class Separator:
             The feature extractor of the model.
         chunk_hop_length (`int`, *optional*):
             Number of samples from one chunk to the next. By default chunks overlap by a second, or by three quarters
-            of a chunk that is short. The chunk length itself gives the disjoint chunks of the AudioSlots paper.
+            of a short chunk. The chunk length itself gives the disjoint chunks of the AudioSlots paper.
         batch_size (`int`, *optional*):
-            Number of chunks, counted per channel, that go through the model together. Defaults to 16 s of them, on a
-            CPU 8 s, at most 16.
+            Number of chunks, counted per channel, in a forward pass. Defaults to 16 s of audio (8 s on a CPU), at most 16
+            chunks.
         post_process_kwargs (`dict`, *optional*):
             Passed to the feature extractor's `post_process_audio_separation`, for instance `{"mask": "binary"}`.
         order_by_references (`bool`, *optional*, defaults to `False`):
-            Whether the references of each chunk choose the order of its sources, as in the AudioSlots paper. By
-            default a [`~tracking.Tracker`] does, which needs none.
+            Whether the references of each chunk decide the order of its sources, as in the AudioSlots paper. By default a
+            [`~tracking.Tracker`] decides without references.
 
     Raises:
-        `ValueError`: chunks so far apart would leave gaps.
+        `ValueError`: `chunk_hop_length` would leave gaps between the chunks.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Separator:
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """Device of the model."""
         return self.model.device
 
     def separate(self, waveforms: torch.Tensor) -> torch.Tensor:
@@ -119,7 +119,7 @@ class Separator:
 
         Yields:
             `torch.Tensor` of shape `(num_channels, num_sources, num_samples)`: the estimates of successive samples, as
-            soon as no later chunk reaches them.
+            soon as no later chunk overlaps them.
         """
         for part, _ in self.stream_chunks(self.cut(blocks)):
             yield part
@@ -127,16 +127,16 @@ class Separator:
     def cut(
         self, blocks: Iterable[torch.Tensor], references: torch.Tensor | None = None, recording: Any = None
     ) -> Iterator[Chunk]:
-        """The chunks of a recording, as [`~chunking.cut_recording`] gives them."""
+        """Cut a recording into chunks by [`~chunking.cut_recording`]."""
         return cut_recording(blocks, self.chunk_length, self.chunk_hop_length, references, recording)
 
     def stream_chunks(self, chunks: Iterable[Chunk]) -> Iterator[tuple[torch.Tensor, Chunk]]:
         """
-        Separate recordings one after the other, whose chunks go through the model in common batches.
+        Separate several recordings in turn, with chunks of successive recordings in common batches.
 
         Args:
             chunks (iterable of [`~chunking.Chunk`]):
-                The chunks of one recording after the other. Each is asked for when it is due.
+                The chunks of one recording after the other. Each is read only when needed.
 
         Yields:
             `tuple` of the estimates that a chunk completes, and the chunk.
@@ -150,7 +150,7 @@ class Separator:
                     stitcher = self.build_stitcher()
 
     def build_stitcher(self) -> Stitcher:
-        """Joins the chunks of one recording."""
+        """Build the [`~chunking.Stitcher`] that joins the chunks of one recording."""
         return Stitcher(self.chunk_length, self.chunk_hop_length, self.sampling_rate)
 
     @torch.inference_mode()

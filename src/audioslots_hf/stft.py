@@ -22,7 +22,7 @@ def stft(waveforms: torch.Tensor, n_fft: int, hop_length: int) -> torch.Tensor:
     """
     (..., num_samples) -> complex64 (..., n_fft // 2 + 1, num_samples // hop_length + 1)
 
-    Centred frames with zeros beyond the edges. Always float32: there is no bfloat16 FFT. The window is built here,
+    Centred frames, with zero padding at the edges. Always float32: bfloat16 has no FFT. The window is built in each call,
     because `from_pretrained` casts buffers to the model's dtype.
     """
     *batch_shape, num_samples = waveforms.shape

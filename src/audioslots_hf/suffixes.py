@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Suffixes of the audio files that can be read."""
+"""Suffixes of readable audio files."""
 
 SOUNDFILE_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
 FFMPEG_SUFFIXES = (".m4a", ".mp4", ".webm", ".aac", ".mkv", ".mov", ".wma")

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Which estimate of a chunk belongs to which track: evidence from the overlap, the voices' spectra and speaker embeddings."""
+"""Assignment of the estimates of a chunk to tracks, from their overlap, the voices' spectra and speaker embeddings."""
 
 import torch
 
@@ -20,13 +20,13 @@ from .matching import match_estimates
 from .stft import stft
 
 
-# Well separated estimates agree with their track on the overlap far better than spectra can tell; weakly separated ones
-# flip while the overlap agrees all the time. Chosen on 40 validation mixtures: the references plus noise at 15 dB, shuffled
-# from chunk to chunk, come out in order in all of them, and the shipped model loses least.
+# For well separated estimates, the overlap is far more reliable than spectra; weakly separated ones can swap voices although
+# the overlap agrees. Chosen on 40 validation mixtures: references plus noise at 15 dB, shuffled from chunk to chunk, return
+# to order in all of them, and the shipped model loses least.
 OVERLAP_WEIGHT = 2.0
-# What a track sounded like is remembered over about 20 chunks.
+# The spectrum of a track is averaged over about 20 chunks.
 MEMORY = 0.95
-# Who spoke on it, over about 50: chosen on 100 validation mixtures, where 20 lose 0.1 dB and 100 gain nothing.
+# Speaker embeddings are averaged over about 50: chosen on 100 validation mixtures, where 20 lose 0.1 dB and 100 gain nothing.
 SPEAKER_MEMORY = 0.98
 NUM_BANDS = 32
 
@@ -41,7 +41,7 @@ def band_weights(num_bins: int, num_bands: int, sampling_rate: int) -> torch.Ten
 
 
 def normalize(values: torch.Tensor) -> torch.Tensor:
-    """What tells the sources apart, at unit norm or zero: (num_sources, size) -> same"""
+    """Subtract the mean over the sources and scale to unit norm, or zero: (num_sources, size) -> same"""
     values = values - values.mean(dim=0)
     return values / values.norm().clamp(min=1e-12)
 
@@ -50,12 +50,12 @@ def spectral_profiles(estimates: torch.Tensor, sampling_rate: int) -> torch.Tens
     """
     Shape of the mean log spectrum of each source, (num_channels, num_sources, num_samples) -> (num_sources, num_bands)
     """
-    # zeros behind, so that even a single sample has a frame
+    # pad with zeros, so that even a single sample has a frame
     powers = stft(torch.nn.functional.pad(estimates, (0, 128)), 512, 128).abs().square().sum(dim=0)
     # (num_sources, num_bands, num_frames)
     bands = band_weights(powers.shape[1], NUM_BANDS, sampling_rate) @ powers
     bands = bands + 1e-8 * bands.max() + 1e-30
-    # frames count by their energy: pauses say nothing
+    # weight frames by their energy: pauses carry no information
     shares = bands.sum(dim=1, keepdim=True)
     profiles = (bands.log() * shares / shares.sum(dim=-1, keepdim=True)).sum(dim=-1)
     return normalize(profiles - profiles.mean(dim=-1, keepdim=True))
@@ -63,16 +63,16 @@ def spectral_profiles(estimates: torch.Tensor, sampling_rate: int) -> torch.Tens
 
 def overlap_scores(estimates: torch.Tensor, history: torch.Tensor) -> torch.Tensor:
     """
-    How well each estimate continues each track, (num_channels, num_sources, num_samples) twice -> (num_sources, num_sources)
+    Similarity of each estimate and each track, (num_channels, num_sources, num_samples) twice -> (num_sources, num_sources)
 
-    The inner products of what tells the sources apart, relative to the mixture, times their own strength: estimates that
-    hardly differ, because little was separated, say little.
+    Inner products of the differences between the sources, relative to the mixture, times the size of these differences:
+    weakly separated estimates hardly differ, and so count little.
     """
     num_sources = estimates.shape[1]
     power = estimates.sum(dim=1).square().sum().clamp(min=1e-30)
     found, expected = ((x - x.mean(dim=1, keepdim=True)).transpose(0, 1).flatten(1) for x in (estimates, history))
     scores = found @ expected.T / ((1 - 1 / num_sources) * power)
-    # of equal sources that are well separated, of any number, the sum is 2 and the trace 1
+    # for any number of equally loud, well separated sources the sum is 2 and the trace 1
     return scores * scores.abs().sum() / 2
 
 
@@ -80,7 +80,7 @@ class Tracker:
     """
     Follows the sources of one recording from chunk to chunk, without references.
 
-    After each chunk, `order` says which estimate went to which track: `(num_sources,)`.
+    After each chunk, `order` holds the index of the estimate on each track: `(num_sources,)`.
 
     Args:
         sampling_rate (`int`):
@@ -98,13 +98,13 @@ class Tracker:
         self, estimates: torch.Tensor, history: torch.Tensor, embeddings: torch.Tensor | None = None
     ) -> torch.Tensor:
         """
-        Give the estimates of the next chunk the order of the tracks.
+        Put the estimates of the next chunk into the order of the tracks.
 
         Args:
             estimates (`torch.Tensor` of shape `(num_channels, num_sources, num_samples)`):
                 Estimates of the next chunk, in any order, the same in all channels.
             history (`torch.Tensor` of shape `(num_channels, num_sources, num_overlapping_samples)`):
-                What the tracks already hold of the first samples of this chunk.
+                The joined tracks over the first samples of this chunk.
             embeddings (`torch.Tensor` of shape `(num_sources, embedding_size)`, *optional*):
                 Speaker embeddings of the estimates, from a model that has them.
 
@@ -121,7 +121,7 @@ class Tracker:
         scores = OVERLAP_WEIGHT * overlap_scores(estimates[..., : history.shape[-1]], history)
         scores = scores + profiles @ normalize(self.profiles).T
         if embeddings is not None:
-            # a mean, which keeps the scale that the embeddings have learned
+            # a mean preserves the learned scale of the embeddings
             scores = scores + speaker_scores(embeddings, self.embeddings / self.weight)
         self.order = match_estimates(-scores[None])[0]
         self.profiles = MEMORY * self.profiles + profiles[self.order]

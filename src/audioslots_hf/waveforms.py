@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Raw audio of any form -> checked float32 waveforms."""
+"""Conversion of raw audio of any type to validated float32 waveforms."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 
-# what a microphone array has at most; no batch consists of mixtures as short
+# the largest number of channels of a microphone array; no batch has mixtures this short
 MAX_CHANNELS = 8
 
 
@@ -30,7 +30,7 @@ def to_waveform(audio: np.ndarray | torch.Tensor | Sequence[float]) -> torch.Ten
     Integer PCM is scaled by the range of its type (uint8 is offset binary, as in WAV files).
 
     Raises:
-        `ValueError`: the audio is empty, complex, boolean, or, in the memory of the CPU, holds NaN or infinite samples.
+        `ValueError`: the audio is empty, complex or boolean, or (on the CPU) contains NaN or infinite samples.
     """
     if isinstance(audio, torch.Tensor):
         waveform = audio.detach()
@@ -41,7 +41,7 @@ def to_waveform(audio: np.ndarray | torch.Tensor | Sequence[float]) -> torch.Ten
         if array.dtype.kind not in "iuf":
             raise ValueError(f"Audio of type {array.dtype} is not supported: give floats in [-1, 1] or integer PCM.")
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-        # torch warns about memory it may not write to
+        # torch warns about read-only memory
         waveform = torch.from_numpy(array if array.flags.writeable else array.copy())
     if waveform.numel() == 0 or waveform.ndim == 0:
         raise ValueError(f"The audio is empty: its shape is {tuple(waveform.shape)}.")
@@ -50,17 +50,17 @@ def to_waveform(audio: np.ndarray | torch.Tensor | Sequence[float]) -> torch.Ten
     if not waveform.is_floating_point():
         waveform = _scale_integers(waveform)
     waveform = waveform.float()
-    # to look at what lies on a GPU would wait, in every step of a training, until it has done all before it
+    # reading values on a GPU would synchronise with it in every training step
     if waveform.device.type == "cpu" and not torch.isfinite(waveform).all():
         num_bad = int((~torch.isfinite(waveform)).sum())
-        raise ValueError(f"The audio holds {num_bad} NaN or infinite samples: remove or replace them first.")
+        raise ValueError(f"The audio contains {num_bad} NaN or infinite samples: remove or replace them first.")
     return waveform
 
 
 def _scale_integers(waveform: torch.Tensor) -> torch.Tensor:
     if waveform.dtype in (torch.int64, torch.uint64):
         raise ValueError(
-            f"Audio of type {waveform.dtype} is not supported: its range says nothing about the level. Convert PCM to its "
+            f"Audio of type {waveform.dtype} is not supported: its range does not determine the level. Convert PCM to its "
             "own type, for instance `audio.astype('int16')`, or to floats in [-1, 1]."
         )
     info = torch.iinfo(waveform.dtype)
@@ -71,16 +71,16 @@ def _scale_integers(waveform: torch.Tensor) -> torch.Tensor:
 
 def batch_waveforms(audio: np.ndarray | torch.Tensor | Sequence, padded_length: int) -> tuple[torch.Tensor, list[int]]:
     """
-    One waveform, a stack or a list of them -> float32 (batch_size, padded_length) and their batch_size lengths
+    One waveform, a stack or a list of them -> float32 (batch_size, padded_length) and a list of their lengths
 
     Raises:
-        `ValueError`: no waveform, more than two dimensions, or one longer than `padded_length`.
+        `ValueError`: no waveform, more than two dimensions, or a waveform longer than `padded_length`.
     """
     rows = _to_rows(audio)
     lengths = [rows.shape[1]] * len(rows) if isinstance(rows, torch.Tensor) else [len(row) for row in rows]
     if max(lengths) > padded_length:
         raise ValueError(
-            f"The audio has {max(lengths)} samples but the model sees {padded_length} at once: cut it into chunks, "
+            f"The audio has {max(lengths)} samples but the model takes at most {padded_length}: cut it into chunks, "
             "or use `audioslots_hf.load_separator`, which takes any length."
         )
     if isinstance(rows, torch.Tensor):
@@ -89,7 +89,7 @@ def batch_waveforms(audio: np.ndarray | torch.Tensor | Sequence, padded_length: 
 
 
 def count_samples(lengths: list[int], device: torch.device) -> torch.Tensor:
-    """Lengths as int64 (batch_size,), filled in where all are equal: a copy would wait until a GPU has done all before it."""
+    """Lengths as int64 (batch_size,); equal ones are filled on the device, because a copy would synchronise with a GPU."""
     if len(set(lengths)) == 1:
         return torch.full((len(lengths),), lengths[0], device=device)
     return torch.tensor(lengths, device=device)
@@ -102,7 +102,7 @@ def batch_references(
     References `(num_sources, num_samples)` of each mixture -> float32 (batch_size, num_sources, padded_length)
 
     Raises:
-        `ValueError`: another number of mixtures, of sources, or of samples than `lengths` says.
+        `ValueError`: the number of mixtures, sources or samples differs from that of the audio.
     """
     if isinstance(labels, np.ndarray | torch.Tensor) and labels.ndim == 2:
         labels = labels[None]
@@ -125,7 +125,7 @@ def batch_references(
 
 def cut_to_length(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
     """
-    Zeros after the end of each mixture, and no sample after the end of the longest.
+    Set the samples after the end of each mixture to zero, and cut after the end of the longest.
 
     (batch_size, num_sources, padded_length), (batch_size,) -> (batch_size, num_sources, max(num_samples))
     """
@@ -134,13 +134,13 @@ def cut_to_length(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.T
 
 
 def check_return_tensors(return_tensors: str | None) -> None:
-    """Raise a `ValueError` unless torch tensors are asked for."""
+    """Raise a `ValueError` unless `return_tensors` is `"pt"`."""
     if return_tensors != "pt":
         raise ValueError(f"`return_tensors` is {return_tensors!r}: only 'pt' is supported.")
 
 
 def check_sampling_rate(sampling_rate: int | None, expected: int) -> None:
-    """Raise a `ValueError` if audio has another sampling rate, in hertz, than its model."""
+    """Raise a `ValueError` if the sampling rate of the audio, in hertz, differs from the model's."""
     if sampling_rate is not None and sampling_rate != expected:
         raise ValueError(
             f"The audio has a sampling rate of {sampling_rate!r} Hz but the model works at {expected} Hz: "
@@ -149,8 +149,8 @@ def check_sampling_rate(sampling_rate: int | None, expected: int) -> None:
 
 
 def root_mean_square(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
-    """Level of each waveform over its first `num_samples`, 1 where it is silent: (batch_size, length) -> (batch_size,)"""
-    # relative to the peak no square under- or overflows; not every device has float64
+    """Level of each waveform over its first `num_samples`, 1 for silence: (batch_size, length) -> (batch_size,)"""
+    # relative to the peak, squares neither underflow nor overflow; some devices lack float64
     peaks = waveforms.abs().amax(dim=-1)
     peaks = torch.where(peaks > 0, peaks, 1.0)
     levels = peaks * ((waveforms / peaks[:, None]).square().sum(dim=-1) / num_samples).sqrt()
@@ -158,8 +158,8 @@ def root_mean_square(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torc
 
 
 def _to_rows(audio: np.ndarray | torch.Tensor | Sequence) -> torch.Tensor | list[torch.Tensor]:
-    """One waveform, a stack or a list of them -> a stack, which is worked on at once, or a list."""
-    # NumPy's way to hold waveforms of several lengths
+    """One waveform, a stack or a list of them -> a stack, which can be processed at once, or a list."""
+    # NumPy's representation of waveforms of different lengths
     is_ragged = isinstance(audio, np.ndarray) and audio.dtype == object
     if isinstance(audio, np.ndarray | torch.Tensor) and not is_ragged:
         if audio.ndim > 2:
