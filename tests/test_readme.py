@@ -119,7 +119,7 @@ def test_the_card_of_a_checkpoint_is_made_of_its_template_and_results(name):
     assert "license: apache-2.0" in card
     opening = card.split("\n# ")[1].split("## ")[0]
     # its use comes first, and its training later
-    assert opening.index("**For**") < opening.index("**Not for**") < opening.index("```python")
+    assert opening.index("**Intended use**") < opening.index("**Out of scope**") < opening.index("```python")
     assert "hours" not in opening
 
 
