@@ -33,16 +33,16 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 @dataclass
 class SpeechArguments:
-    """One folder of speech by speaker that training mixtures are drawn from."""
+    """A folder of speech by speaker, from which training mixtures are drawn."""
 
     __pydantic_config__ = STRICT
 
     root: str
     """Folder with a subfolder per speaker."""
     utterances: str | None = None
-    """A csv with path, speaker and perhaps loudness; null for every audio file below root, by its first folder."""
+    """A csv with path, speaker and optionally loudness; null uses every audio file below root, with its first folder as speaker."""
     in_memory: bool = True
-    """Read all of it at the start, 115 MB an hour at 16 kHz; false to read each file when it is drawn."""
+    """Read all speech at the start, 115 MB an hour at 16 kHz; false reads each file when it is drawn."""
     weight: Positive = 1.0
     """Share of the draws, relative to the other folders."""
     noise_floor_db: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
@@ -55,7 +55,7 @@ class SpeechArguments:
 
 @dataclass
 class MixtureArguments:
-    """One list of mixtures that exist already: exactly one of `tree`, `metadata` and `dataset`."""
+    """A list of existing mixtures: exactly one of `tree`, `metadata` and `dataset`."""
 
     __pydantic_config__ = STRICT
 
@@ -64,15 +64,15 @@ class MixtureArguments:
     metadata: str | None = None
     """A csv of LibriMix's metadata, mixed on the fly, with paths relative to root."""
     root: str | None = None
-    """The folder that the paths of metadata start from."""
+    """The root of the paths in metadata."""
     noise_root: str | None = None
-    """The folder that the csv's paths of noise start from, needed for mix_both and mix_single."""
+    """The root of the noise paths in metadata, needed for mix_both and mix_single."""
     mode: Literal["min", "max"] = "min"
-    """Cut every voice to the shortest, or fill every voice with zeros to the longest."""
+    """Cut every voice to the shortest, or pad every voice with zeros to the longest."""
     mix_type: MixType = "mix_clean"
     """Two or more voices, the same with noise, or one voice with noise."""
     dataset: str | None = None
-    """A dataset of the Hub or a folder that `save_to_disk` wrote, with a column of files for each source."""
+    """A dataset of the Hub or a folder written by `save_to_disk`, with a column of files for each source."""
     split: str = "train"
     """The split of the dataset."""
     source_columns: list[str] | None = None
@@ -88,13 +88,15 @@ class MixtureArguments:
         if (self.metadata is None) != (self.root is None):
             raise SettingsError("`metadata` and `root` go together: give both or neither.")
         if self.noise_root is not None and self.metadata is None:
-            raise SettingsError("`noise_root` goes with `metadata`: elsewhere the noise is in the mixtures.")
+            raise SettingsError(
+                "`noise_root` needs `metadata`: other lists have the noise in their mixtures. Leave it out."
+            )
         self._check_kind()
         if self.dataset is not None and not self.source_columns:
             raise SettingsError("`dataset` needs `source_columns`, for instance [source_1, source_2].")
 
     def _check_kind(self) -> None:
-        """Refuse keys that only another kind of list reads."""
+        """Raise a `SettingsError` for keys of another kind of list."""
         defaults = {item.name: item.default for item in fields(self)}
         kinds = {
             "metadata": ("mode", "mix_type"),
@@ -104,11 +106,11 @@ class MixtureArguments:
         [own] = [kind for kind in kinds if getattr(self, kind) is not None]
         for name in sorted({name for names in kinds.values() for name in names} - set(kinds[own])):
             if (value := getattr(self, name)) != defaults[name]:
-                raise SettingsError(f"`{name}` ({value!r}) says nothing about a `{own}`: leave it out.")
+                raise SettingsError(f"`{name}` ({value!r}) does not apply to a `{own}`: leave it out.")
 
     @property
     def name(self) -> str:
-        """Where the list comes from."""
+        """The source of the list."""
         return self.tree or self.metadata or self.dataset
 
 
@@ -119,32 +121,32 @@ class TrainingArguments:
     __pydantic_config__ = STRICT
 
     output_dir: str
-    """The folder of checkpoints, models and the log; a run goes on from the newest checkpoint there."""
+    """The folder of checkpoints, models and the log; a run resumes from the newest checkpoint there."""
     speech: list[SpeechArguments] = field(default_factory=list)
     """Folders of voices to mix on the fly."""
     mixtures: list[MixtureArguments] = field(default_factory=list)
-    """Lists of mixtures that exist already, alone or beside speech."""
+    """Lists of existing mixtures, alone or in addition to speech."""
     model: dict[str, Any] = field(default_factory=dict)
-    """The architecture: `model_type` and fields of its configuration, or `pretrained` and the fields that change."""
+    """The architecture: `model_type` and fields of its configuration, or `pretrained` and the fields to change."""
     valid: MixtureArguments | None = None
     """The list of validation mixtures."""
     num_valid_mixtures: Count = 100
-    """Mixtures of `valid` that are scored."""
+    """Number of mixtures of `valid` to score."""
     validate_first: bool = False
-    """Validate before the first step too, and print the score before and after the run."""
+    """Also validate before the first step, and print the score before and after the run."""
     objective: Literal["matched", "mixit"] = "matched"
     """matched: the family's own loss on references. mixit: two recordings, which may be mixtures themselves, are summed, and
-    the estimates of a waveform family must add up to each (arXiv 2006.12701)."""
+    the sums of estimates of a waveform family must equal each (arXiv 2006.12701)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 72
     """Seed of weights, examples and dropout."""
     max_steps: Count = 300_000
     """Optimiser steps."""
     batch_size: Count = 64
-    """Mixtures per step, of all processes together."""
+    """Mixtures per step, over all processes."""
     num_chunks: Count = 1
-    """Consecutive chunks per mixture; two or more teach speaker embeddings of an AudioSlots."""
+    """Consecutive chunks per mixture; two or more train speaker embeddings of an AudioSlots."""
     gradient_accumulation_steps: Count = 1
-    """Parts of a process's share of the batch, one after the other: less memory, the same step except for dropout."""
+    """Number of parts that each process divides its share of the batch into: less memory, the same step except for dropout."""
     optimizer: Literal["adam", "muon"] = "adam"
     """muon: Muon for all matrices and Adam for the other parameters, at the same learning rate."""
     learning_rate: Positive = 2e-4
@@ -156,21 +158,21 @@ class TrainingArguments:
     decay_steps: Count = 10_000
     """Steps between two such factors."""
     max_grad_norm: Positive = 0.05
-    """Norm that gradients are clipped to."""
+    """Maximum norm of the gradients."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Decay of a moving average of the weights, which is then validated and saved as `best` and `last`."""
+    """Decay of a moving average of the weights, which is validated and saved as `best` and `last`."""
     mixed_precision: Literal["no", "bf16"] = "no"
     """Precision of the forward and backward pass."""
     gradient_checkpointing: bool = False
-    """Compute the layers again in the backward pass: less memory, a third slower, the same losses."""
+    """Recompute the layers in the backward pass: less memory, a third slower, the same losses."""
     compile: bool = False
-    """torch.compile: minutes at the start, faster steps; LSTMs stay outside of its graphs."""
+    """Use torch.compile: minutes at the start, faster steps; LSTMs stay outside of its graphs."""
     augmentations: list[AnyAugmentation] = field(default_factory=list)
-    """Changes to the voices of `speech`, drawn anew for every mixture and applied in this order; only the speed always comes first."""
+    """Changes to the voices of `speech`, drawn anew for every mixture and applied in this order; the speed always comes first."""
     speech_on_device: bool = False
     """Copy all speech to the memory of the device and draw the mixtures there, without workers, files or transfers."""
     num_workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that prepare examples; 0 for the main process."""
+    """Processes that prepare examples; 0 uses the main process."""
     log_steps: Count = 50
     """Steps between two lines of the log."""
     valid_steps: Count = 5000
@@ -178,9 +180,9 @@ class TrainingArguments:
     save_steps: Count = 5000
     """Steps between two checkpoints."""
     num_kept_checkpoints: Count = 2
-    """Checkpoints to keep, the newest ones."""
+    """Number of newest checkpoints to keep."""
     patience: Count | None = None
-    """Stop after this many validations in a row that were no better than the best."""
+    """Stop after this many successive validations without improvement."""
     max_minutes: NotNegative | None = None
     """Stop with a checkpoint after this time, checked every log_steps."""
 
@@ -191,10 +193,10 @@ class TrainingArguments:
             )
         types = [augmentation.type for augmentation in self.augmentations]
         if twice := {name for name in types if types.count(name) > 1}:
-            raise SettingsError(f"`augmentations` lists {min(twice)} more than once: leave one of them.")
+            raise SettingsError(f"`augmentations` lists {min(twice)} more than once: keep one of them.")
         if self.objective == "mixit" and self.mixtures:
             raise SettingsError(
-                "`objective` 'mixit' draws recordings: list them under `speech`, not under `mixtures`."
+                "`objective` 'mixit' needs recordings: list them under `speech`, not under `mixtures`."
             )
         if self.batch_size % self.gradient_accumulation_steps != 0:
             raise SettingsError(
@@ -210,15 +212,15 @@ class TrainingArguments:
         if not self.speech_on_device:
             return
         if self.mixtures:
-            raise SettingsError("`speech_on_device` draws from speech: leave `mixtures` empty, or set it to false.")
+            raise SettingsError(
+                "`speech_on_device` draws only from `speech`: leave `mixtures` empty, or set it to false."
+            )
         if on_disk := [index for index, folder in enumerate(self.speech) if not folder.in_memory]:
             raise SettingsError(
-                f"`speech_on_device` needs `speech.{on_disk[0]}.in_memory` true: all of the speech goes to the device."
+                f"`speech_on_device` copies all speech to the device: set `speech.{on_disk[0]}.in_memory` to true."
             )
         if self.num_workers > 0:
-            raise SettingsError(
-                f"`speech_on_device` leaves workers nothing to do: set `num_workers` ({self.num_workers}) to 0."
-            )
+            raise SettingsError(f"`speech_on_device` uses no workers: set `num_workers` ({self.num_workers}) to 0.")
 
     def check_paths(self) -> None:
         """Raise a `SettingsError` that names the first missing path and its key."""
@@ -235,7 +237,7 @@ class TrainingArguments:
                 raise SettingsError(f"`{key}` names {path}, which does not exist: pass {key}=PATH.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they would stand in a yaml file."""
+        """Plain values, as in a yaml file."""
         return asdict(self)
 
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What a run leaves on the disk to go on from, never half there: checkpoints, models and the log."""
+"""Files of a run: checkpoints to resume from, models and the log, all written atomically."""
 
 import json
 import math
@@ -29,7 +29,7 @@ from .arguments import TrainingArguments
 from .settings import SettingsError
 
 
-# What may differ when a run is resumed: it changes neither the model nor what it learns from.
+# Settings that may differ when a run is resumed: they change neither the model nor its training data.
 CHANGEABLE = {
     "compile",
     "gradient_accumulation_steps",
@@ -52,24 +52,24 @@ CHANGEABLE = {
 
 @dataclass
 class RunState:
-    """Where a run stands, beside weights and optimiser: all that its next steps depend on."""
+    """The state of a run that determines its next steps, apart from weights and optimizer."""
 
     step: int = 0
     best_score: float = -math.inf
-    # of the validation before the first step, if the run begins with one, and of the newest
+    # scores of the validation before the first step, if there is one, and of the newest validation
     first_score: float | None = None
     last_score: float | None = None
-    # validations in a row that were no better
+    # number of successive validations without improvement
     num_stale_validations: int = 0
-    # since the last line of the log, one for each part of a step, mean over the processes
+    # losses since the last line of the log, one for each part of a step, averaged over the processes
     losses: list[float] = field(default_factory=list)
-    # the mixtures that the scores are of; None in a checkpoint from before it was written down
+    # the mixtures that the scores belong to; None in a checkpoint older than this field
     validated_on: str | None = None
-    # whether the best model is one of other mixtures, which stays until one of these has been validated
+    # whether the best model belongs to other mixtures; it stays until a model is validated on these
     keeps_best: bool = False
 
     def validate_on(self, mixtures: str) -> None:
-        """Look for the best model anew, if the scores are of other mixtures, which say nothing of these."""
+        """Reset the best score if it belongs to other mixtures, because the scores are not comparable."""
         if self.validated_on not in (None, mixtures):
             self.keeps_best = self.keeps_best or self.best_score > -math.inf
             self.best_score, self.num_stale_validations = -math.inf, 0
@@ -85,7 +85,7 @@ def list_checkpoints(output_dir: Path) -> list[Path]:
 
 def check_same_run(output_dir: Path, arguments: TrainingArguments) -> None:
     """
-    Refuse to continue a run with other settings than it began with.
+    Check that a run continues with its original settings.
 
     Raises:
         `SettingsError`: names the first setting that differs.
@@ -93,7 +93,7 @@ def check_same_run(output_dir: Path, arguments: TrainingArguments) -> None:
     path = output_dir / "arguments.json"
     if not path.exists() or not list_checkpoints(output_dir):
         return
-    # a run that began before there was a setting has its default
+    # a run older than a setting has its default
     before = {item.name: item.default for item in fields(arguments) if item.default is not MISSING}
     before |= json.loads(path.read_text(encoding="utf-8"))
     now = json.loads(json.dumps(arguments.to_dict()))
@@ -106,7 +106,7 @@ def check_same_run(output_dir: Path, arguments: TrainingArguments) -> None:
 
 
 def prepare_output(output_dir: Path, arguments: TrainingArguments) -> None:
-    """Write down the settings, and take away what a run that was killed left behind its last checkpoint."""
+    """Write the settings, and remove files that a killed run wrote after its last checkpoint."""
     output_dir.mkdir(parents=True, exist_ok=True)
     for name in ("checkpoint-*", "best", "last"):
         for leftover in output_dir.glob(temporary_name(Path(name)).name):
@@ -117,7 +117,7 @@ def prepare_output(output_dir: Path, arguments: TrainingArguments) -> None:
 
 
 def cut_log(path: Path, last_step: int) -> None:
-    """Drop the lines after `last_step`, which a resumed run writes again, and a last line that is half written."""
+    """Drop the lines after `last_step`, which a resumed run writes again, and an incomplete last line."""
     if not path.exists():
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -131,28 +131,28 @@ def cut_log(path: Path, last_step: int) -> None:
 
 
 def save_model(folder: Path, model: PreTrainedModel, feature_extractor: FeatureExtractionMixin) -> None:
-    """Write a model and its feature extractor to a folder, complete or not at all."""
+    """Write a model and its feature extractor to a folder, atomically."""
     with replacing(folder) as temporary:
         model.save_pretrained(temporary)
         feature_extractor.save_pretrained(temporary)
 
 
 def save_plain_models(accelerator: Accelerator, feature_extractor: FeatureExtractionMixin) -> None:
-    """Make every checkpoint a folder for `from_pretrained` as well, of whatever number of processes it is."""
+    """Make every checkpoint loadable by `from_pretrained` as well, for any number of processes."""
 
     def save(models: list, weights: list, folder: str) -> None:
         model = accelerator.unwrap_model(models[0])
-        # else it would be under the names that the wrapper of several processes gives; cloned, because on a GPU the weights of an
-        # LSTM are views of one buffer, of which Accelerate would keep the first alone
+        # otherwise the names would be those of the wrapper for several processes; cloned, because on a GPU the weights of an
+        # LSTM are views of one buffer, of which Accelerate would save only the first
         weights[:] = [{name: weight.clone() for name, weight in model.state_dict().items()}]
         if accelerator.is_main_process:
-            # the code of a configuration comes with it, that of a model does not
+            # saving a configuration copies its code, but not that of the model
             custom_object_save(model, folder, config=model.config)
             model.config.save_pretrained(folder)
             feature_extractor.save_pretrained(folder)
 
     def load(models: list, folder: str) -> None:
-        # what is left in the list Accelerate would load itself
+        # Accelerate itself would load the models that remain in the list
         accelerator.unwrap_model(models.pop()).load_state_dict(load_file(Path(folder) / "model.safetensors"))
 
     accelerator.register_save_state_pre_hook(save)
@@ -160,33 +160,33 @@ def save_plain_models(accelerator: Accelerator, feature_extractor: FeatureExtrac
 
 
 def save_checkpoint(accelerator: Accelerator, output_dir: Path, state: RunState, num_kept: int) -> None:
-    """Write all that resuming needs to a temporary folder, rename it, drop the oldest."""
+    """Write a checkpoint to a temporary folder, rename it, and remove the oldest ones."""
     folder = output_dir / f"checkpoint-{state.step}"
     temporary = temporary_name(folder)
     accelerator.wait_for_everyone()
     accelerator.save_state(str(temporary))
-    # every process writes a part of it
+    # every process writes a part of the checkpoint
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         (temporary / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
         if (log := output_dir / "log.jsonl").exists():
-            # the lines up to here are not written again
+            # a resumed run does not write the lines up to here again
             sync(log)
         rename(temporary, folder)
         for old in list_checkpoints(output_dir)[:-num_kept]:
-            # what is half deleted must not look like a checkpoint
+            # a partly deleted folder must not look like a checkpoint
             remove(old.rename(temporary_name(old)))
     accelerator.wait_for_everyone()
 
 
 def load_state(checkpoint: Path) -> RunState:
-    """Where the run stood at a checkpoint."""
+    """The state of the run at a checkpoint."""
     return RunState(**json.loads((checkpoint / "state.json").read_text(encoding="utf-8")))
 
 
 def resume(accelerator: Accelerator, arguments: TrainingArguments) -> RunState:
     """
-    Load the newest checkpoint, if any, and say where the run stands.
+    Load the newest checkpoint, if any, and return the state of the run.
 
     Raises:
         `SettingsError`: the run began with other settings.
@@ -201,7 +201,7 @@ def resume(accelerator: Accelerator, arguments: TrainingArguments) -> RunState:
     if not checkpoints:
         return RunState(validated_on=describe_validation(arguments))
     accelerator.load_state(str(checkpoints[-1]))
-    # a checkpoint is always between two optimiser steps, however many parts a step has now
+    # checkpoints are always written between two optimizer steps, for any number of parts of a step
     accelerator.step = 0
     accelerator.print(f"Resuming from {checkpoints[-1]}")
     state = load_state(checkpoints[-1])
@@ -211,6 +211,6 @@ def resume(accelerator: Accelerator, arguments: TrainingArguments) -> RunState:
 
 
 def describe_validation(arguments: TrainingArguments) -> str | None:
-    """The mixtures that a run is validated on; none without `valid`."""
+    """A description of the validation mixtures of a run; `None` without `valid`."""
     values = arguments.to_dict()
     return None if arguments.valid is None else json.dumps([values["valid"], values["num_valid_mixtures"]])

@@ -41,7 +41,7 @@ class SettingsError(ValueError):
 
 
 def describe_error(error: Exception) -> str:
-    """The message of an error, without the traceback that a `DataLoader` puts before the error of one of its workers."""
+    """The message of an error, without the traceback that a `DataLoader` prepends to the error of a worker."""
     text = str(error).strip()
     return text.splitlines()[-1].partition(": ")[2] if text.startswith("Caught ") else text
 

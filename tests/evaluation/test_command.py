@@ -192,7 +192,7 @@ def test_two_processes_give_the_results_of_one(checkpoint, evaluation, tmp_path)
         (["--device", "abacus"], "abacus"),
         (["--model", "nobody/nothing"], "nobody/nothing"),
         (["--num-workers", "-1"], "--num-workers is -1"),
-        (["--shared-channel", "--mix-type", "mix_single"], "--shared-channel has nothing to match"),
+        (["--shared-channel", "--mix-type", "mix_single"], "--shared-channel needs two voices"),
         (["--high-pass", "19"], "--high-pass is 19"),
         (["--high-pass", "8000"], "--high-pass is 8000: it must be at least 20 Hz and below 8000 Hz"),
         (["--high-pass", "nan"], "--high-pass is nan"),
@@ -213,7 +213,7 @@ def test_an_oracle_of_one_source_is_refused(tmp_path, capsys):
         run_evaluation.main(
             ["--oracle", "0.5", "--tree", "t", "--mix-type", "mix_single", "--output", str(tmp_path / "out")]
         )
-    assert "--oracle has nothing to mask in --mix-type mix_single" in capsys.readouterr().err
+    assert "--oracle needs two sources, but --mix-type mix_single has one" in capsys.readouterr().err
 
 
 def test_a_model_of_a_run_has_the_name_of_the_run(tmp_path, monkeypatch):

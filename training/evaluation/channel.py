@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The channel that the mixtures of a list come through before they are separated."""
+"""The transmission channel of evaluation mixtures: effects that are applied before separation."""
 
 from dataclasses import dataclass, replace
 
@@ -22,13 +22,13 @@ from ..data.mixtures import Mixture
 
 @dataclass
 class Channel:
-    """What the mixtures of a list come through before they are separated."""
+    """Effects that are applied to mixtures before separation."""
 
     is_shared: bool = False
     high_pass_hz: float | None = None
 
     def check(self, sampling_rate: int) -> None:
-        """Raise a `ValueError` where a filter would leave nothing, or be none."""
+        """Raise a `ValueError` if the cutoff of a filter is out of range."""
         if self.high_pass_hz is not None and not LOWEST_CUTOFF_HZ <= self.high_pass_hz < sampling_rate / 2:
             raise ValueError(
                 f"--high-pass is {self.high_pass_hz:g}: it must be at least {LOWEST_CUTOFF_HZ:g} Hz and below "
@@ -36,7 +36,7 @@ class Channel:
             )
 
     def carry(self, mixture: Mixture, sampling_rate: int) -> Mixture:
-        """A mixture, and what it consists of, at the other end."""
+        """Apply the effects to a mixture and to its parts."""
         references, rest = mixture.references, mixture.rest
         if self.high_pass_hz is not None:
             references = high_pass(references, self.high_pass_hz, sampling_rate)
@@ -46,7 +46,7 @@ class Channel:
         return replace(mixture, references=references, rest=rest)
 
     def describe(self) -> list[str]:
-        """What is done, in words."""
+        """The effects as words."""
         return [
             *(["shared channel"] if self.is_shared else []),
             *([] if self.high_pass_hz is None else [f"high-pass {self.high_pass_hz:g} Hz"]),

@@ -25,7 +25,7 @@ METADATA = Path(__file__).parents[1] / "metadata" / "libri2mix_test.csv"
 
 
 def build_parser(description: str) -> argparse.ArgumentParser:
-    """The arguments of the command line."""
+    """Build the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.run_evaluation",
         description=description,
@@ -33,56 +33,55 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     )
     subject = parser.add_mutually_exclusive_group()
     subject.add_argument(
-        "--model", default=DEFAULT_CHECKPOINT, help=f"name, folder or repository ({DEFAULT_CHECKPOINT})"
+        "--model", default=DEFAULT_CHECKPOINT, help=f"name, folder or repository (default: {DEFAULT_CHECKPOINT})"
     )
     subject.add_argument(
-        "--oracle", type=float, metavar="SECONDS", help="no model: the oracle of AudioSlots with such chunks"
+        "--oracle",
+        type=float,
+        metavar="SECONDS",
+        help="evaluate the oracle of AudioSlots with chunks of this length instead of a model",
     )
-    parser.add_argument("--root", type=Path, help="folder that the paths in the metadata start from")
+    parser.add_argument("--root", type=Path, help="root of the paths in the metadata")
     parser.add_argument("--metadata", type=Path, default=METADATA, help=f"LibriMix csv ({METADATA.name})")
-    parser.add_argument("--noise-root", type=Path, help="folder that its paths of noise start from")
-    parser.add_argument("--mode", choices=("min", "max"), default="min", help="how the metadata is mixed (min)")
-    parser.add_argument("--tree", type=Path, help="in place of both: a split of a generated Libri2Mix")
+    parser.add_argument("--noise-root", type=Path, help="root of the noise paths in the metadata")
+    parser.add_argument(
+        "--mode", choices=("min", "max"), default="min", help="how the metadata is mixed (default: min)"
+    )
+    parser.add_argument("--tree", type=Path, help="split of a generated Libri2Mix, instead of --metadata and --root")
     parser.add_argument("--mix-type", choices=MIX_TYPES, default="mix_clean", help="(mix_clean)")
     parser.add_argument(
         "--high-pass",
         type=float,
         metavar="HZ",
-        help="take the lows off all mixtures first; a telephone's band begins at 300",
+        help="remove low-frequency content below this cutoff first; the band of a telephone begins at 300",
     )
     parser.add_argument(
         "--shared-channel",
         action="store_true",
-        help="give the voices of a mixture, not the noise, one spectrum first, as from one microphone",
+        help="give the voices of a mixture, but not the noise, the same spectrum first, as from one microphone",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for results.json")
-    parser.add_argument("--num-mixtures", type=int, help="only the first so many")
-    parser.add_argument("--num-workers", type=int, default=2, help="processes that read the mixtures (2)")
-    parser.add_argument("--device", help="of the model (a GPU if there is one)")
+    parser.add_argument("--num-mixtures", type=int, help="evaluate only this many mixtures from the start of the list")
+    parser.add_argument("--num-workers", type=int, default=2, help="processes that read the mixtures (default: 2)")
+    parser.add_argument("--device", help="device of the model (default: a GPU if available)")
     return parser
 
 
 def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Stop with a message that names the option that cannot be."""
+    """Exit with a message that names the invalid option."""
     if options.num_mixtures is not None and options.num_mixtures < 1:
         parser.error(f"--num-mixtures is {options.num_mixtures}: it must be at least 1.")
     if options.num_workers < 0:
-        parser.error(
-            f"--num-workers is {options.num_workers}: it must be at least 0, which reads between the batches."
-        )
+        parser.error(f"--num-workers is {options.num_workers}: it must be at least 0; 0 reads in the main process.")
     if options.tree is None and options.root is None:
-        parser.error(f"--root is missing: the folder that the paths in {options.metadata} start from. Or give --tree.")
+        parser.error(f"--root is missing: pass the root of the paths in {options.metadata}, or pass --tree.")
     if options.tree is not None and (options.mode != "min" or options.noise_root is not None):
         parser.error(
-            "--mode and --noise-root say how the metadata is mixed, and a --tree is mixed already: leave them out."
+            "--mode and --noise-root apply only to --metadata, because a --tree is already mixed: leave them out."
         )
     if options.oracle is not None and options.mix_type == "mix_single":
-        parser.error(
-            "--oracle has nothing to mask in --mix-type mix_single, where there is one source: take another type."
-        )
+        parser.error("--oracle needs two sources, but --mix-type mix_single has one: use another type.")
     if options.shared_channel and options.mix_type == "mix_single":
-        parser.error(
-            "--shared-channel has nothing to match in --mix-type mix_single, where there is one voice: leave it out."
-        )
+        parser.error("--shared-channel needs two voices, but --mix-type mix_single has one: leave it out.")
     if options.oracle is not None and not 0 < options.oracle <= 60:
-        parser.error(f"--oracle is {options.oracle:g}: it must be the length of a chunk in seconds, at most 60.")
+        parser.error(f"--oracle is {options.oracle:g}: it must be a chunk length in seconds, at most 60.")

@@ -22,11 +22,11 @@ from audioslots_hf.resampling import resample
 from ..torchaudio_import import import_torchaudio
 
 
-# Voices have their pitch and the harmonics that show it well below half of this.
+# The pitch and its audible harmonics lie well below half of this rate.
 PITCH_RATE = 8000
 LOWEST_F0_HZ = 75
 HIGHEST_F0_HZ = 400
-# Long frames and little smoothing: of ten readers the utterances of each then agree best.
+# Long frames and little smoothing, which gave the most consistent pitch for each of ten readers.
 FRAME_S = 0.03
 NUM_SMOOTHED_FRAMES = 5
 # Frames this far below the loud ones of a voice are pauses or unvoiced.
@@ -40,7 +40,7 @@ def require_torchaudio() -> None:
 
 def median_f0s(voices: torch.Tensor, sampling_rate: int) -> list[float]:
     """
-    Median fundamental frequency of single voices in hertz, over their loud frames, which are mostly voiced.
+    Median fundamental frequency of single voices in hertz, over their loud frames, most of which are voiced.
 
     `(num_voices, num_samples)` -> one number each, NaN for silence and for less than half a second.
     """
@@ -60,5 +60,5 @@ def median_f0s(voices: torch.Tensor, sampling_rate: int) -> list[float]:
 
 
 def distance_in_semitones(f0_hz: float, other_f0_hz: float) -> float:
-    """How far two pitches lie apart; 12 semitones are an octave."""
+    """Distance between two pitches; 12 semitones are an octave."""
     return abs(12 * math.log2(f0_hz / other_f0_hz))

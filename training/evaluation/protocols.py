@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The two protocols of evaluation: how mixtures are cut into chunks, and who orders the sources of each."""
+"""The two protocols of evaluation: how mixtures are cut into chunks, and how the sources of each chunk are ordered."""
 
 from collections.abc import Iterable, Iterator
 
@@ -37,7 +37,7 @@ def separate_mixtures(
     **post_process_kwargs,
 ) -> Iterator[tuple[Mixture, torch.Tensor]]:
     """
-    Separate mixtures, whose chunks go through the model together, as [`evaluate_mixtures`] does.
+    Separate mixtures in common batches, as for [`evaluate_mixtures`].
 
     Yields:
         `tuple` of each mixture and its estimates, `(num_sources, num_samples)`, in any order of the sources.

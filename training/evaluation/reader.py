@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The mixtures to evaluate on, read in other processes."""
+"""Evaluation mixtures, read in other processes."""
 
 import sys
 
@@ -23,7 +23,7 @@ from .pitch import median_f0s, require_torchaudio
 
 
 class MixtureReader(Dataset):
-    """The mixtures of a list, come through a channel, each with what is known of its voices."""
+    """The mixtures of a list after a channel, each with known properties of its voices."""
 
     def __init__(self, mixtures: MixtureList, indices: list[int], with_pitch: bool, channel: Channel):
         self.mixtures = mixtures
@@ -44,7 +44,7 @@ class MixtureReader(Dataset):
 
 
 def describe_speakers(row: dict) -> dict[str, str]:
-    """Speakers and their sex, where the list tells them."""
+    """Speakers and their sex, if the list contains them."""
     return {
         f"source_{number}_{name}": value
         for name, values in (("speaker", row["speakers"]), ("sex", row["sexes"]))
@@ -54,10 +54,10 @@ def describe_speakers(row: dict) -> dict[str, str]:
 
 
 def has_pitch() -> bool:
-    """Whether the pitch of the voices can be measured; says why if not."""
+    """Whether the pitch of the voices can be measured; prints the reason if not."""
     try:
         require_torchaudio()
     except ImportError as error:
-        print(f"Without the pitch of the voices: {error}", file=sys.stderr)
+        print(f"The pitch of the voices is not measured: {error}", file=sys.stderr)
         return False
     return True

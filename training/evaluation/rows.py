@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The rows of the results: planned, scored, gathered from all processes, described."""
+"""The rows of the results: plan, score, gather from all processes, describe."""
 
 import math
 from collections import Counter
@@ -28,13 +28,13 @@ from .scoring import evaluate_mixtures, summarize
 from .stopwatch import Stopwatch
 
 
-# Mixtures are read in groups, and each group goes through all rows, so that none is read twice.
+# Mixtures are read in groups, and each group is scored for all rows, so that no mixture is read twice.
 GROUP_SIZE = 16
 
 
 @dataclass
 class Row:
-    """One row of results: what is scored (the oracle without a model), under which protocol, with which masks."""
+    """One row of results: the scored subject (the oracle without a model), its protocol and its masks."""
 
     name: str
     model: PreTrainedModel | None
@@ -44,7 +44,7 @@ class Row:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     def describe(self) -> dict[str, str | float]:
-        """Means over the mixtures, and what they were measured with."""
+        """Means over the mixtures, and the conditions of the measurement."""
         return {
             "protocol": self.protocol,
             **self.masks,
@@ -54,16 +54,16 @@ class Row:
 
 
 def plan_rows(model: PreTrainedModel | None, feature_extractor: FeatureExtractionMixin) -> list[Row]:
-    """What is scored of a model, or of the oracle alone."""
+    """The rows of a model, or of the oracle alone."""
     if not feature_extractor.mask_kinds:
-        # without masks, an oracle would give the references themselves
+        # without masks, an oracle would return the references
         return [Row(f"model_{protocol}", model, protocol) for protocol in PROTOCOLS]
     first, *others = feature_extractor.mask_kinds
     masks = feature_extractor.mask_kinds[first]
     rows = []
     for name, subject in {"oracle": None, "model": model}.items():
         if name == "oracle" or subject is not None:
-            # the oracle, and the order by references, have the paper's masks; the order by the tracker those of the checkpoint
+            # the oracle and the order by references use the paper's masks, the order by the tracker those of the checkpoint
             own = masks if subject is None else feature_extractor.default_masks
             rows += [
                 Row(f"{name}_order_by_tracker", subject, "order_by_tracker", own),
@@ -84,7 +84,7 @@ def plan_rows(model: PreTrainedModel | None, feature_extractor: FeatureExtractio
 def evaluate_rows(
     rows: list[Row], reader: MixtureReader, extractor: FeatureExtractionMixin, num_workers: int
 ) -> float:
-    """Score every mixture for every row, and return the seconds of waiting for the mixtures."""
+    """Score every mixture for every row, and return the seconds spent waiting for the mixtures."""
     loader = DataLoader(reader, GROUP_SIZE, num_workers=num_workers, collate_fn=list)
     reading = Stopwatch()
     with tqdm(total=len(reader) * len(rows), unit="score", desc="Evaluating") as bar:
@@ -104,23 +104,23 @@ def evaluate_rows(
 
 
 def check_score(row: Row, score: dict[str, float | str]) -> None:
-    """Stop at a score that no table could hold."""
+    """Exit if a score is NaN or infinite."""
     if not math.isfinite(score["si_snri"]):
         raise SystemExit(
-            f"error: the score of {score['mixture_id']} in {row.name} is {score['si_snri']}: the model makes no numbers of it, "
-            "train it with a lower `learning_rate` or take an earlier checkpoint."
+            f"error: the score of {score['mixture_id']} in {row.name} is {score['si_snri']}: the output of the model contains "
+            "NaN or infinite values. Train it with a lower `learning_rate`, or use an earlier checkpoint."
         )
 
 
 def gather_rows(rows: list[Row]) -> None:
-    """Put the results of all processes into each row, in the order of the list, and add up their seconds."""
+    """Gather the results of all processes into each row, in the order of the list, and add up their seconds."""
     for row in rows:
         row.results = gather_object(row.results)
         row.stopwatch.seconds = sum(gather_object([row.stopwatch.seconds]), start=Counter())
 
 
 def describe_time(rows: list[Row], reading_s: float) -> dict[str, float]:
-    """Where the seconds of all processes went; reading is what they waited for it."""
+    """The seconds of all processes by activity; reading counts as the time spent waiting for it."""
     model_rows = [row for row in rows if row.model is not None]
     model_s = sum(row.stopwatch.seconds["model"] for row in model_rows)
     return {
@@ -132,7 +132,7 @@ def describe_time(rows: list[Row], reading_s: float) -> dict[str, float]:
 
 
 def format_time(seconds: dict[str, float]) -> str:
-    """One line that says where the time went; what the oracle took is no part of the whole."""
+    """One line with the shares of the time; the total excludes the oracle."""
     oracle = f"oracle {seconds['oracle']:.1f} s"
     if seconds["model"] == 0:
         return f"{oracle}, reading {seconds['reading']:.1f} s"
@@ -143,7 +143,7 @@ def format_time(seconds: dict[str, float]) -> str:
 
 
 def describe_rows(rows: list[Row], times: dict[str, float]) -> dict:
-    """The means of all rows, how near they come to the oracle's, and where the time went."""
+    """The means of all rows, their ratios to the oracle's, and the time by activity."""
     results = {"process_seconds": times}
     if times["model"] > 0:
         results["share_outside_model"] = 1 - times["model"] / (sum(times.values()) - times["oracle"])
@@ -153,7 +153,7 @@ def describe_rows(rows: list[Row], times: dict[str, float]) -> dict:
 
 
 def ratios_to_oracle(rows: Iterable[Row]) -> dict[str, float]:
-    """The share of the reachable improvement that the model reaches, for every row that both of them have."""
+    """The improvement of the model relative to that of the oracle, for every row that both have."""
     scores = {row.name: summarize(row.results)["si_snri"] for row in rows}
     names = [name.removeprefix("model_") for name in scores if name.startswith("model_")]
     return {name: scores[f"model_{name}"] / scores[f"oracle_{name}"] for name in names if f"oracle_{name}" in scores}

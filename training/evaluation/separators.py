@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Separators for evaluation: of a model, of the oracle, and of the paper's autoencoder."""
+"""Separators for evaluation: for a model, for the oracle, and for the paper's autoencoder."""
 
 from typing import Any
 
@@ -26,26 +26,26 @@ from audioslots_hf.waveforms import root_mean_square
 
 class ReferenceSeparator(Separator):
     """
-    A separator that is given the references of every mixture, and shows how well masks of some estimates of them separate.
+    A separator with access to the references of every mixture, which masks the mixture by estimates of the references.
 
     A subclass estimates the references of chunks, in the domain of the feature extractor.
     """
 
     def estimate_references(self, labels: torch.Tensor, references: list[torch.Tensor]) -> torch.Tensor:
         """
-        The estimates that the masks are made of.
+        The estimates from which the masks are computed.
 
         Args:
             labels (`torch.Tensor` of shape `(num_chunks, num_sources, num_bins, num_frames)`):
-                The references as the feature extractor gives them to a model.
+                The references in the domain of the model, from the feature extractor.
             references (`list` of `torch.Tensor` of shape `(num_sources, num_samples)`):
-                Their waveforms, of each chunk.
+                Their waveforms, for each chunk.
         """
         raise NotImplementedError
 
     @torch.inference_mode()
     def separate_chunks(self, chunks: list[Chunk]) -> SeparatedChunks:
-        """Mask every mixture with what is estimated of its references."""
+        """Mask every mixture by the estimates of its references."""
         mixtures = [row for chunk in chunks for row in chunk.samples]
         references = [sources for chunk in chunks for sources in chunk.references]
         features = self.feature_extractor(mixtures, sampling_rate=self.sampling_rate, labels=references)
@@ -55,14 +55,14 @@ class ReferenceSeparator(Separator):
 
 
 class OracleSeparator(ReferenceSeparator):
-    """A separator that knows the true magnitudes: what a perfect model would reach with these masks and this framing."""
+    """A separator that uses the true magnitudes: the upper limit of a model with these masks and this framing."""
 
     def __init__(self, feature_extractor: FeatureExtractionMixin, **kwargs):
         super().__init__(None, feature_extractor, **kwargs)
 
     @property
     def device(self) -> torch.device:
-        """Without a model all is computed on the CPU."""
+        """The CPU, because there is no model."""
         return torch.device("cpu")
 
     def estimate_references(self, labels: torch.Tensor, references: list[torch.Tensor]) -> torch.Tensor:
@@ -72,21 +72,21 @@ class OracleSeparator(ReferenceSeparator):
 
 class AutoencoderSeparator(ReferenceSeparator):
     """
-    The separator of the paper's autoencoder row: every true source through the bottleneck alone, then masks.
+    The separator of the paper's autoencoder row: each true source passes through the bottleneck alone, then masks follow.
 
-    It tells what the bottleneck alone costs.
+    It measures the loss in the bottleneck.
     """
 
     def estimate_references(self, labels: torch.Tensor, references: list[torch.Tensor]) -> torch.Tensor:
-        """What the one-slot model makes of the magnitudes of the references."""
+        """Estimates of the one-slot model for the magnitudes of the references."""
         rows = [reference for sources in references for reference in sources]
         num_sources = len(references[0])
         features = self.feature_extractor(rows, sampling_rate=self.sampling_rate).to(self.device)
         estimates = self.model(**features).estimates.cpu().unflatten(0, (-1, num_sources)).squeeze(2)
-        # the network saw each source at unit level
+        # the input of the network was each source at unit level
         waveforms = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         levels = root_mean_square(waveforms, torch.tensor([len(row) for row in rows]))
-        # what it makes of silence has no level: in a mixture as long as its longest voice, it would drown the other
+        # estimates for silence have no defined level: they would mask the other voice in a mixture of the longest length
         levels = (levels * waveforms.any(dim=-1)).unflatten(0, (-1, num_sources))
         return self.feature_extractor.restore_levels(estimates, levels)
 
@@ -94,7 +94,7 @@ class AutoencoderSeparator(ReferenceSeparator):
 def build_separator(
     model: PreTrainedModel | None, feature_extractor: FeatureExtractionMixin, **kwargs: Any
 ) -> Separator:
-    """The separator of a model; without a model the oracle, and of an autoencoder the paper's row for it."""
+    """The separator for a model: the oracle without a model, and the paper's autoencoder row for an autoencoder."""
     if model is None:
         return OracleSeparator(feature_extractor, **kwargs)
     separator_class = AutoencoderSeparator if model.config.is_autoencoder else Separator

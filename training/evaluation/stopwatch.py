@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Seconds that go into each part of the work."""
+"""Measurement of time by activity."""
 
 import time
 from collections import Counter
@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 
 class Stopwatch:
-    """Adds up seconds by activity, in `seconds`: those of the wall clock, or of another one."""
+    """Adds up `seconds` by activity, of the wall clock or of another clock."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
         self.clock = clock
@@ -32,7 +32,7 @@ class Stopwatch:
 
     @contextmanager
     def measure(self, activity: str) -> Iterator[None]:
-        """Time a block, or every call of the function that this decorates."""
+        """Time a block, or every call of a decorated function."""
         started = self.clock()
         try:
             yield
@@ -40,7 +40,7 @@ class Stopwatch:
             self.seconds[activity] += self.clock() - started
 
     def waiting_for(self, items: Iterable[Item], activity: str) -> Iterator[Item]:
-        """The same items; the time until each of them comes is measured."""
+        """Yield the same items, and time the wait for each."""
         items = iter(items)
         while True:
             with self.measure(activity):

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The model, or the oracle, and the list that are evaluated."""
+"""The evaluated model or oracle, and its list of mixtures."""
 
 import argparse
 import hashlib
@@ -36,7 +36,7 @@ from .channel import Channel
 
 @dataclass
 class Subject:
-    """A model, or `None` for the oracle alone, with the mixtures that it is evaluated on, and a description of both."""
+    """A model, or `None` for the oracle alone, its evaluation mixtures, and a description of both."""
 
     model: PreTrainedModel | None
     feature_extractor: FeatureExtractionMixin
@@ -47,7 +47,7 @@ class Subject:
 
 def prepare(options: argparse.Namespace, device: str | torch.device) -> Subject:
     """
-    Load what the options name.
+    Load the model and the list of the options.
 
     Raises:
         `ValueError`, `OSError`, `RuntimeError`: the model, the list or the channel cannot be used.
@@ -58,7 +58,8 @@ def prepare(options: argparse.Namespace, device: str | torch.device) -> Subject:
     hears_references = model is None or model.config.is_autoencoder
     if hears_references and options.mix_type == "mix_single":
         raise ValueError(
-            f"--mix-type mix_single has one source, and so has {options.model}: what adds up to the mixture is the mixture."
+            f"--mix-type mix_single has one source and {options.model} returns one: its estimate is the mixture itself. Use "
+            "another type."
         )
     listed = list_arguments(options)
     num_sources = None if hears_references else model.config.num_sources
@@ -92,7 +93,7 @@ def load_model(
 def describe_model(
     options: argparse.Namespace, model: PreTrainedModel | None, extractor: FeatureExtractionMixin
 ) -> dict:
-    """What was scored: names, weights, and operations of one chunk per second of audio."""
+    """A description of the model: names, weights, and operations of one chunk per second of audio."""
     if model is None:
         return {"model": "oracle", "model_type": "oracle", "weights": None, "macs_per_s": None}
     weights = Path(cached_file(find_checkpoint(options.model), "model.safetensors"))
@@ -110,7 +111,7 @@ def describe_model(
 
 
 def name_run(model: str) -> str:
-    """What a model is called in results: its own name, or that of the run whose best, last or checkpointed weights it has."""
+    """The name of a model in results: its own, or that of the run for a folder best, last or checkpoint."""
     path = Path(model)
     if path.is_dir() and re.fullmatch(r"best|last|checkpoint-\d+", path.name):
         return path.resolve().parent.name
@@ -118,7 +119,7 @@ def name_run(model: str) -> str:
 
 
 def list_arguments(options: argparse.Namespace) -> MixtureArguments:
-    """Where the mixtures come from."""
+    """The list of mixtures of the options."""
     if options.tree is not None:
         return MixtureArguments(tree=str(options.tree), mix_type=options.mix_type)
     return MixtureArguments(
@@ -131,7 +132,7 @@ def list_arguments(options: argparse.Namespace) -> MixtureArguments:
 
 
 def describe_list(listed: MixtureArguments, channel: Channel) -> dict[str, str]:
-    """What was separated: the name of the list, how it was mixed, and what it came through."""
+    """A description of the mixtures: the name of the list, its mode and its channel."""
     kind = ", ".join(["clean" if listed.mix_type == "mix_clean" else listed.mix_type, *channel.describe()])
     if listed.tree is not None:
         split = Path(listed.tree).resolve()
