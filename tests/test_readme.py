@@ -86,8 +86,8 @@ def test_the_numbers_of_the_export_are_those_of_the_default_checkpoint():
     page = PAGES["export.md"].read_text("utf-8")
     [size] = re.findall(r"^size +(\S+) MiB", block, re.MULTILINE)
     factors = re.findall(r"^real-time factor, (\w+) +(\S+)", block, re.MULTILINE)
-    assert f"{size} MiB of ONNX" in page and [name for name, _ in factors] == ["eager", "exported"]
-    assert f"a real-time factor of {factors[1][1]} where PyTorch has {factors[0][1]}" in " ".join(page.split())
+    assert f"an ONNX file of {size} MiB" in page and [name for name, _ in factors] == ["eager", "exported"]
+    assert f"a real-time factor of {factors[1][1]}, against {factors[0][1]} in PyTorch" in " ".join(page.split())
 
 
 def test_every_file_the_pages_name_exists():
