@@ -15,13 +15,16 @@
 
 import functools
 import http.server
-import sys
+import importlib.util
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -70,21 +73,32 @@ def with_data_size(wav: bytes, num_bytes: int) -> bytes:
     return wav[:start] + num_bytes.to_bytes(4, "little") + wav[start + 4 :]
 
 
-def write_fake_ffmpeg(folder: Path):
-    """
-    A program named ffmpeg that reads its `-i` as soundfile would and writes its last argument as float w64.
+def list_ffmpegs() -> dict[str, str]:
+    """The programs named ffmpeg: of the system, and of PyPI's imageio-ffmpeg, where they are."""
+    found = {"system": shutil.which("ffmpeg")}
+    if importlib.util.find_spec("imageio_ffmpeg"):
+        import imageio_ffmpeg
 
-    It fails as ffmpeg does, with the reason in the last line of what it says.
-    """
-    program = folder / "ffmpeg"
-    program.write_text(
-        f"#!{sys.executable}\n"
-        "import sys, soundfile\n"
-        "source, target = sys.argv[sys.argv.index('-i') + 1], sys.argv[-1]\n"
-        "try:\n"
-        "    samples, rate = soundfile.read(open(source, 'rb'), dtype='float32', always_2d=True)\n"
-        "except soundfile.SoundFileError:\n"
-        "    sys.exit('first line\\nInvalid data found')\n"
-        "soundfile.write(target, samples, rate, format='W64', subtype='FLOAT')\n"
-    )
-    program.chmod(0o755)
+        found["static"] = imageio_ffmpeg.get_ffmpeg_exe()
+    return {name: program for name, program in found.items() if program is not None}
+
+
+def run_ffmpeg(program: str, *arguments: object) -> bytes:
+    """Run ffmpeg -> what it writes to `-`."""
+    command = [program, "-nostdin", "-v", "fatal", "-y", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def decode(program: str, path: Path, num_channels: int = 1) -> np.ndarray:
+    """All of a file as ffmpeg decodes it, float32 `(num_samples, num_channels)`."""
+    content = run_ffmpeg(program, "-i", f"file:{path}", "-f", "f32le", "-c:a", "pcm_f32le", "-")
+    return np.frombuffer(content, "<f4").reshape(-1, num_channels)
+
+
+def encode(program: str, path: Path, samples: np.ndarray, rate: int, *options: object) -> Path:
+    """Write samples, `(num_samples,)` or `(num_samples, num_channels)`, with ffmpeg."""
+    source = path.parent / "source_of_encode.wav"
+    soundfile.write(source, samples, rate, subtype="FLOAT")
+    run_ffmpeg(program, "-i", source, *options, f"file:{path}")
+    source.unlink()
+    return path

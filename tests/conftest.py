@@ -26,6 +26,7 @@ from audioslots_hf import (
     WaveformFeatureExtractor,
     load_separator,
 )
+from tests.audio_helpers import list_ffmpegs
 
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -112,3 +113,12 @@ def checkpoint(tmp_path_factory) -> Path:
 def separator(checkpoint):
     """The pipeline over the tiny model, on the CPU."""
     return load_separator(checkpoint, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    """A program that encodes and decodes, independent of what the package uses."""
+    programs = list_ffmpegs()
+    if not programs:
+        pytest.skip("there is no ffmpeg: install it, or imageio-ffmpeg from PyPI")
+    return next(iter(programs.values()))

@@ -17,7 +17,7 @@ import soundfile
 import torch
 
 from audioslots_hf.audio import BLOCK_S, TrackWriter, open_audio, output_format
-from tests.audio_helpers import noise, with_unknown_length, write_fake_ffmpeg
+from tests.audio_helpers import encode, noise
 
 
 # what soundfile writes into each kind of file unless told otherwise
@@ -49,8 +49,8 @@ def test_the_blocks_of_every_format_are_what_soundfile_reads_at_once(suffix, num
         assert (audio.sampling_rate, audio.num_channels, audio.num_samples) == (8000, num_channels, len(whole))
         blocks = list(audio.blocks())
     assert len(blocks) == 3 and len(whole) == 2 * BLOCK_S * 8000 + 777
-    # the mp3 decoder rounds differently after a seek
-    atol = 1e-6 if suffix == ".mp3" else 0
+    # mp3 goes through FFmpeg, which rounds otherwise than mpg123
+    atol = 3e-6 if suffix == ".mp3" else 0
     np.testing.assert_allclose(torch.cat(blocks, dim=-1).T.numpy(), whole, rtol=0, atol=atol)
 
 
@@ -58,24 +58,34 @@ def test_the_blocks_of_every_format_are_what_soundfile_reads_at_once(suffix, num
 @pytest.mark.parametrize("rate", [8000, 48000])
 def test_an_output_is_like_its_input(suffix, rate, tmp_path):
     path = write(tmp_path / f"a{suffix}", noise(500, 2), rate)
-    assert output_format(path, rate, num_channels=2) == (suffix, *FORMATS[suffix])
+    with open_audio(path) as audio:
+        assert output_format(audio) == (suffix, *FORMATS[suffix])
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "PCM_U8", "ULAW"])
 def test_an_output_has_the_subtype_of_its_input(subtype, tmp_path):
     path = write(tmp_path / "a.WAV", noise(500), subtype=subtype)
-    assert output_format(path, 8000, num_channels=1) == (".WAV", "WAV", subtype)
+    with open_audio(path) as audio:
+        assert output_format(audio) == (".WAV", "WAV", subtype)
 
 
 def test_an_output_is_like_its_input_whatever_that_is_called(tmp_path):
     path = write(tmp_path / "a.wav", noise(500), subtype="FLOAT").rename(tmp_path / "a.wave")
-    assert output_format(path, 8000, num_channels=1) == (".wave", "WAV", "FLOAT")
+    with open_audio(path) as audio:
+        assert output_format(audio) == (".wave", "WAV", "FLOAT")
 
 
-def test_what_cannot_be_written_becomes_a_16_bit_wav(tmp_path):
-    opus = write(tmp_path / "a.opus", noise(500), 48000)
-    for path, rate in [(tmp_path / "a.m4a", 44100), (opus, 44100)]:
-        assert output_format(path, rate, num_channels=1) == (".wav", "WAV", "PCM_16")
+def test_what_cannot_be_written_becomes_a_16_bit_wav(tmp_path, ffmpeg):
+    m4a = encode(ffmpeg, tmp_path / "a.m4a", noise(4000), 44100)
+    misnamed = encode(ffmpeg, tmp_path / "a.mp3", noise(4000), 44100, "-f", "mp4", "-c:a", "aac")
+    with open_audio(m4a) as first, open_audio(misnamed) as second:
+        assert output_format(first) == output_format(second) == (".wav", "WAV", "PCM_16")
+
+
+def test_a_track_is_called_after_its_format_where_its_name_would_mislead(tmp_path):
+    path = write(tmp_path / "a.flac", noise(500)).rename(tmp_path / "a.mp3")
+    with open_audio(path) as audio:
+        assert output_format(audio) == (".flac", "FLAC", "PCM_16")
 
 
 @pytest.mark.parametrize("place", [0, BLOCK_S * 8000 + 5])
@@ -107,7 +117,6 @@ def test_a_flac_that_breaks_off_raises_after_its_whole_blocks(tmp_path):
         ),
         ("a.wav", lambda content: b"", "cannot be read as audio"),
         ("a.wav", lambda content: b"a text, not audio\n" * 9, "cannot be read as audio"),
-        ("a.flac", with_unknown_length, "does not say how long it is"),
     ],
 )
 def test_a_spoilt_file_is_reported_when_it_is_opened(name, spoil, message, tmp_path):
@@ -119,28 +128,6 @@ def test_a_spoilt_file_is_reported_when_it_is_opened(name, spoil, message, tmp_p
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="missing.wav does not exist"), open_audio(tmp_path / "missing.wav"):
-        pass
-
-
-@pytest.mark.parametrize("suffix", [".m4a", ".mp4", ".webm", ".M4A"])
-def test_other_formats_go_through_ffmpeg_where_there_is_one(suffix, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    path = tmp_path / f"a{suffix}"
-    soundfile.write(path, noise(500, 2), 44100, format="WAV", subtype="FLOAT")
-    with (
-        pytest.raises(ValueError, match=f"a{suffix} is a {suffix} file, which needs ffmpeg: install"),
-        open_audio(path),
-    ):
-        pass
-    write_fake_ffmpeg(tmp_path)
-    with open_audio(path) as audio:
-        assert audio.sampling_rate == 44100 and audio.path == path
-        np.testing.assert_array_equal(next(audio.blocks()).T.numpy(), noise(500, 2))
-    path.write_text("no audio")
-    with (
-        pytest.raises(ValueError, match=f"a{suffix} cannot be decoded by ffmpeg: Invalid data found"),
-        open_audio(path),
-    ):
         pass
 
 

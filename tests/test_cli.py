@@ -28,7 +28,7 @@ from audioslots_hf.allocator import keep_freed_memory
 from audioslots_hf.chunking import Chunk, SeparatedChunks
 from audioslots_hf.cli import main
 from audioslots_hf.separator import Separator
-from tests.audio_helpers import noise, tones, with_unknown_length, write_fake_ffmpeg
+from tests.audio_helpers import decode, encode, noise, tones
 
 
 RATE = 16000
@@ -230,19 +230,15 @@ SPOILT = [
     ("a.wav", lambda path: write(path, np.zeros(0)), "is empty: it holds no samples"),
     ("a.wav", cut_in_half, r"is truncated: its header promises 12002 bytes of samples, it holds \d+"),
     ("a.flac", cut_in_half, "cannot be decoded after sample 0"),
-    ("a.flac", lambda path: path.write_bytes(with_unknown_length(path.read_bytes())), "does not say how long it is"),
     ("a.mp3", cut_in_half, "is truncated: its header promises 6001 samples"),
     ("a.wav", put_a_nan, "holds NaN or infinite samples"),
-    ("a.raw", lambda path: None, "cannot be read as audio"),
-    ("a.m4a", lambda path: None, "is a .m4a file, which needs ffmpeg: install ffmpeg, or convert"),
+    ("a.raw", lambda path: path.write_bytes(bytes(999)), "cannot be read as audio"),
+    ("a.m4a", lambda path: path.write_bytes(b"A text"), "cannot be read as audio"),
 ]
 
 
 @pytest.mark.parametrize("name, spoil, message", SPOILT)
-def test_a_bad_file_is_reported_at_the_end_and_the_others_are_done(
-    separate, tmp_path, monkeypatch, name, spoil, message
-):
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_a_bad_file_is_reported_at_the_end_and_the_others_are_done(separate, tmp_path, name, spoil, message):
     bad = write(tmp_path / "bad.wav").rename(tmp_path / name) if name[2:] in ("raw", "m4a") else write(tmp_path / name)
     spoil(bad)
     others = [write(tmp_path / f"{letter}.wav") for letter in "xy"]
@@ -253,14 +249,15 @@ def test_a_bad_file_is_reported_at_the_end_and_the_others_are_done(
     assert files_in(tmp_path / "out") == [f"{letter}_source_{index}.wav" for letter in "xy" for index in range(2)]
 
 
-def test_m4a_goes_through_ffmpeg_and_becomes_wav(separate, tmp_path, monkeypatch):
-    write_fake_ffmpeg(tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    path = write(tmp_path / "a.wav", rate=44100).rename(tmp_path / "a.m4a")
+def test_the_tracks_of_an_m4a_add_up_to_what_ffmpeg_decodes(separate, tmp_path, ffmpeg):
+    path = encode(ffmpeg, tmp_path / "12:30 a.m4a", tones(8000, 8000), 8000)
     assert separate(path)[0] == 0
-    for index in range(2):
-        info = soundfile.info(tmp_path / "out" / f"a_source_{index}.wav")
-        assert (info.subtype, info.samplerate, info.frames) == ("PCM_16", 44100, NUM_SAMPLES)
+    tracks = [soundfile.read(tmp_path / "out" / f"12:30 a_source_{index}.wav")[0] for index in range(2)]
+    mixture = decode(ffmpeg, path)[:, 0]
+    # some versions leave out what the encoder added at the end
+    assert 0 <= len(tracks[0]) - len(mixture) <= 2048 and len(mixture) >= 8000
+    # one step of 16 bit for each track
+    np.testing.assert_allclose(sum(tracks)[: len(mixture)], mixture, rtol=0, atol=1e-4)
 
 
 def test_force_never_overwrites_a_track_that_is_an_input_too(separate, tmp_path):

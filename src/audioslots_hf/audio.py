@@ -11,43 +11,72 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Audio files: read in blocks, written under a temporary name, whatever format soundfile or ffmpeg knows."""
+"""Audio files: read in blocks, and written under a temporary name."""
 
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import soundfile
 import torch
+from transformers.utils.logging import get_logger
 
 from .files import replacing_all
-from .recordings import open_recording, read_samples
-from .suffixes import FFMPEG_SUFFIXES
+from .recordings import BLOCK_S, open_sound
+from .sound import Sound
+from .suffixes import AUDIO_SUFFIXES, FORMAT_SUFFIXES
 
 
-BLOCK_S = 10
+logger = get_logger(__name__)
+
+# 64 MiB in float32, whatever rate and channels a header claims
+MAX_BLOCK_VALUES = 2**24
+# These are written in whole blocks only, and may so become longer.
+BLOCK_SUBTYPES = (
+    "IMA_ADPCM",
+    "MS_ADPCM",
+    "GSM610",
+    "NMS_ADPCM_16",
+    "NMS_ADPCM_24",
+    "NMS_ADPCM_32",
+    "G721_32",
+    "G723_24",
+)
 # Subtypes that hold samples beyond +-1.
 FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
 
 
 class AudioFile:
     """
-    An audio file open for reading: `sampling_rate`, `num_channels`, `num_samples`, and how to write alike.
+    An audio file open for reading: `sampling_rate`, `num_channels`, and its samples in blocks.
 
     Args:
-        file ([`soundfile.SoundFile`]):
+        sound ([`Sound`]):
             The open file.
         path (`Path`):
             What the user named, for messages.
     """
 
-    def __init__(self, file: soundfile.SoundFile, path: Path):
-        self.file = file
+    def __init__(self, sound: Sound, path: Path):
+        self.sound = sound
         self.path = path
-        self.sampling_rate: int = file.samplerate
-        self.num_channels: int = file.channels
-        self.num_samples: int = file.frames
+        self.sampling_rate = sound.sampling_rate
+        self.num_channels = sound.num_channels
+
+    @property
+    def expected_samples(self) -> int | None:
+        """About how many samples there are, for a progress bar; none where the file gives no hint."""
+        return self.sound.expected_samples
+
+    @cached_property
+    def num_samples(self) -> int:
+        """How many samples there are. A file that does not say it is decoded once more for this."""
+        if self.sound.num_samples is not None:
+            return self.sound.num_samples
+        with open_sound(self.path, str(self.path)) as sound:
+            return sum(len(block) for block in sound.read(BLOCK_S * sound.sampling_rate))
 
     def blocks(self) -> Iterator[torch.Tensor]:
         """
@@ -57,39 +86,49 @@ class AudioFile:
             `ValueError`: the file breaks off, cannot be decoded, or holds NaN or infinite samples.
         """
         num_read = 0
-        while num_read < self.num_samples:
-            samples = read_samples(self.file, str(self.path), num_read, BLOCK_S * self.sampling_rate)
+        block_length = max(1, min(BLOCK_S * self.sampling_rate, MAX_BLOCK_VALUES // self.num_channels))
+        for samples in self.sound.read(block_length):
             block = torch.from_numpy(samples.T.copy())
             if not torch.isfinite(block).all():
                 raise ValueError(f"{self.path} holds NaN or infinite samples after sample {num_read}.")
             num_read += len(samples)
             yield block
 
+    def read_start(self, duration_s: float) -> torch.Tensor:
+        """The first seconds, float32 `(num_channels, num_samples)`."""
+        wanted, parts = round(duration_s * self.sampling_rate), []
+        for block in self.blocks():
+            parts.append(block[:, : wanted - sum(part.shape[1] for part in parts)])
+            if parts[-1].shape[1] < block.shape[1] or sum(part.shape[1] for part in parts) == wanted:
+                break
+        return torch.cat(parts, dim=1)
+
 
 @contextmanager
 def open_audio(path: Path) -> Iterator[AudioFile]:
     """
-    Open a file for reading; what soundfile does not know goes through ffmpeg.
+    Open a file for reading, in any format that libsndfile or FFmpeg knows.
 
     Raises:
         `FileNotFoundError`, `ValueError`: with the file, what is wrong with it and what to do.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist.")
-    with open_recording(path) as file:
-        yield AudioFile(file, path)
+    with open_sound(path, str(path)) as sound:
+        yield AudioFile(sound, path)
 
 
-def output_format(path: Path, sampling_rate: int, num_channels: int) -> tuple[str, str, str]:
+def output_format(audio: AudioFile) -> tuple[str, str, str]:
     """
     Suffix, soundfile format and subtype for an output like the input: wav in 16 bit where that cannot be written.
     """
-    if path.suffix.lower() not in FFMPEG_SUFFIXES:
-        with soundfile.SoundFile(path) as file:
-            found = (path.suffix, file.format, file.subtype)
-        if soundfile.check_format(found[1], found[2]) and _can_write(found, sampling_rate, num_channels):
-            return found
-    return ".wav", "WAV", "PCM_16"
+    file_format, subtype, suffix = audio.sound.file_format, audio.sound.subtype, audio.path.suffix
+    if file_format is None or not soundfile.check_format(file_format, subtype):
+        return ".wav", "WAV", "PCM_16"
+    if not _can_write((suffix, file_format, subtype), audio.sampling_rate, audio.num_channels):
+        return ".wav", "WAV", "PCM_16"
+    # a name that is that of another format would mislead whoever reads the tracks
+    own = FORMAT_SUFFIXES.get(file_format, (suffix,))
+    is_misleading = suffix.lower() in AUDIO_SUFFIXES and suffix.lower() not in own
+    return (own[0] if is_misleading else suffix), file_format, subtype
 
 
 def _can_write(found: tuple[str, str, str], sampling_rate: int, num_channels: int) -> bool:
@@ -158,10 +197,19 @@ class TrackWriter:
     def save(self) -> None:
         """Write every output, then give all of them their names."""
         with replacing_all(self.paths) as temporaries:
-            for temporary, source in zip(temporaries, self.files, strict=True):
-                source.seek(0)
-                with soundfile.SoundFile(
-                    temporary, "w", self.sampling_rate, self.num_channels, self.subtype, format=self.file_format
-                ) as output:
-                    for samples in source.blocks(BLOCK_S * self.sampling_rate, dtype="float32", always_2d=True):
-                        output.write(samples * self.gain)
+            self._write_all(temporaries)
+            if self.subtype in BLOCK_SUBTYPES and soundfile.info(temporaries[0]).frames != self.files[0].frames:
+                logger.warning(
+                    f"{self.paths[0].parent}: {self.subtype} would make the tracks longer: they have 16 bits."
+                )
+                self.subtype = "PCM_16"
+                self._write_all(temporaries)
+
+    def _write_all(self, paths: list[Path]) -> None:
+        for path, source in zip(paths, self.files, strict=True):
+            source.seek(0)
+            with soundfile.SoundFile(
+                path, "w", self.sampling_rate, self.num_channels, self.subtype, format=self.file_format
+            ) as output:
+                for samples in source.blocks(BLOCK_S * self.sampling_rate, dtype="float32", always_2d=True):
+                    output.write(samples * self.gain)

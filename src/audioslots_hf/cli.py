@@ -102,7 +102,10 @@ def run_separate(options: argparse.Namespace) -> int:
         from .plots import require_matplotlib
 
         require_matplotlib()
-    jobs = plan_jobs(find_inputs(options.inputs, options.output), options.output)
+    notes: list[str] = []
+    jobs = plan_jobs(find_inputs(options.inputs, options.output, notes), options.output)
+    for note in notes:
+        print(note, file=sys.stderr)
     from .loading import load_separator
 
     device = choose_device(options.device)

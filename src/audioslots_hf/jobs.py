@@ -19,7 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .layouts import walk_files
-from .suffixes import FFMPEG_SUFFIXES, SOUNDFILE_SUFFIXES
+from .suffixes import AUDIO_SUFFIXES
+
+
+# so many files that are left out are named
+MAX_NAMES = 5
 
 
 @dataclass
@@ -39,11 +43,19 @@ class SeparationJob:
         return self.folder / f"{self.recording.stem}_separation.png"
 
 
-def find_inputs(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
+def find_inputs(inputs: list[Path], output: Path, notes: list[str]) -> list[tuple[Path, Path]]:
     """
     Every audio file with the folder, relative to the output, that its tracks go to.
 
     Hidden files are left out, and of a folder that holds the output folder, the tracks of an earlier run.
+
+    Args:
+        inputs (`list` of `Path`):
+            Files and folders.
+        output (`Path`):
+            Where the tracks go.
+        notes (`list` of `str`):
+            A line is appended for each folder of which files are left out for their names.
 
     Raises:
         `ValueError`: a folder without audio.
@@ -54,12 +66,18 @@ def find_inputs(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
             # a missing file is reported with the others' results
             files.append((path, Path()))
             continue
-        suffixes = SOUNDFILE_SUFFIXES + FFMPEG_SUFFIXES
-        found = walk_files(path, suffixes)
+        found = walk_files(path)
         if path.resolve() in output.resolve().parents:
             found = [file for file in found if not file.resolve().is_relative_to(output.resolve())]
+        left_out = [file.name for file in found if file.suffix.lower() not in AUDIO_SUFFIXES]
+        found = [file for file in found if file.suffix.lower() in AUDIO_SUFFIXES]
         if not found:
-            raise ValueError(f"{path} holds no audio file ({', '.join(suffixes)}).")
+            raise ValueError(f"{path} holds no audio file (.wav, .flac, .mp3, .ogg, .m4a, .mp4 and so on).")
+        if left_out:
+            names = ", ".join(left_out[:MAX_NAMES]) + (", ..." if len(left_out) > MAX_NAMES else "")
+            notes.append(
+                f"{path}: left out {len(left_out)} of {len(found) + len(left_out)} files, by their names: {names}"
+            )
         files += [(file, file.parent.relative_to(path)) for file in found]
     return files
 
@@ -73,20 +91,25 @@ def plan_jobs(files: list[tuple[Path, Path]], output: Path) -> list[SeparationJo
         `OSError`: the output folder cannot be made or written to.
     """
     jobs: dict[Path, SeparationJob] = {}
+    clashes: dict[Path, list[str]] = {}
     for recording, folder in files:
         job = SeparationJob(recording, output / folder)
         target = job.folder / recording.stem
         other = jobs.setdefault(target, job).recording
         # one file may be named twice: by itself, and by its folder
         if other != recording and other.resolve() != recording.resolve():
-            raise ValueError(
-                f"{other} and {recording} would both write {target}_source_0: rename one, or separate them into "
-                "different folders."
-            )
+            clashes.setdefault(target, [str(other)]).append(str(recording))
+    if clashes:
+        listed = "\n".join(
+            f"  {' and '.join(names)} would both write {target}_source_0" for target, names in clashes.items()
+        )
+        raise ValueError(f"Rename files, or separate them into different folders:\n{listed}")
+    # asked of the disk once for each file: folders may be linked
+    targets = {target.resolve() for target in jobs}
     for job in jobs.values():
         # with --force, tracks of an earlier run would be overwritten before they are read
         name = re.fullmatch(r"(.+)_source_\d+", job.recording.stem)
-        if name and (job.recording.parent / name[1]).resolve() in {target.resolve() for target in jobs}:
+        if name and (job.recording.parent / name[1]).resolve() in targets:
             raise ValueError(
                 f"{job.recording} is both an input and a track of {name[1]}: separate into another folder, or name the files."
             )

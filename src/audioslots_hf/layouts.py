@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .suffixes import FFMPEG_SUFFIXES, SOUNDFILE_SUFFIXES
+from .suffixes import AUDIO_SUFFIXES
 
 
 # recording -> source -> file
@@ -34,17 +34,16 @@ LAYOUTS = "NAME_source_0.wav (or NAME_s1.wav, NAME_1.wav, ...), s1/NAME.wav, or 
 
 def list_audio(folder: Path) -> list[Path]:
     """The audio files of a folder, by name; hidden ones are left out."""
-    suffixes = SOUNDFILE_SUFFIXES + FFMPEG_SUFFIXES
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() and not path.name.startswith(".")
     )
 
 
-def walk_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+def walk_files(folder: Path, suffixes: tuple[str, ...] | None = None) -> list[Path]:
     """
-    The files that end so in a folder and in those below it, also where they are linked, by name; each folder once.
+    The files, all or those that end so, in a folder and in those below it, also where they are linked, by name; each folder once.
 
     What is hidden is left out: notes of another system, or samples of a run that was killed.
     """
@@ -58,7 +57,8 @@ def walk_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
         seen.add(place)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = (Path(parent, name) for name in names if not name.startswith("."))
-        files += [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
+        named = (path for path in paths if suffixes is None or path.suffix.lower() in suffixes)
+        files += [path for path in named if path.is_file()]
     return sorted(files)
 
 

@@ -15,27 +15,26 @@
 
 import http.client
 import io
-import mmap
-import re
-import shutil
-import subprocess
-import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 
-from .mp3 import with_length
-from .suffixes import FFMPEG_SUFFIXES
+from .bounds import check_memory
+from .containers import check_wav, file_size, is_exact
+from .ffmpeg import FfmpegSound
+from .sndfile import SndfileSound
+from .sound import Sound, TruncatedError
 from .waveforms import to_waveform
 
 
 DOWNLOAD_TIMEOUT_S = 30
+BLOCK_S = 10
 
 
 @dataclass
@@ -83,10 +82,8 @@ def load_recording(audio: Any, sampling_rate: int) -> Recording:
     if isinstance(audio, str) and audio.startswith(("http://", "https://")):
         return _read_bytes(_download(audio), name=audio)
     if isinstance(audio, str | Path):
-        if not Path(audio).is_file():
-            raise FileNotFoundError(f"The audio file {audio} does not exist.")
-        with open_recording(Path(audio)) as sound:
-            return _read_sound(sound, str(audio))
+        path = Path(audio)
+        return _read_file(path, str(audio), path.stat().st_size if path.is_file() else 0)
     if isinstance(audio, bytes | bytearray):
         return _read_bytes(bytes(audio), name="the given bytes")
     if isinstance(audio, np.ndarray | torch.Tensor):
@@ -139,147 +136,71 @@ def _from_array(array: np.ndarray | torch.Tensor, sampling_rate: int) -> Recordi
 
 
 @contextmanager
-def open_recording(path: Path) -> Iterator[Any]:
+def open_sound(source: Path | bytes, name: str) -> Iterator[Sound]:
     """
-    Open a file with soundfile, for reading; what soundfile does not know is decoded by ffmpeg first.
+    Open a file, or its bytes, for reading: by libsndfile what that reads exactly, else by FFmpeg; the content chooses.
 
     Raises:
-        `ValueError`: it is no audio, or is not complete, or needs ffmpeg, which is not there.
+        `FileNotFoundError`, `ValueError`: it is no audio, or not complete, or claims what cannot be.
     """
-    if path.suffix.lower() not in FFMPEG_SUFFIXES:
-        with open_sound(path, str(path)) as sound:
+    with io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as file:
+        sound = choose_sound(file, name, None if isinstance(source, bytes) else source)
+        try:
+            sound.check_form()
             yield sound
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        decoded = Path(folder) / "decoded.w64"
-        _decode_with_ffmpeg(path, decoded)
-        with open_sound(decoded, str(path)) as sound:
-            yield sound
-
-
-def _decode_with_ffmpeg(path: Path, decoded: Path) -> None:
-    ffmpeg = shutil.which("ffmpeg")
-    if ffmpeg is None:
-        raise ValueError(
-            f"{path} is a {path.suffix} file, which needs ffmpeg: install ffmpeg, or convert the file to wav or flac."
-        )
-    command = [
-        ffmpeg,
-        "-nostdin",
-        "-v",
-        "error",
-        "-i",
-        str(path),
-        "-vn",
-        "-c:a",
-        "pcm_f32le",
-        "-f",
-        "w64",
-        str(decoded),
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ValueError(f"{path} cannot be decoded by ffmpeg: {reason}")
-
-
-def open_sound(file: Any, name: str) -> Any:
-    """
-    Open a path or file object with soundfile, for reading.
-
-    Raises:
-        `ValueError`: the file is no audio, holds no samples, or is shorter than its header says.
-    """
-    try:
-        import soundfile
-    except ImportError as error:
-        raise ImportError("Reading audio files needs soundfile: pip install soundfile") from error
-    try:
-        sound = soundfile.SoundFile(file)
-        if sound.format == "MP3" and (content := with_length(_read_content(file))) is not None:
+        finally:
             sound.close()
-            sound = soundfile.SoundFile(io.BytesIO(content))
-    except (soundfile.SoundFileError, TypeError) as error:
-        # TypeError: a file named .raw, which has no header
-        reason = str(error)
-        if isinstance(file, str | Path) and Path(file).is_file() and "does not exist" in reason:
-            # what libsndfile says of an mp3 in which it finds no frame
-            reason = "it is empty, or not in the format of its name."
-        raise ValueError(f"{name} cannot be read as audio: {reason}") from error
-    try:
-        _check_complete(sound, name)
-    except ValueError:
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file on a disk for reading."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError(f"{path} is a pipe or a device, which can be read only once: save it as a file first.")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist.")
+    return open(path, "rb")
+
+
+def choose_sound(file: BinaryIO, name: str, path: Path | None) -> Sound:
+    """Open a file with the library that reads it to its true end; where that fails, with the other."""
+    if file_size(file) == 0:
+        raise ValueError(f"{name} cannot be read as audio: it is empty.")
+    kinds: list[type[Sound]] = [SndfileSound, FfmpegSound]
+    if not is_exact(file):
+        kinds.reverse()
+    problems: list[ValueError] = []
+    notes = check_wav(file)
+    for kind in kinds:
+        try:
+            sound = kind(file, name, path)
+        except TruncatedError:
+            raise
+        except ValueError as error:
+            problems.append(error)
+            continue
+        if sound.is_exact:
+            sound.notes[:0] = notes
+            return sound
         sound.close()
-        raise
-    return sound
-
-
-def _read_content(file: Any) -> bytes | mmap.mmap:
-    if isinstance(file, io.BytesIO):
-        return file.getvalue()
-    # of a file that says how long it is, only the first frame is looked at
-    with open(file, "rb") as content:
-        return mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _check_complete(sound: Any, name: str) -> None:
-    # libsndfile shortens a truncated wav, aiff, au, rf64 or w64 to what is there and says so only in its log
-    if match := re.search(r"(?:data|SSND|Data Size|Riff size|riff) +: (\d+) \(should be (\d+)\)", sound.extra_info):
-        promised, present = int(match[1]), int(match[2])
-        # a streamed wav promises the largest size there is (SoX: 0x7FFFF000, ffmpeg: 0xFFFFFFFF)
-        if present < promised < 0x7FFFF000:
-            raise ValueError(
-                f"{name} is truncated: its header promises {promised} bytes of samples, it holds {present}."
-            )
-    if sound.frames == 0:
-        raise ValueError(f"{name} is empty: it holds no samples.")
-    # libsndfile's mark for a flac that was written to a pipe
-    if sound.frames == 2**63 - 1:
-        raise ValueError(f"{name} does not say how long it is: convert it first, for instance with ffmpeg.")
-
-
-def read_samples(sound: Any, name: str, start: int = 0, num_samples: int = -1) -> np.ndarray:
-    """
-    The next samples of an open file (by default all the rest), float32 `(num_samples, num_channels)`.
-
-    Args:
-        sound (`soundfile.SoundFile`):
-            The open file.
-        name (`str`):
-            What the user named, for messages.
-        start (`int`, *optional*, defaults to 0):
-            How many samples were read before. Some files, as those of voice mail, cannot be asked.
-        num_samples (`int`, *optional*, defaults to -1):
-            How many to read.
-
-    Raises:
-        `ValueError`: the file breaks off or cannot be decoded.
-    """
-    wanted = sound.frames - start if num_samples < 0 else min(num_samples, sound.frames - start)
-    try:
-        samples = sound.read(wanted, dtype="float32", always_2d=True)
-    # soundfile's own errors, without importing it here
-    except RuntimeError as error:
-        raise ValueError(f"{name} cannot be decoded after sample {start}: {error}") from error
-    if len(samples) < wanted:
-        raise ValueError(
-            f"{name} is truncated: its header promises {sound.frames} samples, it holds {start + len(samples)}."
-        )
-    return samples
+        problems.append(ValueError(f"{name} is empty: it holds no samples."))
+    raise problems[0]
 
 
 def _read_bytes(content: bytes, name: str) -> Recording:
-    with open_sound(io.BytesIO(content), name) as sound:
-        return _read_sound(sound, name)
+    return _read_file(content, name, len(content))
 
 
-def _read_sound(sound: Any, name: str) -> Recording:
-    samples = read_samples(sound, name)
-    if samples.shape[1] == 1:
-        return _from_array(samples[:, 0], sound.samplerate)
-    # by name, not by which dimension is shorter: a file may hold less samples than channels
-    waveforms = to_waveform(samples).T.contiguous()
-    return Recording(waveforms, sound.samplerate, "channels_first")
+def _read_file(source: Path | bytes, name: str, num_bytes: int) -> Recording:
+    with open_sound(source, name) as sound:
+        blocks, num_values = [], 0
+        # what a header promises is not asked for at once: the list grows with what is there
+        for block in sound.read(BLOCK_S * sound.sampling_rate):
+            num_values += block.size
+            check_memory(name, num_values, num_bytes)
+            blocks.append(torch.from_numpy(block))
+    waveforms = to_waveform(torch.cat(blocks).T.contiguous())
+    # a file may hold less samples than channels
+    return Recording(waveforms, sound.sampling_rate, "mono" if len(waveforms) == 1 else "channels_first")
 
 
 def _download(url: str) -> bytes:

@@ -156,11 +156,11 @@ def score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
     estimates = read_sources(list(job.estimates.values()), num_samples)
     mixtures = None if job.mixture is None else read_sources([job.mixture], num_samples)
     for path, reference in zip(job.references.values(), references, strict=True):
-        if not reference.any():
-            logger.warning(f"{path} is silent: its scores are meaningless, but count in the means.")
+        if fault := describe_silence(path, reference):
+            logger.warning(f"{path} {fault}: its scores are meaningless, but count in the means.")
     for path, estimate in zip(job.estimates.values(), estimates, strict=True):
-        if not estimate.any():
-            logger.warning(f"{path} is silent: it gets the lowest score.")
+        if fault := describe_silence(path, estimate):
+            logger.warning(f"{path} {fault}: it gets the lowest score.")
     scores = score_separation(estimates[None], references[None], mixtures, with_sdr=with_sdr)
     order = scores.pop("order")[0].tolist()
     paths = list(job.estimates.values())
@@ -174,6 +174,17 @@ def score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
         }
         for index, source in enumerate(job.references)
     ]
+
+
+def describe_silence(path: Path, waveform: torch.Tensor) -> str:
+    """Why the mean of the channels of a file, `(num_samples,)`, holds no sound; empty where it does."""
+    # scores leave a DC offset out
+    if (waveform != waveform[0]).any():
+        return ""
+    with open_audio(path) as audio:
+        if any((block - block.mean(dim=0)).any() for block in audio.blocks()):
+            return "has channels that cancel each other out in their mean"
+    return "holds nothing but a DC offset" if waveform[0] else "is silent"
 
 
 def score_jobs(jobs: list[ScoringJob]) -> tuple[list[dict[str, str | float]], list[str]]:

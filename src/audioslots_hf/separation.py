@@ -23,7 +23,6 @@ from .audio import AudioFile, TrackWriter, open_audio, output_format
 from .files import replacing
 from .jobs import SeparationJob
 from .plots import plot_separation
-from .recordings import open_sound, read_samples
 from .resampling import resample_blocks
 from .separator import Separator
 
@@ -56,7 +55,7 @@ def separate_file(job: SeparationJob, separator: Separator, force: bool, plot: b
     """
     num_sources = separator.model.config.num_sources
     with open_audio(job.recording) as audio:
-        suffix, file_format, subtype = output_format(job.recording, audio.sampling_rate, audio.num_channels)
+        suffix, file_format, subtype = output_format(audio)
         paths = job.output_paths(num_sources, suffix)
         for path in [*paths, job.plot_path] if plot else paths:
             if path.is_dir():
@@ -80,30 +79,30 @@ def separate_file(job: SeparationJob, separator: Separator, force: bool, plot: b
 
 def stream_estimates(audio: AudioFile, separator: Separator) -> Iterator[torch.Tensor]:
     """Separate an open file -> blocks (num_channels, num_sources, num_samples), together as long as the file."""
-    with tqdm(total=audio.num_samples, unit="sample", unit_scale=True, desc=audio.path.name) as bar:
+    num_read = num_sent = 0
+    with tqdm(total=audio.expected_samples, unit="sample", unit_scale=True, desc=audio.path.name) as bar:
 
         def count(blocks: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+            nonlocal num_read
             for block in blocks:
+                num_read += block.shape[-1]
                 yield block
                 bar.update(block.shape[-1])
 
         blocks = resample_blocks(count(audio.blocks()), audio.sampling_rate, separator.sampling_rate)
-        num_left = audio.num_samples
         for block in resample_blocks(separator.stream(blocks), separator.sampling_rate, audio.sampling_rate):
             # resampling there and back rounds the length up
-            yield block[..., :num_left]
-            num_left -= min(num_left, block.shape[-1])
+            block = block[..., : num_read - num_sent]
+            num_sent += block.shape[-1]
+            yield block
 
 
 def plot_files(path: Path, mixture: Path, sources: list[Path]) -> None:
     """Draw the first seconds of the mixture and of its sources."""
-    with open_audio(mixture) as audio:
-        sampling_rate = audio.sampling_rate
-        samples = read_samples(audio.file, str(mixture), num_samples=MAX_PLOT_S * sampling_rate)
-    tracks = {f"mixture: {mixture.name}": samples.mean(axis=1)}
-    for source in sources:
-        with open_sound(source, str(source)) as sound:
-            samples = read_samples(sound, str(source), num_samples=MAX_PLOT_S * sampling_rate)
-        tracks[f"estimate: {source.name}"] = samples.mean(axis=1)
+    tracks = {}
+    for role, file in [("mixture", mixture), *(("estimate", source) for source in sources)]:
+        with open_audio(file) as audio:
+            tracks[f"{role}: {file.name}"] = audio.read_start(MAX_PLOT_S).mean(dim=0).numpy()
+            sampling_rate = audio.sampling_rate
     with replacing(path) as temporary:
         plot_separation(temporary, tracks, sampling_rate)

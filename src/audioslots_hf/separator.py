@@ -20,6 +20,7 @@ import torch
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
 from .chunking import Chunk, SeparatedChunks, Stitcher, batch_chunks, check_chunk_hop_length, cut_recording
+from .waveforms import find_offset
 
 
 def default_chunk_hop_length(chunk_length: int, sampling_rate: int) -> int:
@@ -155,10 +156,18 @@ class Separator:
 
     @torch.inference_mode()
     def separate_chunks(self, chunks: list[Chunk]) -> SeparatedChunks:
-        """Separate a batch of chunks, one row for each of their channels; the result is on the CPU."""
+        """
+        Separate a batch of chunks, one row for each of their channels; the result is on the CPU.
+
+        A DC offset is no sound: the model does not get it, and the sources share it equally, so that they add up to the mixture.
+        """
         rows = [row.to(self.device) for chunk in chunks for row in chunk.samples]
+        offsets = [find_offset(row, self.sampling_rate) for row in rows]
+        rows = [row - offset for row, offset in zip(rows, offsets, strict=True)]
         features = self.feature_extractor(rows, sampling_rate=self.sampling_rate, return_tensors="pt")
         outputs = self.model(**features)
         estimates = self.feature_extractor.post_process_audio_separation(outputs, features, **self.post_process_kwargs)
+        for separated, row, offset in zip(estimates, rows, offsets, strict=True):
+            separated[:, : len(row)] += offset / len(separated)
         embeddings = outputs.get("speaker_embeddings")
         return SeparatedChunks(estimates.cpu(), None if embeddings is None else embeddings.float().cpu())

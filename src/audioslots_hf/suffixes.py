@@ -11,7 +11,41 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Suffixes of readable audio files."""
+"""Suffixes of audio files: the files of a folder that are read, and the names of tracks."""
 
-SOUNDFILE_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
-FFMPEG_SUFFIXES = (".m4a", ".mp4", ".webm", ".aac", ".mkv", ".mov", ".wma")
+# what soundfile calls a format -> how its files end; the first one is given to tracks
+FORMAT_SUFFIXES = {
+    "WAV": (".wav", ".wave"),
+    "WAVEX": (".wav", ".wave"),
+    "FLAC": (".flac",),
+    "OGG": (".ogg", ".oga", ".opus"),
+    "MP3": (".mp3",),
+    "AIFF": (".aiff", ".aif", ".aifc"),
+    "AU": (".au", ".snd"),
+    "CAF": (".caf",),
+    "W64": (".w64",),
+    "RF64": (".rf64", ".wav"),
+    "NIST": (".sph",),
+}
+SOUNDFILE_SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in FORMAT_SUFFIXES.values() for suffix in suffixes))
+FFMPEG_SUFFIXES = (
+    *(".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".aac", ".webm", ".mkv", ".mka", ".wma", ".asf", ".avi"),
+    *(
+        ".flv",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".ogv",
+        ".spx",
+        ".mp2",
+        ".amr",
+        ".awb",
+        ".gsm",
+        ".ac3",
+        ".eac3",
+    ),
+    *(".dts", ".ape", ".wv", ".tta", ".tak", ".mpc", ".qcp", ".dsf", ".shn", ".voc", ".bwf"),
+)
+AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES + FFMPEG_SUFFIXES

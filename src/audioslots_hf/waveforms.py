@@ -21,6 +21,10 @@ import torch
 
 # the largest number of channels of a microphone array; no batch has mixtures this short
 MAX_CHANNELS = 8
+# A larger mean, relative to the level of the rest, is a DC offset: speech and rumble have less, and keep it as in training.
+MIN_OFFSET = 0.25
+# of fewer seconds the mean is part of the sound
+MIN_OFFSET_S = 0.1
 
 
 def to_waveform(audio: np.ndarray | torch.Tensor | Sequence[float]) -> torch.Tensor:
@@ -155,6 +159,19 @@ def root_mean_square(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torc
     peaks = torch.where(peaks > 0, peaks, 1.0)
     levels = peaks * ((waveforms / peaks[:, None]).square().sum(dim=-1) / num_samples).sqrt()
     return torch.where(levels > 0, levels, 1.0)
+
+
+def find_offset(waveform: torch.Tensor, sampling_rate: int) -> torch.Tensor:
+    """
+    The DC offset of a chunk of audio, as a cheap recorder adds it: float32 `(num_samples,)` -> `()`, 0 where there is none.
+
+    Models would take it for sound: an offset at the level of the voices costs 2 dB, at four times their level 12 dB.
+    """
+    mean = waveform.mean(dtype=torch.float32)
+    if len(waveform) < MIN_OFFSET_S * sampling_rate:
+        return torch.zeros_like(mean)
+    rest = (waveform - mean).square().mean().sqrt()
+    return torch.where(mean.abs() > MIN_OFFSET * rest, mean, 0.0)
 
 
 def _to_rows(audio: np.ndarray | torch.Tensor | Sequence) -> torch.Tensor | list[torch.Tensor]:
