@@ -14,6 +14,7 @@
 """Tiny models and audio that the tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from audioslots_hf import (
     load_separator,
 )
 from tests.audio_helpers import list_ffmpegs
+from tests.processes import BareProcesses
 
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -97,6 +99,14 @@ INVALID_DUAL_PATH = [
 def tiny_waveform_feature_extractor() -> WaveformFeatureExtractor:
     """The feature extractor that fits [`TINY_DUAL_PATH`]."""
     return WaveformFeatureExtractor(sampling_rate=8000, chunk_length=800)
+
+
+@pytest.fixture(scope="session")
+def bare_processes() -> Iterator[BareProcesses]:
+    """Processes in which our package cannot be imported."""
+    processes = BareProcesses()
+    yield processes
+    processes.close()
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@
 # limitations under the License.
 import itertools
 import re
+import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -111,8 +111,8 @@ def test_every_config_names_its_paper_hardware_hours_and_score(path):
         (["augmentations=[1.0"], "not valid yaml"),
         (["decay_rate=1.5"], "decay_rate.*1.5"),
         (["decay_steps=0"], "decay_steps"),
-        (["mixtures=[{tree: a, mode: max}]"], "mode.*'max'.*nothing about a `tree`"),
-        (["mixtures=[{tree: a, split: dev}]"], "split.*'dev'.*nothing about a `tree`"),
+        (["mixtures=[{tree: a, mode: max}]"], "mode.*'max'.*does not apply to a `tree`"),
+        (["mixtures=[{tree: a, split: dev}]"], "split.*'dev'.*does not apply to a `tree`"),
         (["mixtures=[{dataset: a, source_columns: [a, b], mix_type: mix_both}]"], "mix_type.*mix_both.*`dataset`"),
         (["mixtures=[{metadata: a, root: b, mixture_column: c}]"], "mixture_column.*'c'.*`metadata`"),
         (["gradient_accumulation_steps=0"], "gradient_accumulation_steps.*0"),
@@ -245,8 +245,9 @@ def test_settings_that_cannot_work_are_named_before_the_first_step(tmp_path, mon
     assert not (tmp_path / "log.jsonl").exists()
 
 
-def test_the_command_prints_the_fault_without_a_traceback(tmp_path):
-    command = [sys.executable, "training/run_training.py", str(DEBUG), "nonsense=1"]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=CONFIGS.parents[1], check=False)
-    assert process.returncode == 2
-    assert "nonsense" in process.stderr and "Traceback" not in process.stderr
+def test_the_command_prints_the_fault_without_a_traceback(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run_training.py", str(DEBUG), "nonsense=1"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(CONFIGS.parent / "run_training.py"), run_name="__main__")
+    assert stop.value.code == 2
+    assert "nonsense" in capsys.readouterr().err

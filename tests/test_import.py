@@ -77,8 +77,9 @@ def test_the_command_answers_before_it_loads_anything(tmp_path, arguments, statu
 @pytest.mark.parametrize(
     "imports",
     [
-        "import audioslots_hf; from transformers import AutoConfig, pipelines",
-        "from transformers import AutoConfig, pipelines; import audioslots_hf",
+        # each order needs a process that loads everything; the last two are the ones that a lazy import would break
+        pytest.param("import audioslots_hf; from transformers import AutoConfig, pipelines", marks=pytest.mark.slow),
+        pytest.param("from transformers import AutoConfig, pipelines; import audioslots_hf", marks=pytest.mark.slow),
         "from audioslots_hf.loading import find_checkpoint; from transformers import AutoConfig, pipelines",
         # also in the process of the command
         "import _audioslots_command, audioslots_hf.loading; from transformers import AutoConfig, pipelines",
