@@ -44,7 +44,7 @@ class TestGalr(SeparationContracts):
         return tiny_waveform_feature_extractor()
 
     def is_idle(self, name):
-        # softmax over the keys cancels what is the same for all of them, and layer norm what is the same for all channels
+        # softmax over the keys cancels what is the same for all of them, and layer norm what is the same for all features
         return name.endswith(("attention.k_proj.bias", "summary_proj.bias"))
 
     def test_attentions_are_recorded_over_the_segments(self, features):

@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows = plan_rows(subject.model, subject.feature_extractor)
     started = time.perf_counter()
     with state.split_between_processes(list(range(len(subject.mixtures)))) as share:
-        reader = MixtureReader(subject.mixtures, share, has_pitch(), subject.channel)
+        reader = MixtureReader(subject.mixtures, share, has_pitch(), subject.transmission)
         try:
             own_reading_s = evaluate_rows(rows, reader, subject.feature_extractor, options.num_workers)
         except SettingsError as error:

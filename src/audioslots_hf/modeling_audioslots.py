@@ -81,27 +81,27 @@ class AudioSlotsEncoder(nn.Module):
     def __init__(self, config: AudioSlotsConfig):
         super().__init__()
         self.config = config
-        channels = config.encoder_hidden_sizes[0]
-        self.root = nn.Conv2d(1, channels, 3, padding=1, bias=False)
-        self.norm = nn.GroupNorm(config.num_groups, channels, eps=config.layer_norm_eps)
+        hidden_size = config.encoder_hidden_sizes[0]
+        self.root = nn.Conv2d(1, hidden_size, 3, padding=1, bias=False)
+        self.norm = nn.GroupNorm(config.num_groups, hidden_size, eps=config.layer_norm_eps)
         self.blocks = nn.ModuleList()
         for size, depth, stride in zip(
             config.encoder_hidden_sizes, config.encoder_depths, config.encoder_strides, strict=True
         ):
             for index in range(depth):
-                self.blocks.append(AudioSlotsResNetBlock(channels, size, stride if index == 0 else 1, config))
-                channels = size
-        self.layer_norm = nn.LayerNorm(channels, eps=config.layer_norm_eps)
-        self.position_proj = nn.Linear(4 * config.num_fourier_frequencies, channels)
+                self.blocks.append(AudioSlotsResNetBlock(hidden_size, size, stride if index == 0 else 1, config))
+                hidden_size = size
+        self.layer_norm = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
+        self.position_proj = nn.Linear(4 * config.num_fourier_frequencies, hidden_size)
 
     def forward(self, input_features: torch.Tensor) -> torch.Tensor:
-        """(batch_size, num_bins, num_frames) -> (batch_size, num_positions, channels)"""
+        """(batch_size, num_bins, num_frames) -> (batch_size, num_positions, hidden_size)"""
         hidden_states = self.norm(self.root(input_features[:, None])).relu()
         for block in self.blocks:
             hidden_states = block(hidden_states)
         _, _, num_rows, num_columns = hidden_states.shape
         positions = fourier_features(num_rows, num_columns, self.config.num_fourier_frequencies, like=hidden_states)
-        # (batch_size, channels, num_rows, num_columns) -> (batch_size, num_rows * num_columns, channels)
+        # (batch_size, hidden_size, num_rows, num_columns) -> (batch_size, num_rows * num_columns, hidden_size)
         # normalized first: the sum over all residual blocks would otherwise dominate the positions
         hidden_states = self.layer_norm(hidden_states.flatten(2).transpose(1, 2))
         return hidden_states + self.position_proj(positions.flatten(0, 1))

@@ -121,7 +121,7 @@ def global_statistics(hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.
 
 
 class DualPathGlobalLayerNorm(nn.Module):
-    """gLN (Luo and Mesgarani, arXiv 1809.07454): statistics over a whole example, a scale and a shift per channel."""
+    """gLN (Luo and Mesgarani, arXiv 1809.07454): statistics over a whole example, a scale and a shift per feature."""
 
     def __init__(self, config: DualPathConfig):
         super().__init__()

@@ -36,9 +36,9 @@ from tests.evaluation.helpers import run
 from training import run_evaluation
 from training.data.effects import high_pass, match_spectra
 from training.data.mixtures import Mixture
-from training.evaluation.channel import Channel
 from training.evaluation.scoring import score_estimates
 from training.evaluation.subject import name_run
+from training.evaluation.transmission import Transmission
 from training.reporting.results import conditions_of, read_results, read_scores
 from training.reporting.tables import format_results
 
@@ -94,26 +94,26 @@ def test_mixtures_can_come_over_a_telephone(waveform_checkpoint, tmp_path, mixtu
     assert abs(unfiltered["source_1_input_si_snr"] - expected["source_1_input_si_snr"]) > 0.1
 
 
-def test_the_channel_takes_the_lows_of_the_noise_too(mixtures):
+def test_the_high_pass_filters_the_noise_too(mixtures):
     noise = torch.randn(mixtures[0].references.shape[1], generator=torch.Generator().manual_seed(0))
     noisy = Mixture("a", mixtures[0].references, noise)
-    filtered = Channel(high_pass_hz=300.0).carry(noisy, 16000)
+    filtered = Transmission(high_pass_hz=300.0).carry(noisy, 16000)
     torch.testing.assert_close(filtered.waveform, high_pass(noisy.waveform, 300.0, 16000), rtol=0, atol=1e-5)
     assert filtered.mixture_id == "a"
 
 
-def test_voices_can_share_a_channel_without_lows_too(waveform_checkpoint, tmp_path, mixtures):
-    shared = run(waveform_checkpoint, tmp_path / "shared", "--shared-channel")
-    both = run(waveform_checkpoint, tmp_path / "both", "--shared-channel", "--high-pass", 300)
-    assert shared["mode"] == "min, clean, shared channel"
-    assert both["mode"] == "min, clean, shared channel, high-pass 300 Hz"
+def test_voices_can_share_a_spectrum_and_a_high_pass(waveform_checkpoint, tmp_path, mixtures):
+    shared = run(waveform_checkpoint, tmp_path / "shared", "--shared-spectrum")
+    both = run(waveform_checkpoint, tmp_path / "both", "--shared-spectrum", "--high-pass", 300)
+    assert shared["mode"] == "min, clean, shared spectrum"
+    assert both["mode"] == "min, clean, shared spectrum, high-pass 300 Hz"
     [first, _] = read_scores(both, "model_order_by_tracker")
     matched = match_spectra(high_pass(mixtures[0].references, 300.0, 16000), 16000)
     expected = score_estimates(Mixture("a", matched), matched)
     assert first["source_1_input_si_snr"] == pytest.approx(expected["source_1_input_si_snr"], abs=0.01)
-    # no voice is louder or softer for it, and noise has a channel of its own
+    # no voice is louder or softer for it, and noise keeps its own spectrum
     noise = torch.ones(mixtures[0].references.shape[1])
-    carried = Channel(is_shared=True).carry(Mixture("a", mixtures[0].references, noise), 16000)
+    carried = Transmission(is_shared=True).carry(Mixture("a", mixtures[0].references, noise), 16000)
     assert carried.rest is noise
     torch.testing.assert_close(carried.references.norm(dim=1), mixtures[0].references.norm(dim=1))
 
@@ -192,7 +192,7 @@ def test_two_processes_give_the_results_of_one(checkpoint, evaluation, tmp_path)
         (["--device", "abacus"], "abacus"),
         (["--model", "nobody/nothing"], "nobody/nothing"),
         (["--num-workers", "-1"], "--num-workers is -1"),
-        (["--shared-channel", "--mix-type", "mix_single"], "--shared-channel needs two voices"),
+        (["--shared-spectrum", "--mix-type", "mix_single"], "--shared-spectrum needs two voices"),
         (["--high-pass", "19"], "--high-pass is 19"),
         (["--high-pass", "8000"], "--high-pass is 8000: it must be at least 20 Hz and below 8000 Hz"),
         (["--high-pass", "nan"], "--high-pass is nan"),

@@ -56,7 +56,7 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         help="remove low-frequency content below this cutoff first; the band of a telephone begins at 300",
     )
     parser.add_argument(
-        "--shared-channel",
+        "--shared-spectrum",
         action="store_true",
         help="give the voices of a mixture, but not the noise, the same spectrum first, as from one microphone",
     )
@@ -81,7 +81,7 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         )
     if options.oracle is not None and options.mix_type == "mix_single":
         parser.error("--oracle needs two sources, but --mix-type mix_single has one: use another type.")
-    if options.shared_channel and options.mix_type == "mix_single":
-        parser.error("--shared-channel needs two voices, but --mix-type mix_single has one: leave it out.")
+    if options.shared_spectrum and options.mix_type == "mix_single":
+        parser.error("--shared-spectrum needs two voices, but --mix-type mix_single has one: leave it out.")
     if options.oracle is not None and not 0 < options.oracle <= 60:
         parser.error(f"--oracle is {options.oracle:g}: it must be a chunk length in seconds, at most 60.")

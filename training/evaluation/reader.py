@@ -18,18 +18,18 @@ import sys
 from torch.utils.data import Dataset
 
 from ..data.mixtures import Mixture, MixtureList
-from .channel import Channel
 from .pitch import median_f0s, require_torchaudio
+from .transmission import Transmission
 
 
 class MixtureReader(Dataset):
-    """The mixtures of a list after a channel, each with known properties of its voices."""
+    """The mixtures of a list after a transmission, each with known properties of its voices."""
 
-    def __init__(self, mixtures: MixtureList, indices: list[int], with_pitch: bool, channel: Channel):
+    def __init__(self, mixtures: MixtureList, indices: list[int], with_pitch: bool, transmission: Transmission):
         self.mixtures = mixtures
         self.indices = indices
         self.with_pitch = with_pitch
-        self.channel = channel
+        self.transmission = transmission
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -40,7 +40,7 @@ class MixtureReader(Dataset):
         if self.with_pitch:
             for number, f0_hz in enumerate(median_f0s(mixture.references, self.mixtures.sampling_rate), start=1):
                 voices[f"source_{number}_f0_hz"] = f0_hz
-        return self.channel.carry(mixture, self.mixtures.sampling_rate), voices
+        return self.transmission.carry(mixture, self.mixtures.sampling_rate), voices
 
 
 def describe_speakers(row: dict) -> dict[str, str]:

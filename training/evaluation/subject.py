@@ -31,7 +31,7 @@ from audioslots_hf.resources import count_macs
 
 from ..arguments import MixtureArguments
 from ..data.mixtures import MixtureList, load_mixtures
-from .channel import Channel
+from .transmission import Transmission
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Subject:
     model: PreTrainedModel | None
     feature_extractor: FeatureExtractionMixin
     mixtures: MixtureList
-    channel: Channel
+    transmission: Transmission
     description: dict
 
 
@@ -50,11 +50,11 @@ def prepare(options: argparse.Namespace, device: str | torch.device) -> Subject:
     Load the model and the list of the options.
 
     Raises:
-        `ValueError`, `OSError`, `RuntimeError`: the model, the list or the channel cannot be used.
+        `ValueError`, `OSError`, `RuntimeError`: the model, the list or the transmission cannot be used.
     """
-    channel = Channel(options.shared_channel, options.high_pass)
+    transmission = Transmission(options.shared_spectrum, options.high_pass)
     model, extractor = load_model(options, device)
-    channel.check(extractor.sampling_rate)
+    transmission.check(extractor.sampling_rate)
     hears_references = model is None or model.config.is_autoencoder
     if hears_references and options.mix_type == "mix_single":
         raise ValueError(
@@ -66,12 +66,12 @@ def prepare(options: argparse.Namespace, device: str | torch.device) -> Subject:
     mixtures = load_mixtures(listed, extractor.sampling_rate, num_sources, options.num_mixtures)
     description = {
         **describe_model(options, model, extractor),
-        **describe_list(listed, channel),
+        **describe_list(listed, transmission),
         "sampling_rate": extractor.sampling_rate,
         "chunk_length": extractor.chunk_length,
         **extractor.describe_framing(),
     }
-    return Subject(model, extractor, mixtures, channel, description)
+    return Subject(model, extractor, mixtures, transmission, description)
 
 
 def load_model(
@@ -131,9 +131,9 @@ def list_arguments(options: argparse.Namespace) -> MixtureArguments:
     )
 
 
-def describe_list(listed: MixtureArguments, channel: Channel) -> dict[str, str]:
-    """A description of the mixtures: the name of the list, its mode and its channel."""
-    kind = ", ".join(["clean" if listed.mix_type == "mix_clean" else listed.mix_type, *channel.describe()])
+def describe_list(listed: MixtureArguments, transmission: Transmission) -> dict[str, str]:
+    """A description of the mixtures: the name of the list, its mode and its transmission."""
+    kind = ", ".join(["clean" if listed.mix_type == "mix_clean" else listed.mix_type, *transmission.describe()])
     if listed.tree is not None:
         split = Path(listed.tree).resolve()
         # Libri2Mix/wav16k/min/test

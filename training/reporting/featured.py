@@ -27,7 +27,7 @@ from .tables import format_table
 # The columns: title, metadata, mode.
 TEST_SETS = (
     ("LibriSpeech", "libri2mix_test.csv", "min, clean"),
-    ("one microphone", "libri2mix_test.csv", "min, clean, shared channel"),
+    ("one microphone", "libri2mix_test.csv", "min, clean, shared spectrum"),
     ("high-pass 300 Hz", "libri2mix_test.csv", "min, clean, high-pass 300 Hz"),
     ("telephone prompts", "prompts_test.csv", "min, clean"),
 )
@@ -102,6 +102,6 @@ def format_limits(evaluations: list[dict]) -> str:
         f" {means[DEFAULT_CHECKPOINT]:.1f} dB.\n"
         f"* Voices of similar pitch are harder: {near:.1f} dB where the median pitches differ by less than"
         f" {PITCH_EDGES[0]:g} semitones, {far:.1f} dB from {PITCH_EDGES[-1]:g} semitones on.\n"
-        f"* Voices that share one microphone gain {means[f'{DEFAULT_CHECKPOINT}-shared-channel']:.1f} dB, telephone prompts"
+        f"* Voices that share one microphone gain {means[f'{DEFAULT_CHECKPOINT}-shared-spectrum']:.1f} dB, telephone prompts"
         f" in four languages {means[f'{DEFAULT_CHECKPOINT}-prompts']:.1f} dB.\n"
     )

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The transmission channel of evaluation mixtures: effects that are applied before separation."""
+"""The transmission of evaluation mixtures: effects that are applied before separation."""
 
 from dataclasses import dataclass, replace
 
@@ -21,10 +21,10 @@ from ..data.mixtures import Mixture
 
 
 @dataclass
-class Channel:
+class Transmission:
     """Effects that are applied to mixtures before separation."""
 
-    is_shared: bool = False
+    shared_spectrum: bool = False
     high_pass_hz: float | None = None
 
     def check(self, sampling_rate: int) -> None:
@@ -41,13 +41,13 @@ class Channel:
         if self.high_pass_hz is not None:
             references = high_pass(references, self.high_pass_hz, sampling_rate)
             rest = None if rest is None else high_pass(rest, self.high_pass_hz, sampling_rate)
-        if self.is_shared:
+        if self.shared_spectrum:
             references = match_spectra(references, sampling_rate)
         return replace(mixture, references=references, rest=rest)
 
     def describe(self) -> list[str]:
         """The effects as words."""
         return [
-            *(["shared channel"] if self.is_shared else []),
+            *(["shared spectrum"] if self.shared_spectrum else []),
             *([] if self.high_pass_hz is None else [f"high-pass {self.high_pass_hz:g} Hz"]),
         ]
