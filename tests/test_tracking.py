@@ -14,7 +14,7 @@
 import pytest
 import torch
 
-from audioslots_hf.tracking import Tracker, band_weights, overlap_scores, spectral_profiles
+from audioslots_hf.tracking import Tracker, band_filters, overlap_scores, spectral_profiles
 
 
 RATE = 16000
@@ -128,8 +128,8 @@ def test_one_unlike_chunk_does_not_make_a_speaker_forgotten(voices):
 def test_bands_lie_at_the_same_frequencies_at_any_rate(sampling_rate):
     """A tone of 1 kHz falls into the band whose centre is nearest on the mel scale, which ends at half of the rate."""
     num_bins = 257
-    weights = band_weights(num_bins, 32, sampling_rate)
+    filters = band_filters(num_bins, 32, sampling_rate)
     mels = 2595 * torch.log10(1 + torch.linspace(0, sampling_rate / 2, num_bins) / 700)
     centres = torch.linspace(mels[1].item(), mels[-1].item(), 34)[1:-1]
     tone = round(1000 / (sampling_rate / 2) * (num_bins - 1))
-    assert weights[:, tone].argmax() == (centres - mels[tone]).abs().argmin()
+    assert filters[:, tone].argmax() == (centres - mels[tone]).abs().argmin()

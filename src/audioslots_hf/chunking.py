@@ -157,7 +157,7 @@ class Stitcher:
         # a Hann window without zeros at its ends, so that every sample has weight; as 1 - cos, long ones would round to 0 there
         self.window = (math.pi * torch.arange(1, chunk_length + 1) / (chunk_length + 1)).sin().square()
         self.sums: torch.Tensor | None = None
-        self.weights = torch.zeros(chunk_length)
+        self.window_sums = torch.zeros(chunk_length)
         self.tracker = Tracker(sampling_rate)
 
     def add(self, separated: SeparatedChunks, is_last: bool, references: torch.Tensor | None = None) -> torch.Tensor:
@@ -184,11 +184,11 @@ class Stitcher:
             estimates = self._align(separated, references)
         window = self.window[:num_samples]
         self.sums[..., :num_samples] += estimates * window
-        self.weights[:num_samples] += window
+        self.window_sums[:num_samples] += window
         num_finished = num_samples if is_last else self.chunk_hop_length
-        finished = self.sums[..., :num_finished] / self.weights[:num_finished]
+        finished = self.sums[..., :num_finished] / self.window_sums[:num_finished]
         self.sums = shift(self.sums, num_finished)
-        self.weights = shift(self.weights, num_finished)
+        self.window_sums = shift(self.window_sums, num_finished)
         return finished
 
     def _align(self, separated: SeparatedChunks, references: torch.Tensor | None) -> torch.Tensor:
@@ -198,8 +198,8 @@ class Stitcher:
         embeddings = separated.embeddings
         if embeddings is not None:
             embeddings = embeddings[loudest_channel(separated.estimates)]
-        overlap = min(int((self.weights > 0).sum()), estimates.shape[-1])
-        return self.tracker.follow(estimates, self.sums[..., :overlap] / self.weights[:overlap], embeddings)
+        overlap = min(int((self.window_sums > 0).sum()), estimates.shape[-1])
+        return self.tracker.follow(estimates, self.sums[..., :overlap] / self.window_sums[:overlap], embeddings)
 
 
 def shift(values: torch.Tensor, num_samples: int) -> torch.Tensor:

@@ -146,7 +146,7 @@ class AudioSlotsAttention(nn.Module):
     def forward(
         self, slots: torch.Tensor, context: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(batch_size, num_slots, hidden_size), (batch_size, num_positions, context_size) -> slots, weights"""
+        """(batch_size, num_slots, hidden_size), (batch_size, num_positions, context_size) -> slots, attention weights"""
         batch_size, num_slots, _ = slots.shape
         # (batch_size, num_heads, num_slots or num_positions, head_dim)
         query = self.q_proj(slots).view(batch_size, num_slots, -1, self.head_dim).transpose(1, 2)

@@ -71,7 +71,7 @@ class GalrAttention(nn.Module):
     def forward(
         self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(num_sequences, num_segments, hidden_size) -> same, weights"""
+        """(num_sequences, num_segments, hidden_size) -> same, attention weights"""
         # (num_sequences, num_heads, num_segments, head_dim)
         query = self.q_proj(hidden_states).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
         key = self.k_proj(hidden_states).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)

@@ -31,7 +31,7 @@ SPEAKER_MEMORY = 0.98
 NUM_BANDS = 32
 
 
-def band_weights(num_bins: int, num_bands: int, sampling_rate: int) -> torch.Tensor:
+def band_filters(num_bins: int, num_bands: int, sampling_rate: int) -> torch.Tensor:
     """Triangular bands on a mel scale up to the Nyquist frequency: (num_bands, num_bins)"""
     mels = 2595 * torch.log10(1 + torch.linspace(0, sampling_rate / 2, num_bins) / 700)
     edges = torch.linspace(mels[1].item(), mels[-1].item(), num_bands + 2)
@@ -53,7 +53,7 @@ def spectral_profiles(estimates: torch.Tensor, sampling_rate: int) -> torch.Tens
     # pad with zeros, so that even a single sample has a frame
     powers = stft(torch.nn.functional.pad(estimates, (0, 128)), 512, 128).abs().square().sum(dim=0)
     # (num_sources, num_bands, num_frames)
-    bands = band_weights(powers.shape[1], NUM_BANDS, sampling_rate) @ powers
+    bands = band_filters(powers.shape[1], NUM_BANDS, sampling_rate) @ powers
     bands = bands + 1e-8 * bands.max() + 1e-30
     # weight frames by their energy: pauses carry no information
     shares = bands.sum(dim=1, keepdim=True)
@@ -91,7 +91,7 @@ class Tracker:
         self.sampling_rate = sampling_rate
         self.profiles: torch.Tensor | None = None
         self.embeddings: torch.Tensor | None = None
-        self.weight = 1.0
+        self.embedding_weight = 1.0
         self.order: torch.Tensor | None = None
 
     def follow(
@@ -122,10 +122,10 @@ class Tracker:
         scores = scores + profiles @ normalize(self.profiles).T
         if embeddings is not None:
             # a mean preserves the learned scale of the embeddings
-            scores = scores + speaker_scores(embeddings, self.embeddings / self.weight)
+            scores = scores + speaker_scores(embeddings, self.embeddings / self.embedding_weight)
         self.order = match_estimates(-scores[None])[0]
         self.profiles = MEMORY * self.profiles + profiles[self.order]
         if embeddings is not None:
             self.embeddings = SPEAKER_MEMORY * self.embeddings + embeddings[self.order]
-        self.weight = SPEAKER_MEMORY * self.weight + 1
+        self.embedding_weight = SPEAKER_MEMORY * self.embedding_weight + 1
         return estimates[:, self.order]

@@ -61,13 +61,13 @@ def test_a_folder_of_speech_is_described_and_the_lines_that_read_it_work(capsys,
     assert len(load_speech(arguments.speech[0], 16000, show_progress=False)) == 2
 
 
-def test_compressed_speech_is_read_as_the_original_would_be(capsys, tmp_path):
-    status, output = run(capsys, "compress", SPEECH, "--out", tmp_path / "out", "--bit-rate", 32)
+def test_encoded_speech_is_read_as_the_original_would_be(capsys, tmp_path):
+    status, output = run(capsys, "encode", SPEECH, "--out", tmp_path / "out", "--bit-rate", 32)
     assert status == 0 and "6 files, " in output
     original = load_speech(SpeechArguments(str(SPEECH)), 16000, show_progress=False)
     listed = SpeechArguments(str(tmp_path / "out"), str(tmp_path / "out" / "utterances.csv"))
-    compressed = load_speech(listed, 16000, show_progress=False)
-    for one, other in zip(sum(original, []), sum(compressed, []), strict=True):
+    encoded = load_speech(listed, 16000, show_progress=False)
+    for one, other in zip(sum(original, []), sum(encoded, []), strict=True):
         assert one.path.stem == other.path.stem and one.num_samples == other.num_samples
         assert other.loudness == pytest.approx(one.loudness, abs=1e-3)
         error = one.samples.astype(float) - other.samples
@@ -77,19 +77,19 @@ def test_compressed_speech_is_read_as_the_original_would_be(capsys, tmp_path):
     assert size < 0.3 * sum(path.stat().st_size for path in SPEECH.rglob("*.flac"))
 
 
-def test_what_cannot_be_compressed_is_named(capsys, tmp_path):
-    status, output = run(capsys, "compress", SPEECH, "--out", tmp_path / "out", "--bit-rate", 500)
+def test_speech_that_cannot_be_encoded_is_named(capsys, tmp_path):
+    status, output = run(capsys, "encode", SPEECH, "--out", tmp_path / "out", "--bit-rate", 500)
     assert status == 1 and "500 kbit/s" in output and not (tmp_path / "out").exists()
-    status, output = run(capsys, "compress", SPEECH, "--out", SPEECH)
+    status, output = run(capsys, "encode", SPEECH, "--out", SPEECH)
     assert status == 1 and f"--out is {SPEECH}, the speech itself" in output
     for name in ("a.wav", "a.flac"):
         (tmp_path / "speech" / "anna").mkdir(parents=True, exist_ok=True)
         soundfile.write(tmp_path / "speech" / "anna" / name, noise(16000), 16000)
-    status, output = run(capsys, "compress", tmp_path / "speech", "--out", tmp_path / "out")
+    status, output = run(capsys, "encode", tmp_path / "speech", "--out", tmp_path / "out")
     assert status == 1 and "a.flac and" in output and "would both become" in output and not (tmp_path / "out").exists()
     (tmp_path / "list.csv").write_text("path,speaker\n../speech/anna/a.wav,anna\n")
     (tmp_path / "other").mkdir()
-    command = ("compress", tmp_path / "other", "--utterances", tmp_path / "list.csv", "--out", tmp_path / "out")
+    command = ("encode", tmp_path / "other", "--utterances", tmp_path / "list.csv", "--out", tmp_path / "out")
     status, output = run(capsys, *command)
     assert (
         status == 1 and f"a.wav does not lie below {tmp_path / 'other'}" in output and not (tmp_path / "out").exists()
@@ -138,7 +138,7 @@ def test_speech_that_only_decoding_shows_to_be_useless_is_named(capsys, tmp_path
     assert "silent.wav is silent" in output and "nan.wav is empty or holds NaN" in output
     assert "cut.flac cannot be read" in output and "2, with 3 to 3 files" in output
     # what writes names the first, and what names all
-    for name in ("list", "compress"):
+    for name in ("list", "encode"):
         status, output = run(capsys, name, tmp_path / "speech", "--out", tmp_path / name)
         assert status == 1 and "cut.flac cannot be read" in output and "training.data check` names all" in output
     for name in ("cut.flac", "nan.wav"):

@@ -58,7 +58,7 @@ def test_the_voices_of_a_mixture_are_different_speakers():
 
 
 def test_folders_are_drawn_by_their_weights():
-    weighted = SpeechMixer([[["one"]], [["one"]], [["one"]]], 1, 4000, 16000, weights=[1.0, 2.0, 1.0])
+    weighted = SpeechMixer([[["one"]], [["one"]], [["one"]]], 1, 4000, 16000, sampling_weights=[1.0, 2.0, 1.0])
     drawn = []
     weighted.draw_voice = lambda folder, speaker, rng: drawn.append(folder)
     for index in range(400):

@@ -111,9 +111,9 @@ def test_voices_can_share_a_spectrum_and_a_high_pass(waveform_checkpoint, tmp_pa
     matched = match_spectra(high_pass(mixtures[0].references, 300.0, 16000), 16000)
     expected = score_estimates(Mixture("a", matched), matched)
     assert first["source_1_input_si_snr"] == pytest.approx(expected["source_1_input_si_snr"], abs=0.01)
-    # no voice is louder or softer for it, and noise keeps its own spectrum
+    # the effect keeps the level of every voice, and noise keeps its own spectrum
     noise = torch.ones(mixtures[0].references.shape[1])
-    carried = Transmission(is_shared=True).carry(Mixture("a", mixtures[0].references, noise), 16000)
+    carried = Transmission(shared_spectrum=True).carry(Mixture("a", mixtures[0].references, noise), 16000)
     assert carried.rest is noise
     torch.testing.assert_close(carried.references.norm(dim=1), mixtures[0].references.norm(dim=1))
 

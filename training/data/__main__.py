@@ -18,7 +18,7 @@ Look at speech and mixtures, and make sets of them.
 read it. `python -m training.data prepare --speech DIR --out DIR` draws mixtures of one's own speech and writes them in the
 layout of Libri2Mix; `prepare --librispeech SUBSET --out DIR` downloads a part of LibriSpeech, checksums included.
 `python -m training.data list DIR --out FILE` writes the csv of a large folder of speech, so that a run does not measure the
-loudness of every file when it starts. `python -m training.data compress DIR --out DIR` writes the same speech as 16 kHz Opus, 11 MB
+loudness of every file when it starts. `python -m training.data encode DIR --out DIR` writes the same speech as 16 kHz Opus, 11 MB
 an hour, for a thin line.
 """
 
@@ -73,12 +73,12 @@ def build_parser() -> argparse.ArgumentParser:
     listing.add_argument("--out", type=Path, required=True, help="csv to write")
     listing.set_defaults(run=run_list)
 
-    compressing = commands.add_parser("compress", help="write speech as 16 kHz Opus, with its csv")
-    compressing.add_argument("speech", type=Path, help="folder with a folder for each speaker")
-    compressing.add_argument("--utterances", type=Path, help="csv of the files to take (default: all)")
-    compressing.add_argument("--out", type=Path, required=True, help="folder to write into")
-    compressing.add_argument("--bit-rate", type=float, default=24, help="in kbit/s, from 6 to 256 (default: 24)")
-    compressing.set_defaults(run=run_compress)
+    encoding = commands.add_parser("encode", help="write speech as 16 kHz Opus, with its csv")
+    encoding.add_argument("speech", type=Path, help="folder with a folder for each speaker")
+    encoding.add_argument("--utterances", type=Path, help="csv of the files to take (default: all)")
+    encoding.add_argument("--out", type=Path, required=True, help="folder to write into")
+    encoding.add_argument("--bit-rate", type=float, default=24, help="in kbit/s, from 6 to 256 (default: 24)")
+    encoding.set_defaults(run=run_encode)
 
     preparing = commands.add_parser("prepare", help="write a set of mixtures, or download LibriSpeech")
     source = preparing.add_mutually_exclusive_group(required=True)
@@ -121,7 +121,7 @@ def run_list(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_compress(options: argparse.Namespace) -> int:
+def run_encode(options: argparse.Namespace) -> int:
     """Write every file as Opus, and the csv of a folder that is complete."""
     level = opus_level(options.bit_rate)
     if options.out.resolve() == options.speech.resolve():
@@ -152,7 +152,7 @@ def check_targets(files: list[ListedFile], speech: Path) -> None:
     for file in files:
         # as it is written: a link may lead anywhere
         if not Path(os.path.abspath(file.path)).is_relative_to(os.path.abspath(speech)):
-            raise SettingsError(f"{file.path} does not lie below {speech}: compress the folder that it lies in.")
+            raise SettingsError(f"{file.path} does not lie below {speech}: encode the folder that it lies in.")
         other = targets.setdefault(file.path.with_suffix(""), file.path)
         if other != file.path:
             raise SettingsError(f"{other} and {file.path} would both become an .opus of one name: rename one of them.")

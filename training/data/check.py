@@ -163,7 +163,7 @@ def listen(path: Path) -> Header:
         raise AudioError(f"{path}: only {header.duration_s:.2f} s long")
     audio = read_audio(path, header.sampling_rate)
     duration_s = len(audio) / header.sampling_rate
-    # what a compressed file says of its length may be an estimate
+    # the length in the header of an encoded file may be an estimate
     if header.duration_s - duration_s > SPARE_S:
         raise AudioError(f"{path} is cut off: {duration_s:.2f} of {header.duration_s:.2f} s are there")
     audible_lufs(path, audio, header.sampling_rate)

@@ -178,8 +178,8 @@ def match_spectra(voices: torch.Tensor, sampling_rate: int) -> torch.Tensor:
     bands = mel_bands(spectra.shape[-1], sampling_rate, voices.dtype, voices.device)
     levels_db = band_levels_db(spectra, bands)
     # silence has no spectrum
-    weights = (voices != 0).any(dim=-1, keepdim=True).to(voices.dtype)
-    means_db = (levels_db * weights).sum(dim=-2, keepdim=True) / weights.sum(dim=-2, keepdim=True).clamp(min=1)
+    is_audible = (voices != 0).any(dim=-1, keepdim=True).to(voices.dtype)
+    means_db = (levels_db * is_audible).sum(dim=-2, keepdim=True) / is_audible.sum(dim=-2, keepdim=True).clamp(min=1)
     gains = 10 ** ((means_db - levels_db).clamp(-MAX_CHANGE_DB, MAX_CHANGE_DB) @ bands / 20)
     matched = torch.fft.irfft(spectra * gains, padded_length)[..., :num_samples]
     return keep_power(matched, voices)

@@ -44,7 +44,7 @@ class TrainingExamples(Dataset):
             Draws mixtures of speech.
         lists (`list` of [`MixtureList`]):
             Mixtures that exist already.
-        weights (`Sequence` of `float`):
+        sampling_weights (`Sequence` of `float`):
             Share of the draws of the mixer, if there is one, and then of each list.
         crop_length (`int`):
             Number of samples of a crop.
@@ -58,14 +58,14 @@ class TrainingExamples(Dataset):
         self,
         mixer: SpeechMixer | None,
         lists: list[MixtureList],
-        weights: Sequence[float],
+        sampling_weights: Sequence[float],
         crop_length: int,
         seed: int,
         num_examples: int,
     ):
         self.mixer = mixer
         self.lists = lists
-        self.weights = [Fraction(weight) for weight in weights]
+        self.sampling_weights = [Fraction(weight) for weight in sampling_weights]
         self.crop_length = crop_length
         self.seed = seed
         self.num_examples = num_examples
@@ -75,7 +75,7 @@ class TrainingExamples(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng((self.seed, index))
-        part, count = share_out(index, self.weights)
+        part, count = share_out(index, self.sampling_weights)
         if self.mixer is not None:
             if part == 0:
                 references = self.mixer.draw(rng)
@@ -97,20 +97,20 @@ class TrainingExamples(Dataset):
         return {name: torch.nn.functional.pad(tensor, padding) for name, tensor in tensors.items()}
 
 
-def share_out(index: int, weights: list[Fraction]) -> tuple[int, int]:
+def share_out(index: int, sampling_weights: list[Fraction]) -> tuple[int, int]:
     """
     Which part example `index` comes from, and how many came from it before.
 
-    The parts take turns by their weights, so that every list is gone through evenly, and no state has to be kept.
+    The parts take turns by their sampling weights, so that every list is gone through evenly, and no state has to be kept.
     """
     remaining = index
-    for part, weight in enumerate(weights[:-1]):
-        share = weight / sum(weights[part:])
+    for part, weight in enumerate(sampling_weights[:-1]):
+        share = weight / sum(sampling_weights[part:])
         count = math.floor(remaining * share)
         if math.floor((remaining + 1) * share) > count:
             return part, count
         remaining -= count
-    return len(weights) - 1, remaining
+    return len(sampling_weights) - 1, remaining
 
 
 @functools.lru_cache(maxsize=4)
@@ -136,7 +136,7 @@ def load_mixer(
         crop_length=crop_length,
         sampling_rate=config.sampling_rate,
         augmentations=arguments.augmentations,
-        weights=[folder.weight for folder in arguments.speech],
+        sampling_weights=[folder.weight for folder in arguments.speech],
         noise_floors=[None if floor is None else NoiseFloor(floor) for floor in floors],
     )
 
@@ -160,7 +160,7 @@ def load_examples(arguments: TrainingArguments, config: PreTrainedConfig, show_p
                 f"{item.name} lists mixtures of {found} sources, which a model of {config.num_sources} cannot be trained on: "
                 "give single voices as `speech`."
             )
-    weights = [sum(folder.weight for folder in arguments.speech)] if mixer is not None else []
-    weights += [item.weight for item in arguments.mixtures]
+    sampling_weights = [sum(folder.weight for folder in arguments.speech)] if mixer is not None else []
+    sampling_weights += [item.weight for item in arguments.mixtures]
     num_examples = arguments.max_steps * arguments.batch_size
-    return TrainingExamples(mixer, lists, weights, crop_length, arguments.seed, num_examples)
+    return TrainingExamples(mixer, lists, sampling_weights, crop_length, arguments.seed, num_examples)

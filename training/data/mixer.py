@@ -68,7 +68,7 @@ class SpeechMixer:
             In hertz.
         augmentations (`Sequence` of [`AnyAugmentation`], *optional*):
             Applied in their order, but for the speed, which comes first.
-        weights (`Sequence` of `float`, *optional*):
+        sampling_weights (`Sequence` of `float`, *optional*):
             Share of the draws of each folder, relative to the others; equal by default.
         noise_floors (`Sequence` of [`NoiseFloor`] or `None`, *optional*):
             Of each folder; none by default.
@@ -84,7 +84,7 @@ class SpeechMixer:
         crop_length: int,
         sampling_rate: int,
         augmentations: Sequence[AnyAugmentation] = (),
-        weights: Sequence[float] | None = None,
+        sampling_weights: Sequence[float] | None = None,
         noise_floors: Sequence[NoiseFloor | None] | None = None,
     ):
         num_speakers = sum(len(folder) for folder in speech)
@@ -99,9 +99,9 @@ class SpeechMixer:
         speeds = [item for item in augmentations if isinstance(item, SpeedPerturbation)]
         self.speed_perturbation = speeds[0] if speeds else SpeedPerturbation(factors=[1.0])
         self.augmentations = [item for item in augmentations if isinstance(item, Augmentation)]
-        weights = np.array(weights or [1.0] * len(speech), dtype=np.float64)
+        sampling_weights = np.array(sampling_weights or [1.0] * len(speech), dtype=np.float64)
         # the draw of a folder is a number from 0 to 1
-        self.upper_bounds = (weights / weights.sum()).cumsum()[:-1]
+        self.upper_bounds = (sampling_weights / sampling_weights.sum()).cumsum()[:-1]
         self.noise_floors = noise_floors or [None] * len(speech)
 
     def draw(self, rng: np.random.Generator) -> torch.Tensor:

@@ -99,8 +99,8 @@ def check_speakers(files: list[ListedFile], num_sources: int, num_mixtures: int)
 def draw_utterances(speakers: dict[str, list[Path]], num_sources: int, rng: np.random.Generator) -> list[Path]:
     """Utterances of different speakers; every utterance is as likely as another."""
     names = list(speakers)
-    weights = np.array([len(speakers[name]) for name in names], dtype=np.float64)
-    drawn = rng.choice(len(names), size=num_sources, replace=False, p=weights / weights.sum())
+    num_files = np.array([len(speakers[name]) for name in names], dtype=np.float64)
+    drawn = rng.choice(len(names), size=num_sources, replace=False, p=num_files / num_files.sum())
     return [speakers[names[index]][int(rng.integers(len(speakers[names[index]])))] for index in drawn]
 
 

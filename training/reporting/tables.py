@@ -62,11 +62,11 @@ def format_group(conditions: Conditions, evaluations: list[dict]) -> str:
             name = f"`{name_model(results, evaluations)}` ({describe_kind(results)})"
             rows.append([name, f"{results['weights']['num_parameters']:,}", *format_scores(results, "model")])
     table = format_table(["", "parameters", *PROTOCOLS.values()], rows)
-    weights = [
+    checksums = [
         f"`{results['model']}` {results['weights']['sha256'][:16]}" for results in evaluations if results["weights"]
     ]
     text = f"{conditions}; SI-SNRi in dB, mean over all sources.\n\n{table}"
-    return f"{text}\nsha256 of the weights: {', '.join(weights)}.\n" if weights else text
+    return f"{text}\nsha256 of the weights: {', '.join(checksums)}.\n" if checksums else text
 
 
 def name_separator(results: dict, evaluations: list[dict]) -> str:
