@@ -22,7 +22,16 @@ from transformers.dynamic_module_utils import get_imports
 
 import audioslots_hf
 from audioslots_hf import VoiceEncoderConfig, VoiceEncoderModel
+from audioslots_hf.loading import list_checkpoints
 from audioslots_hf.modeling_voice_encoder import log_mel_spectrogram, mel_filters
+from audioslots_hf.voice_encoders import (
+    DEFAULT_VOICE_ENCODER,
+    VOICES_DIR,
+    list_voice_encoders,
+    load_voice_encoder,
+)
+from tests.conftest import SAMPLES
+from training.data.audio import read_audio
 
 
 TINY = {
@@ -198,3 +207,30 @@ def test_importing_it_prints_nothing():
     )
     assert process.stdout + process.stderr == ""
     assert audioslots_hf.VoiceEncoderModel is VoiceEncoderModel
+
+
+@torch.no_grad()
+def test_the_shipped_encoder_tells_the_sample_voices_apart():
+    encoder = load_voice_encoder()
+    paths = sorted((SAMPLES / "speech").rglob("*.flac"))
+    speakers = [path.parent.name for path in paths]
+    crops = [torch.from_numpy(read_audio(path, 16000, num_samples=47000)) for path in paths]
+    embeddings = encoder(torch.stack(crops)).embeddings
+    cosines = embeddings @ embeddings.T
+    is_same = torch.tensor([[one == other for other in speakers] for one in speakers])
+    others = ~torch.eye(len(crops), dtype=torch.bool)
+    assert len(set(speakers)) == 2 and cosines[is_same & others].min() > cosines[~is_same].max()
+
+
+def test_the_shipped_encoder_is_small_and_no_checkpoint_that_separates():
+    assert list_voice_encoders() == [DEFAULT_VOICE_ENCODER]
+    assert DEFAULT_VOICE_ENCODER not in list_checkpoints()
+    folder = VOICES_DIR / DEFAULT_VOICE_ENCODER
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
+    parameters = sum(parameter.numel() for parameter in load_voice_encoder().parameters())
+    assert f"{parameters:,} parameters" in (folder / "README.md").read_text("utf-8")
+
+
+def test_a_voice_encoder_that_does_not_exist_is_an_error(tmp_path):
+    with pytest.raises(OSError):
+        load_voice_encoder(tmp_path)

@@ -21,12 +21,14 @@ import torch
 from safetensors.torch import load_file
 
 from audioslots_hf import VoiceEncoderModel
+from audioslots_hf.voice_encoders import load_voice_encoder
 from tests.conftest import SAMPLES
 from tests.test_voice_encoder import TINY
 from training.settings import SettingsError, load_settings
 from training.train_voice_encoder import main
 from training.voice.augmentation import active_frames, augment, band_limit, scale_to, separate
 from training.voice.crops import Voice, VoiceCrops
+from training.voice.export import export
 from training.voice.loop import learning_rate, train
 from training.voice.loss import AngularMarginLoss
 from training.voice.settings import VoiceAugmentations, VoiceFolder, VoiceTrainingArguments
@@ -221,3 +223,37 @@ def test_the_command_names_a_folder_that_does_not_exist(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([config, f"output_dir={tmp_path}", "speech.0.root=nowhere"])
     assert "`speech.0.root` names nowhere, which does not exist" in capsys.readouterr().err
+
+
+def test_an_exported_encoder_is_half_as_large_and_computes_in_float32(tmp_path):
+    source, target = train(tiny_arguments(tmp_path / "run", max_steps=1)), tmp_path / "exported"
+    export(source, target)
+    assert sorted(path.name for path in target.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert {value.dtype for value in load_file(target / "model.safetensors").values()} <= {torch.float16, torch.int64}
+    loaded = load_voice_encoder(target)
+    assert loaded.dtype == torch.float32 and not loaded.training
+
+
+def test_an_encoder_that_half_precision_breaks_is_not_exported(tmp_path):
+    source = train(tiny_arguments(tmp_path / "run", max_steps=1))
+    model = VoiceEncoderModel.from_pretrained(source)
+    model.embedding.weight.data *= 1e6
+    model.save_pretrained(source)
+    with pytest.raises(ValueError, match="half precision"):
+        export(source, tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
+
+
+def test_a_run_may_start_from_a_model_with_other_classes(tmp_path):
+    first = train(tiny_arguments(tmp_path / "first", max_steps=1))
+    augmentations = replace(ALL, speeds=[1.0])
+    arguments = tiny_arguments(tmp_path / "second", model={}, pretrained=str(first), augmentations=augmentations)
+    before, after = load_file(first / "model.safetensors"), load_file(train(arguments) / "model.safetensors")
+    name = "front_end.conv1.weight"
+    assert before[name].shape == after[name].shape and not torch.equal(before[name], after[name])
+    # a few steps at the start of a warm-up
+    assert (before[name] - after[name]).abs().max() < 0.1
+    with pytest.raises(SettingsError, match="`model`"):
+        replace(arguments, model=TINY)
+    with pytest.raises(SettingsError, match="`pretrained` names nowhere"):
+        replace(arguments, pretrained="nowhere").check_paths()

@@ -113,10 +113,21 @@ def validate(model: VoiceEncoderModel, valid: list[Trials]) -> list[float]:
     return rates
 
 
+def build_config(arguments: VoiceTrainingArguments) -> VoiceEncoderConfig:
+    """The configuration of the model that a run trains."""
+    if arguments.pretrained is not None:
+        return VoiceEncoderConfig.from_pretrained(arguments.pretrained)
+    return VoiceEncoderConfig(**arguments.model)
+
+
 def build_run(arguments: VoiceTrainingArguments, num_classes: int) -> Run:
-    """A fresh model with its loss and its optimiser."""
+    """A fresh or a pretrained model with its loss and its optimiser."""
     torch.manual_seed(arguments.seed)
-    model = VoiceEncoderModel(VoiceEncoderConfig(**arguments.model)).train()
+    if arguments.pretrained is None:
+        model = VoiceEncoderModel(build_config(arguments))
+    else:
+        model = VoiceEncoderModel.from_pretrained(arguments.pretrained)
+    model.train()
     loss = AngularMarginLoss(model.config.embedding_size, num_classes, arguments.scale)
     parameters = [*model.parameters(), *loss.parameters()]
     return Run(
@@ -134,7 +145,7 @@ def train(arguments: VoiceTrainingArguments) -> Path:
     arguments.check_paths()
     folder = Path(arguments.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    rate = VoiceEncoderConfig(**arguments.model).sampling_rate
+    rate = build_config(arguments).sampling_rate
     voices = [load_voices(item, rate) for item in arguments.speech]
     valid = [cut_trials(load_voices(item, rate), round(VALID_S * rate)) for item in arguments.valid]
     weights = [item.weight for item in arguments.speech]

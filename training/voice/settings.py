@@ -84,6 +84,8 @@ class VoiceTrainingArguments:
     """Folders of other voices, on which the equal error rate is measured."""
     model: dict[str, Any] = field(default_factory=dict)
     """Fields of the model's configuration that change."""
+    pretrained: str | None = None
+    """The folder of a model to start from; its configuration holds, and the classes may be others."""
     augmentations: VoiceAugmentations = field(default_factory=VoiceAugmentations)
     """Changes to the crops."""
     duration_s: Range = field(default_factory=lambda: [1.0, 3.0])
@@ -114,12 +116,16 @@ class VoiceTrainingArguments:
     """Steps between two checkpoints."""
 
     def __post_init__(self):
+        if self.pretrained is not None and self.model:
+            raise SettingsError(f"`model` ({self.model}) says nothing beside `pretrained`: leave one of them out.")
         for name, bounds in (("duration_s", self.duration_s), ("leak_db", self.augmentations.leak_db)):
             if bounds != sorted(bounds):
                 raise SettingsError(f"`{name}` ({bounds}) must be [lowest, highest].")
 
     def check_paths(self) -> None:
         """Raise a `SettingsError` that names the first missing path and its key."""
+        if self.pretrained is not None and not Path(self.pretrained).is_dir():
+            raise SettingsError(f"`pretrained` names {self.pretrained}, which is no folder: pass pretrained=DIR.")
         for key in ("speech", "valid"):
             for index, folder in enumerate(getattr(self, key)):
                 for name in ("root", "utterances"):
