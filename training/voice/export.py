@@ -38,7 +38,8 @@ def export(source: Path, target: Path) -> Path:
     """
     model = VoiceEncoderModel.from_pretrained(source).eval()
     halves = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
-    values = {name: value for name, value in model.config.to_dict().items() if name != "auto_map"}
+    values = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    values.pop("auto_map", None)
     card = target / "README.md"
     text = card.read_text(encoding="utf-8") if card.exists() else f"# {target.name}\n"
     with replacing(target) as temporary:
