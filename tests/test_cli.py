@@ -215,6 +215,96 @@ def test_two_inputs_with_the_same_name_are_refused_before_any_work(separate, tmp
     assert not (tmp_path / "out").exists()
 
 
+def test_the_same_name_in_two_formats_is_said_of_all_at_once(separate, tmp_path):
+    for name in ("one", "two", "three"):
+        for suffix in (".wav", ".flac", ".aiff")[: 2 if name != "three" else 3]:
+            write(tmp_path / "in" / f"{name}{suffix}")
+    status, _, errors = separate(tmp_path / "in")
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for name in ("one", "two"):
+        assert f"{folder}/{name}.flac and {folder}/{name}.wav would both write {out}/{name}_source_0" in errors
+    assert f"{folder}/three.aiff and {folder}/three.flac and {folder}/three.wav would both write" in errors
+    assert status == 1 and not out.exists()
+
+
+def test_names_like_those_of_tracks_are_planned_in_linear_time(tmp_path, monkeypatch):
+    for index in range(1600):
+        (tmp_path / f"call_{index}_source_0.wav").touch()
+    # each target once, and for each file the place of the recording that it may be a track of
+    asked = []
+    resolve = Path.resolve
+    monkeypatch.setattr(Path, "resolve", lambda path, *options: asked.append(path) or resolve(path, *options))
+    planned = jobs.plan_jobs(jobs.find_inputs([tmp_path], tmp_path / "out", []), tmp_path / "out")
+    assert len(planned) == 1600 and len(asked) < 5 * 1600
+
+
+def test_what_is_left_out_of_a_folder_is_said_in_one_line(separate, tmp_path):
+    write(tmp_path / "in" / "a.wav")
+    for name in ("notes.txt", "cover.jpg", ".hidden", *(f"{letter}.pdf" for letter in "uvwxyz")):
+        (tmp_path / "in" / name).touch()
+    status, _, errors = separate(tmp_path / "in")
+    line = f"{tmp_path / 'in'}: left out 8 of 9 files, by their names: cover.jpg, notes.txt, u.pdf, v.pdf, w.pdf, ..."
+    assert status == 0 and line in errors.splitlines()
+
+
+def test_every_suffix_of_audio_is_taken_from_a_folder(tmp_path):
+    names = [
+        "amr",
+        "3gp",
+        "m4b",
+        "oga",
+        "sph",
+        "aifc",
+        "snd",
+        "mp2",
+        "gsm",
+        "wav",
+        "flac",
+        "mp3",
+        "m4a",
+        "ogg",
+        "opus",
+        "webm",
+        "mp4",
+    ]
+    for name in names:
+        (tmp_path / f"a_{name}.{name.upper()}").touch()
+    notes = []
+    assert len(jobs.find_inputs([tmp_path], tmp_path / "out", notes)) == len(names) and notes == []
+
+
+@pytest.mark.parametrize("num_samples", [3000, 12120])
+def test_tracks_are_as_long_as_an_input_of_whole_blocks(separate, tmp_path, caplog, num_samples):
+    # ADPCM of libsndfile has blocks of 505 samples here: one more for the last few
+    path = write(tmp_path / "a.wav", tones(num_samples, 8000), 8000, subtype="IMA_ADPCM")
+    assert separate(path)[0] == 0
+    tracks = [soundfile.info(tmp_path / "out" / f"a_source_{index}.wav") for index in range(2)]
+    assert [track.frames for track in tracks] == 2 * [soundfile.info(path).frames]
+
+
+def test_an_input_that_changes_during_the_run_gives_no_tracks(separate, tmp_path, monkeypatch):
+    path = write(tmp_path / "a.wav")
+    separate_chunks = Separator.separate_chunks
+
+    def append(self, chunks):
+        with open(path, "ab") as file:
+            file.write(bytes(1000))
+        return separate_chunks(self, chunks)
+
+    monkeypatch.setattr(Separator, "separate_chunks", append)
+    write(path, noise(12 * 16000))
+    status, _, errors = separate(path)
+    assert status == 1 and f"{path} changed while it was read" in errors
+    assert files_in(tmp_path / "out") == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX's")
+def test_a_pipe_is_reported(separate, tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    status, _, errors = separate(tmp_path / "a.wav")
+    assert status == 1 and "a.wav is a pipe or a device, which can be read only once: save it as a file" in errors
+
+
 def cut_in_half(path: Path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 

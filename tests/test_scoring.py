@@ -166,6 +166,15 @@ def test_a_few_samples_more_or_less_hardly_matter(evaluate, folders, tmp_path, n
         assert full_score - 0.5 < score < full_score
 
 
+def test_channels_out_of_phase_and_an_offset_are_not_called_silent(evaluate, folders, caplog):
+    reference, estimate = folders["references"] / "s1" / "a.wav", folders["estimates"] / "a_source_0.wav"
+    write(reference, np.stack([noise(NUM_SAMPLES), -noise(NUM_SAMPLES)], axis=1))
+    write(estimate, np.full(NUM_SAMPLES, 0.2, np.float32))
+    assert evaluate("--force")[0] == 0
+    assert f"{reference} has channels that cancel each other out in their mean: its scores are" in caplog.text
+    assert f"{estimate} holds nothing but a DC offset: it gets the lowest score" in caplog.text
+
+
 def test_channels_are_averaged(evaluate, folders, tmp_path):
     evaluate()
     expected = read_rows(tmp_path / "out")

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import torch
 
-from audioslots_hf.waveforms import batch_references, batch_waveforms, count_samples, to_waveform
+from audioslots_hf.waveforms import batch_references, batch_waveforms, count_samples, find_offset, to_waveform
+from tests.audio_helpers import noise
 
 
 INTEGER_TYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32"]
@@ -160,3 +161,17 @@ def test_what_lies_on_another_device_is_not_waited_for():
     waveforms, lengths = batch_waveforms(torch.empty(2, 100, device="meta"), padded_length=120)
     assert waveforms.shape == (2, 120) and lengths == [100, 100]
     assert batch_references(torch.empty(2, 3, 100, device="meta"), lengths, 120).shape == (2, 3, 120)
+
+
+@pytest.mark.parametrize("offset, found", [(0.0, 0.0), (0.02, 0.0), (-0.05, -0.05), (0.4, 0.4)])
+def test_an_offset_counts_only_beyond_that_of_speech(offset, found):
+    waveform = torch.from_numpy(noise(8000))
+    waveform = waveform - waveform.mean() + offset
+    # noise is at -20 dB; float32 has seven digits
+    assert find_offset(waveform, 8000).item() == pytest.approx(found, abs=1e-6)
+
+
+def test_silence_with_an_offset_is_silence_and_a_few_samples_have_none():
+    assert find_offset(torch.full((8000,), 0.3), 8000).item() == pytest.approx(0.3, abs=1e-6)
+    assert find_offset(torch.zeros(8000), 8000).item() == 0.0
+    assert find_offset(torch.full((799,), 0.3), 8000).item() == 0.0

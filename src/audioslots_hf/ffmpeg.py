@@ -126,7 +126,7 @@ class FfmpegSound(Sound):
         self.sampling_rate, self.layout = self.head[-1].sample_rate, self.head[-1].layout.name
         self.num_channels = self.head[-1].layout.nb_channels
         check_form(self.name, self.sampling_rate, self.num_channels)
-        format_name, codec = self.container.format.name, self.stream.codec_context.codec.canonical_name
+        format_name, codec = self.container.format.name, self.stream.codec_context.name.removesuffix("float")
         self.file_format, self.subtype = SOUNDFILE_FORMATS.get((format_name, codec), (None, None))
         duration = self.stream.duration
         if duration is not None and self.stream.time_base is not None:

@@ -60,26 +60,10 @@ class SndfileSound(Sound):
         self.file_format, self.subtype = self.sound.format, self.sound.subtype
         self.is_exact = self.subtype not in INEXACT_SUBTYPES and self.num_samples > 0
         try:
-            self.check_complete()
+            self.notes += check_length(self.sound, name, file_size(file))
         except ValueError:
             self.close()
             raise
-
-    def check_complete(self) -> None:
-        """Raise a `ValueError` if samples are missing; what else is wrong with the header is noted."""
-        # libsndfile shortens a truncated wav, aiff, au, rf64 or w64 to what is there and says so only in its log
-        if match := re.search(
-            r"(?:data|SSND|Data Size|Riff size|riff) +: (\d+) \(should be (\d+)\)", self.sound.extra_info
-        ):
-            promised, present = int(match[1]), int(match[2])
-            if file_size(self.file) < promised < STREAMED_BYTES:
-                raise TruncatedError(
-                    f"{self.name} is truncated: its header promises {promised} bytes of samples, it holds {present}."
-                )
-            if present < promised < STREAMED_BYTES:
-                self.notes.append(
-                    f"promises {promised} bytes of samples and holds {present}, as if its header were counted: all are read."
-                )
 
     def decode(self, block_length: int) -> Iterator[np.ndarray]:
         num_read = 0
@@ -99,6 +83,40 @@ class SndfileSound(Sound):
 
     def close(self) -> None:
         self.sound.close()
+
+
+def check_length(sound: Any, name: str, num_bytes: int) -> list[str]:
+    """
+    Compare the samples that an open file promises with those that it holds.
+
+    Args:
+        sound ([`soundfile.SoundFile`]):
+            The open file.
+        name (`str`):
+            What the user named, for messages.
+        num_bytes (`int`):
+            Size of the file.
+
+    Returns:
+        A sentence where the header is wrong but no samples are missing.
+
+    Raises:
+        `TruncatedError`: samples are missing.
+    """
+    # libsndfile shortens a truncated wav, aiff, au, rf64 or w64 to what is there and says so only in its log
+    match = re.search(r"(?:data|SSND|Data Size|Riff size|riff) +: (\d+) \(should be (\d+)\)", sound.extra_info)
+    if match is None:
+        return []
+    promised, present = int(match[1]), int(match[2])
+    if num_bytes < promised < STREAMED_BYTES:
+        raise TruncatedError(
+            f"{name} is truncated: its header promises {promised} bytes of samples, it holds {present}."
+        )
+    if present < promised < STREAMED_BYTES:
+        return [
+            f"promises {promised} bytes of samples and holds {present}, as if its header were counted: all are read."
+        ]
+    return []
 
 
 def import_soundfile() -> Any:

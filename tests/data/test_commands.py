@@ -132,8 +132,24 @@ def test_speech_that_only_decoding_shows_to_be_useless_is_named(capsys, tmp_path
     soundfile.write(folder / "cut.mp3", noise(48000), 16000)
     (folder / "cut.mp3").write_bytes((folder / "cut.mp3").read_bytes()[:8000])
     status, output = run(capsys, "check", tmp_path / "speech")
-    assert re.search(r"cut.mp3 is cut off: [12]\.\d\d of 3.00 s are there", output)
+    assert "cut.mp3 is truncated: its header promises 48000 samples" in output
     (folder / "cut.mp3").unlink()
+    # a run would read the first part alone
+    parts = [noise(48000, seed=seed) for seed in range(2)]
+    for number, part in enumerate(parts):
+        soundfile.write(tmp_path / f"{number}.mp3", part, 16000)
+    (folder / "both.mp3").write_bytes(b"".join((tmp_path / f"{number}.mp3").read_bytes() for number in range(2)))
+    soundfile.write(folder / "half.wav", noise(48000), 16000)
+    (folder / "half.wav").write_bytes((folder / "half.wav").read_bytes()[:48000])
+    (folder / "phone.m4a").write_bytes(b"not soundfile's")
+    status, output = run(capsys, "check", tmp_path / "speech")
+    assert re.search(r"both.mp3 holds 6\.\d\d s, but a run reads 3.00 s: convert it to flac", output)
+    assert "half.wav is truncated: its header promises 96000 bytes" in output
+    assert "left out    1 .m4a: convert them, for instance to flac" in output
+    (folder / "both.mp3").unlink()
+    (folder / "half.wav").unlink()
+    (folder / "phone.m4a").unlink()
+    status, output = run(capsys, "check", tmp_path / "speech")
     assert status == 1
     assert "silent.wav is silent" in output and "nan.wav is empty or holds NaN" in output
     assert "cut.flac cannot be read" in output and "2, with 3 to 3 files" in output

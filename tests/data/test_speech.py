@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from audioslots_hf.suffixes import FORMAT_SUFFIXES
 from tests.audio_helpers import noise
 from tests.data.helpers import ROUNDING, SPEECH, files_of
 from training.arguments import SpeechArguments
@@ -66,11 +67,10 @@ def test_a_speaker_has_several_utterances_of_any_format(tmp_path, suffix, in_mem
         (tmp_path / speaker).mkdir()
         for number in range(3):
             path = tmp_path / speaker / f"{number}{suffix}"
+            file_format = next(name for name, suffixes in FORMAT_SUFFIXES.items() if suffix in suffixes)
             # Ogg holds Vorbis by default
             subtype = "OPUS" if suffix == ".opus" else None
-            soundfile.write(
-                path, noise(16000 + 1000 * number), 16000, format="OGG" if subtype else None, subtype=subtype
-            )
+            soundfile.write(path, noise(16000 + 1000 * number), 16000, format=file_format, subtype=subtype)
     speech = load_speech(SpeechArguments(str(tmp_path), in_memory=in_memory), 16000, show_progress=False)
     assert [len(utterances) for utterances in speech] == [3, 3]
     mixer = SpeechMixer([speech], 2, 4000, 16000)

@@ -14,6 +14,7 @@
 """Reading audio files, whole or a part of them, at any sampling rate."""
 
 import math
+import os
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -22,11 +23,14 @@ import soundfile
 from scipy.signal import resample_poly
 
 from audioslots_hf.files import replacing
+from audioslots_hf.sndfile import check_length
+from audioslots_hf.suffixes import SOUNDFILE_SUFFIXES
 
 from ..settings import SettingsError
 
 
-AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")
+# what soundfile reads any span of
+AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES
 
 File = str | Path | BinaryIO
 
@@ -86,6 +90,11 @@ def read_header(file: File) -> Header:
     with open_file(file) as sound:
         if sound.frames == 0:
             raise AudioError(f"{file} is empty: leave it out.")
+        if isinstance(file, str | Path):
+            try:
+                check_length(sound, str(file), os.path.getsize(file))
+            except ValueError as error:
+                raise AudioError(str(error)) from error
         return Header(sound.frames, sound.samplerate)
 
 

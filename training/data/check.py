@@ -30,6 +30,10 @@ import yaml
 from datasets import DatasetDict, load_from_disk
 from tqdm.auto import tqdm
 
+from audioslots_hf.audio import open_audio
+from audioslots_hf.layouts import walk_files
+from audioslots_hf.suffixes import FFMPEG_SUFFIXES
+
 from ..arguments import MIX_TYPES, MixtureArguments
 from ..settings import SettingsError
 from .audio import AUDIO_SUFFIXES, AudioError, Header, read_audio, read_header
@@ -127,6 +131,7 @@ def check_speech(folder: Path) -> Finding:
     if not files:
         finding.missing = f"audio: there is no file that ends in {', '.join(AUDIO_SUFFIXES)}"
         return finding
+    unread = Counter(path.suffix.lower() for path in walk_files(folder, FFMPEG_SUFFIXES))
     speakers, headers = Counter(), []
     for file in tqdm(files, desc=f"Listening to {folder}", unit="file"):
         try:
@@ -139,6 +144,9 @@ def check_speech(folder: Path) -> Finding:
         "files": str(len(headers)),
         **describe_audio(headers, headers),
     }
+    if unread:
+        listed = ", ".join(f"{count} {suffix}" for suffix, count in unread.items())
+        finding.facts["left out"] = f"{listed}: convert them, for instance to flac"
     if len(speakers) < 2:
         finding.missing = "a second speaker: one folder below this one holds one speaker"
     else:
@@ -162,10 +170,16 @@ def listen(path: Path) -> Header:
     if header.duration_s < SHORT_S:
         raise AudioError(f"{path}: only {header.duration_s:.2f} s long")
     audio = read_audio(path, header.sampling_rate)
-    duration_s = len(audio) / header.sampling_rate
-    # the length in the header of an encoded file may be an estimate
-    if header.duration_s - duration_s > SPARE_S:
-        raise AudioError(f"{path} is cut off: {duration_s:.2f} of {header.duration_s:.2f} s are there")
+    # by the reader of `audioslots separate`, which decodes to the end; the length of a compressed file may be an estimate
+    try:
+        with open_audio(path) as recording:
+            duration_s = recording.num_samples / recording.sampling_rate
+    except ValueError as error:
+        raise AudioError(str(error)) from error
+    if abs(header.duration_s - duration_s) > SPARE_S:
+        raise AudioError(
+            f"{path} holds {duration_s:.2f} s, but a run reads {header.duration_s:.2f} s: convert it to flac"
+        )
     audible_lufs(path, audio, header.sampling_rate)
     return header
 
