@@ -44,11 +44,11 @@ def test_an_exported_model_is_half_the_size_and_computes_in_float32(checkpoint, 
     "source, options, message",
     [
         ("nowhere", [], "nowhere holds no model: model.safetensors is missing"),
-        (DEFAULT_CHECKPOINT, ["--mask-exponent", "0.5"], "--mask-exponent says nothing about a model of galr"),
+        (DEFAULT_CHECKPOINT, ["--mask-exponent", "0.5"], "--mask-exponent does not apply to a model of galr"),
         (DEFAULT_CHECKPOINT, ["--chunk-length", "12345"], "`chunk_length` (12345) must be a multiple"),
-        (AUDIOSLOTS_CHECKPOINT, ["--mask-exponent", "-1"], "`mask_exponent` is -1.0: it must be greater"),
+        (AUDIOSLOTS_CHECKPOINT, ["--mask-exponent", "-1"], "`mask_exponent` is -1.0: it must be finite and greater"),
         (AUDIOSLOTS_CHECKPOINT, ["--mask-exponent", "nan"], "`mask_exponent` is nan: it must be"),
-        (AUDIOSLOTS_CHECKPOINT, ["--chunk-length", "16000"], "whose chunks have one length"),
+        (AUDIOSLOTS_CHECKPOINT, ["--chunk-length", "16000"], "whose chunk length is fixed"),
         # the last of the options counts
         (DEFAULT_CHECKPOINT, ["--name", ""], "--name is ''"),
         (DEFAULT_CHECKPOINT, ["--name", ".."], "--name is '..'"),
@@ -68,7 +68,7 @@ def test_a_failing_export_keeps_what_was_there(checkpoint, tmp_path, monkeypatch
     monkeypatch.setattr(export, "CHECKPOINTS_DIR", tmp_path)
     folder = export.export(checkpoint, "tiny")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(ValueError, match="could not separate"):
+    with pytest.raises(ValueError, match="cannot separate"):
         export.export(checkpoint, "tiny", mask_exponent=0.0)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 

@@ -201,7 +201,7 @@ def test_the_report_has_all_tables_and_figures(evaluations, tmp_path):
     assert pictures == [f"{SLUG}_{kind}.png" for kind in ("histogram", "input_si_snr", "pitch_distance")]
     for picture in pictures:
         assert f"({picture})" in text and (tmp_path / "out" / picture).read_bytes().startswith(PNG)
-    assert "By sex of the voices: the results of `local`, " in text
+    assert "By sex of the voices: missing in the results of `local`, " in text
 
 
 def test_a_results_file_is_small_and_holds_the_mixtures_of_its_list_in_order(tmp_path):
@@ -327,7 +327,7 @@ def test_figure_2_shows_mixture_references_and_estimates(evaluations, tmp_path, 
     ("options", "message"),
     [
         (["--model", DEFAULT_CHECKPOINT], "--model and --root"),
-        (["--autoencoder", "x"], "--autoencoder x needs --model"),
+        (["--autoencoder", "x"], "--autoencoder x is drawn in Figure 2: pass --model"),
         (["--results", "nowhere"], "--results nowhere holds no folder"),
         (["--model", DEFAULT_CHECKPOINT, "--root", "nowhere"], "nowhere"),
         (
@@ -361,13 +361,13 @@ def test_scores_that_are_missing_are_named(evaluations, tmp_path, capsys):
     path.write_text(json.dumps(results))
     with pytest.raises(SystemExit):
         report.main(["--results", str(tmp_path / "results"), "--output", str(tmp_path / "out")])
-    assert "slots/results.json is no results.json" in capsys.readouterr().err.replace("\n", " ")
+    assert "slots/results.json is not a results.json" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_a_file_that_is_no_results_file_is_named(tmp_path):
     for text in ("{", "[]", '{"rows": {}}'):
         (tmp_path / "results.json").write_text(text)
-        with pytest.raises(ValueError, match="results.json is no results.json"):
+        with pytest.raises(ValueError, match="results.json is not a results.json"):
             read_results(tmp_path / "results.json")
 
 

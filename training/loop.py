@@ -43,8 +43,8 @@ def train(arguments: TrainingArguments) -> Path:
     Train a model, resuming from the last checkpoint in `output_dir` if there is one.
 
     Writes to `output_dir`: `arguments.json`, `log.jsonl`, TensorBoard events, `checkpoint-STEP/` (to resume), `best/` (the
-    highest validation SI-SNRi, or the last where none was measured) and `last/`, both loadable by `from_pretrained`. A run
-    that was killed, at whatever moment, goes on as if it had not been.
+    highest validation SI-SNRi, or the last without validation) and `last/`, both loadable by `from_pretrained`. A run that was
+    killed at any moment resumes without a difference in its results.
 
     Returns:
         The folder of the best model.
@@ -55,13 +55,13 @@ def train(arguments: TrainingArguments) -> Path:
     check_objective(arguments, config)
     accelerator = build_accelerator(arguments)
 
-    # the model and its optimiser
+    # the model and its optimizers
     set_seed(arguments.seed)
     model = build_model(config, arguments).to(accelerator.device)
     feature_extractor = build_feature_extractor(config, arguments.model.get("pretrained"))
     average = build_average(model, arguments)
     optimizers = build_optimizers(model, arguments)
-    # advanced by hand once per optimiser step, so they are not prepared: Accelerate would step them once per process
+    # the loop advances them once per optimizer step; if prepared, Accelerate would step them once per process
     schedulers = [build_schedule(optimizer, arguments) for optimizer in optimizers]
 
     # the mixtures
@@ -73,14 +73,14 @@ def train(arguments: TrainingArguments) -> Path:
     accelerator.register_for_checkpointing(*schedulers, *([average] if average else []))
     save_plain_models(accelerator, feature_extractor)
     state = resume(accelerator, arguments)
-    # curves of steps that are taken again replace the old ones
+    # curves of repeated steps replace the old ones
     accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": state.step + 1}})
 
     # the steps
     loader = build_loader(dataset, arguments, state.step, accelerator)
     trained = average.module if average else accelerator.unwrap_model(model)
     run = Run(accelerator, arguments, trained, feature_extractor, valid_mixtures, state, started)
-    # the model itself stays as it is, under its own names: it is validated and saved
+    # the model itself keeps its own names: it is validated and saved
     forward = build_forward(model, arguments, accelerator)
     model.train()
     run.begin()
@@ -100,40 +100,40 @@ def train(arguments: TrainingArguments) -> Path:
 
 
 def check_objective(arguments: TrainingArguments, config: PreTrainedConfig) -> None:
-    """Raise a `SettingsError` if the model does not estimate what its loss needs: waveforms to add up, or speaker embeddings."""
+    """Raise a `SettingsError` if the model lacks the outputs of its loss: waveforms to sum, or speaker embeddings."""
     if arguments.objective == "mixit" and config.estimates_domain != "waveform":
         able = [name for name, family in FAMILIES.items() if family.config_class.estimates_domain == "waveform"]
         raise SettingsError(
-            f"`objective` 'mixit' adds estimated waveforms up, and {config.model_type} estimates none: set "
+            f"`objective` 'mixit' needs waveforms as estimates, which {config.model_type} does not have: set "
             f"`model.model_type` to {' or '.join(able)}, or `objective` to matched."
         )
     size = config.speaker_embedding_size
     if size > 0 and arguments.num_chunks == 1:
-        # no loss would reach them
+        # the embeddings would receive no gradient
         raise SettingsError(
-            f"The model has speaker embeddings (`speaker_embedding_size` {size}), which are learned from several chunks of a "
-            "mixture: set `num_chunks` (1) to 2 or more."
+            f"The model has speaker embeddings (`speaker_embedding_size` {size}), which need several chunks of a mixture: "
+            "set `num_chunks` (1) to 2 or more."
         )
     if size == 0 and arguments.num_chunks > 1:
         raise SettingsError(
-            f"`num_chunks` is {arguments.num_chunks}, but the model has no speaker embeddings to learn from the chunks of a "
-            "mixture: set it to 1, or `model.speaker_embedding_size` to 64 in a family that has such a field."
+            f"`num_chunks` is {arguments.num_chunks}, but the model has no speaker embeddings: set it to 1, or set "
+            "`model.speaker_embedding_size` to 64 in a family with this field."
         )
 
 
 def build_accelerator(arguments: TrainingArguments) -> Accelerator:
     """
-    The accelerator of a run.
+    Build the accelerator of a run.
 
     Raises:
-        `SettingsError`: the batch cannot be shared out among the processes.
+        `SettingsError`: the batch cannot be divided among the processes.
     """
     accelerator = Accelerator(
-        # else several processes without a device that computes would each take themselves for the only one
+        # otherwise each of several processes without an accelerator would run as the only one
         cpu=not torch.accelerator.is_available(),
         mixed_precision=arguments.mixed_precision,
-        # as a plugin it is not overridden by the environment that a launcher leaves
-        # (the examples of a run are whole batches: the end of a loader says nothing)
+        # passed as a plugin, so that environment variables of a launcher do not override it
+        # (all examples of a run form whole batches, so the end of a loader has no meaning)
         gradient_accumulation_plugin=GradientAccumulationPlugin(
             arguments.gradient_accumulation_steps, sync_with_dataloader=False
         ),
@@ -152,10 +152,10 @@ def build_accelerator(arguments: TrainingArguments) -> Accelerator:
 def build_forward(
     model: torch.nn.Module, arguments: TrainingArguments, accelerator: Accelerator
 ) -> Callable[..., AudioSeparationOutput]:
-    """The model as it is called in training: compiled, if the settings ask for it, around its LSTMs."""
+    """The forward function for training: the model, compiled around its LSTMs if the settings say so."""
     if not arguments.compile:
         return model
-    # on a CPU, torch 2.14 crashes in the backward pass of convolutions whose layout it has changed
+    # on a CPU, torch 2.14 crashes in the backward pass of convolutions with a changed memory layout
     return torch.compile(model, options={"layout_optimization": accelerator.device.type != "cpu"})
 
 
@@ -165,7 +165,7 @@ def load_valid_mixtures(
     """The validation mixtures of a run, in memory; none without `valid`."""
     if arguments.valid is None:
         return []
-    # an autoencoder hears each reference alone, of mixtures of any number
+    # an autoencoder receives each reference alone, so mixtures may have any number of sources
     num_sources = None if config.is_autoencoder else config.num_sources
     mixtures = load_mixtures(
         arguments.valid, config.sampling_rate, num_sources, arguments.num_valid_mixtures, show_progress
@@ -176,7 +176,7 @@ def load_valid_mixtures(
 def build_loader(
     dataset: TrainingExamples, arguments: TrainingArguments, start_step: int, accelerator: Accelerator
 ) -> DataLoader | ResidentLoader:
-    """Parts of batches in the order of their index, from `start_step` on: a resumed run sees what an unbroken one would."""
+    """Parts of batches in the order of their index from `start_step`: a resumed run gets the same data as an uninterrupted one."""
     num_processes = accelerator.num_processes
     part_size = arguments.batch_size // (num_processes * arguments.gradient_accumulation_steps)
     indices = range(start_step * arguments.batch_size, len(dataset))
@@ -193,7 +193,7 @@ def compute_loss(
     batch: dict[str, torch.Tensor],
     objective: str,
 ) -> torch.Tensor:
-    """The loss of the mixtures of a batch; for mixtures of mixtures, the references are what was recorded."""
+    """The loss of the mixtures of a batch; for mixtures of mixtures, the references are the recordings."""
     mixtures, references, recording_ids = cut_chunks(batch, feature_extractor.chunk_length)
     features = feature_extractor(mixtures, sampling_rate=feature_extractor.sampling_rate, labels=references)
     if len(mixtures) > len(batch["mixture"]):
@@ -206,8 +206,8 @@ def compute_loss(
 
 def cut_chunks(batch: dict[str, torch.Tensor], chunk_length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """
-    Chunks of mixtures, one after the other: `(num_chunks, chunk_length)`, `(num_chunks, num_sources, chunk_length)` of
-    references, and the number `(num_chunks,)` of the mixture that each is of.
+    Cut mixtures into successive chunks: `(num_chunks, chunk_length)`, their references
+    `(num_chunks, num_sources, chunk_length)`, and the number `(num_chunks,)` of the mixture of each chunk.
     """
     mixtures = batch["mixture"].unflatten(-1, (-1, chunk_length))
     references = batch["references"].unflatten(-1, (-1, chunk_length)).transpose(1, 2)

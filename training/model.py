@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The model of a run: from the settings to its configuration, its weights and its feature extractor."""
+"""The model of a run: its configuration, weights and feature extractor, built from the settings."""
 
 import contextlib
 import dataclasses
@@ -30,10 +30,10 @@ from .settings import SettingsError, build
 
 def build_config(values: dict[str, Any]) -> PreTrainedConfig:
     """
-    The configuration of the model to train: of the family that `model_type` names, or that of `pretrained` with changes.
+    Build the configuration of the model: of the family `model_type`, or that of `pretrained` with changes.
 
     Raises:
-        `SettingsError`: an unknown family or checkpoint, or a misspelt field, which transformers would swallow.
+        `SettingsError`: an unknown family or checkpoint, or a misspelt field, which transformers would ignore.
     """
     values = dict(values)
     inherited = load_pretrained_values(values.pop("pretrained", None))
@@ -57,21 +57,21 @@ def build_config(values: dict[str, Any]) -> PreTrainedConfig:
 
 
 def list_fields(config_class: type[PreTrainedConfig]) -> dict[str, Any]:
-    """The types of what describes a model of a family, by name; not what transformers notes down about any model."""
+    """The types of the fields of a family, by name, without the fields that transformers adds to every model."""
     noted = {item.name for item in dataclasses.fields(PreTrainedConfig)}
     return {item.name: item.type for item in dataclasses.fields(config_class) if item.name not in noted}
 
 
 def load_pretrained_values(name: str | None) -> dict[str, Any]:
-    """The `model_type` and the fields of a checkpoint's configuration; none without a name."""
+    """The `model_type` and the fields of a checkpoint's configuration; empty without a name."""
     if name is None:
         return {}
     try:
         config = AutoConfig.from_pretrained(find_checkpoint(name))
     except (OSError, ValueError) as error:
         raise SettingsError(
-            f"`model.pretrained` ({name}) is none of the shipped checkpoints ({', '.join(list_checkpoints())}), no folder "
-            f"with a model, and the Hub gave none: {str(error).strip().splitlines()[0]}"
+            f"`model.pretrained` ({name}) is neither a shipped checkpoint ({', '.join(list_checkpoints())}) nor a folder with a "
+            f"model, and the Hub returned: {str(error).strip().splitlines()[0]}"
         ) from error
     own = config.to_diff_dict().keys() & list_fields(type(config)).keys()
     return {"model_type": config.model_type} | {name: getattr(config, name) for name in own}
@@ -79,13 +79,12 @@ def load_pretrained_values(name: str | None) -> dict[str, Any]:
 
 def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTrainedModel:
     """
-    A fresh model, or one with the weights of `pretrained`, that computes as the settings and the machine ask for.
+    Build a new model, or one with the weights of `pretrained`, for the settings and the machine.
 
-    Parts that `pretrained` lacks, added by the `growable_fields` of its family, leave its estimates as they are until they are
-    trained.
+    New parts from the `growable_fields` of the family do not change the estimates of `pretrained` until they are trained.
 
     Raises:
-        `SettingsError`: the weights of `pretrained` are of other shapes than the configuration asks for.
+        `SettingsError`: the shapes of the weights of `pretrained` differ from those of the configuration.
     """
     name = arguments.model.get("pretrained")
     if name is None:
@@ -93,7 +92,7 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
     else:
         checkpoint = find_checkpoint(name)
         try:
-            # training keeps float32 weights, also of a checkpoint in half precision
+            # training uses float32 weights, also for a checkpoint in half precision
             model, found = AutoModel.from_pretrained(
                 checkpoint, config=config, dtype=torch.float32, output_loading_info=True
             )
@@ -102,19 +101,19 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
                 f"The weights of `model.pretrained` ({name}) do not fit: change no sizes under `model`. {error}"
             ) from error
         added = model.start_new_parts(AutoConfig.from_pretrained(checkpoint))
-        # weights that a folder lacks by its own configuration are damage, and no new part
+        # weights that are missing according to the folder's own configuration are damage, not new parts
         if unlike := sorted({*found["missing_keys"]} ^ added | {*found["unexpected_keys"]}):
             growable = " or ".join(f"`{field}`" for field in model.growable_fields) or "nothing"
             raise SettingsError(
-                f"The weights of `model.pretrained` ({name}) do not fit, {unlike[0]} for one: change no sizes under `model`; "
-                f"of a model of {config.model_type}, only {growable} may grow."
+                f"The weights of `model.pretrained` ({name}) do not fit, for example {unlike[0]}: change no sizes under `model`; "
+                f"for {config.model_type}, only {growable} may grow."
             )
     if arguments.gradient_checkpointing:
-        # transformers 5.17 knows only the old name
+        # transformers 5.17 has only the old name
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable()
     if arguments.mixed_precision == "bf16" and not torch.accelerator.is_available():
-        # on a CPU, the backward pass of PyTorch's own attention takes some ten times as long in bfloat16 as in float32
+        # on a CPU, the backward pass of PyTorch's own attention is about ten times slower in bfloat16 than in float32
         model.set_attn_implementation("eager")
     return model
 
@@ -124,7 +123,7 @@ def build_feature_extractor(config: PreTrainedConfig, pretrained: str | None = N
     extractor_class = FAMILIES[config.model_type].feature_extractor_class
     feature_extractor = extractor_class.from_config(config)
     if pretrained is not None and extractor_class.inherited_fields:
-        # a folder of weights alone has the defaults
+        # a folder of weights alone uses the defaults
         with contextlib.suppress(OSError):
             before = extractor_class.from_pretrained(find_checkpoint(pretrained))
             for field in extractor_class.inherited_fields:

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What turns gradients into weights: optimisers, their schedule, the moving average."""
+"""Optimizers, their schedule, and the moving average of the weights."""
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -22,12 +22,13 @@ from .arguments import TrainingArguments
 
 def build_optimizers(model: PreTrainedModel, arguments: TrainingArguments) -> list[torch.optim.Optimizer]:
     """
-    Adam; or Muon of all matrices and Adam of what is none. Of a model that is on its device already.
+    Build Adam, or Muon for all matrices and Adam for all other parameters, for a model on its final device.
 
-    Muon (Jordan et al. 2024) moves a matrix by its gradient's nearest orthogonal one: as far in every direction, those that
-    gradients seldom have included. Scaled to the size of Adam's steps, it takes the same learning rate (arXiv 2502.16982).
+    Muon (Jordan et al. 2024) updates a matrix by the orthogonal matrix nearest to its gradient. The update has equal size in
+    all directions, including those that are rare in gradients. Scaled to Adam's updates, it uses the same learning rate (arXiv
+    2502.16982).
     """
-    # fused, a step of it is one kernel; on a CPU it would round otherwise
+    # a fused step is one kernel; on a CPU its rounding would differ
     settings = {"lr": arguments.learning_rate, "fused": model.device.type == "cuda"}
     if arguments.optimizer == "adam":
         return [torch.optim.Adam(model.parameters(), **settings)]
@@ -52,12 +53,12 @@ def build_schedule(
 
 
 def build_average(model: PreTrainedModel, arguments: TrainingArguments) -> AveragedModel | None:
-    """The exponential moving average of the weights, from a model that is not wrapped yet; none without `ema_decay`."""
+    """The exponential moving average of the weights of an unwrapped model; `None` without `ema_decay`."""
     if arguments.ema_decay is None:
         return None
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(arguments.ema_decay))
     for module in average.modules():
-        # or a GPU would collect the copied weights of an LSTM in every validation batch
+        # otherwise a GPU would collect the copied weights of an LSTM in every validation batch
         if isinstance(module, torch.nn.RNNBase):
             module.flatten_parameters()
     return average
@@ -69,7 +70,7 @@ def update_weights(
     schedulers: list[torch.optim.lr_scheduler.LambdaLR],
     average: AveragedModel | None,
 ) -> None:
-    """What an optimiser step does once its gradients are there."""
+    """Perform an optimizer step, once the gradients are computed."""
     for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
         optimizer.step()
         scheduler.step()
@@ -79,11 +80,11 @@ def update_weights(
 
 
 def update_average(average: AveragedModel, model: PreTrainedModel) -> None:
-    """`average.update_parameters(model)`, which would wait for a GPU, of a model without buffers."""
+    """`average.update_parameters(model)` for a model without buffers, but without its synchronisation with a GPU."""
     if average.n_averaged == 0:
         average.update_parameters(model)
         return
     averaged, weights = ([weight.detach() for weight in part.parameters()] for part in (average.module, model))
-    # an exponential average does not depend on how many weights it has seen
+    # an exponential average does not depend on the number of updates
     average.multi_avg_fn(averaged, weights, None)
     average.n_averaged += 1

@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Turn a trained model into a checkpoint that ships, and results into its card.
+Turn a trained model into a shipped checkpoint, and results into its card.
 
-`python -m training.publish export RUN/best --name NAME` writes half-precision weights into the package;
-`python -m training.publish card` writes the numbers of training/results into the README and, those of a checkpoint that
-ships, into its card; the card of the default checkpoint is also the project's model_card.md.
+`python -m training.publish export RUN/best --name NAME` writes half-precision weights into the package.
+`python -m training.publish card` writes the numbers of training/results into the README and into the cards of the shipped
+checkpoints. The card of the default checkpoint is also the project's model_card.md.
 """
 
 import argparse
@@ -34,9 +34,11 @@ def main(arguments: list[str] | None = None) -> None:
     export_command = commands.add_parser("export", help="copy a trained model into the package")
     export_command.add_argument("source", type=Path)
     export_command.add_argument("--name", required=True)
-    export_command.add_argument("--mask-exponent", type=float, help="of AudioSlots; below 1: softer masks")
     export_command.add_argument(
-        "--chunk-length", type=int, help="of a time-domain model: samples it sees at once in use"
+        "--mask-exponent", type=float, help="exponent of the masks of AudioSlots; values below 1 give softer masks"
+    )
+    export_command.add_argument(
+        "--chunk-length", type=int, help="number of samples of a chunk in the pipeline, for a time-domain model"
     )
     commands.add_parser("card", help="write training/results into cards and README")
     options = parser.parse_args(arguments)

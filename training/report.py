@@ -14,10 +14,10 @@
 """
 Tables and figures of evaluations: `python -m training.report --output DIR`.
 
-Reads what `python -m training.run_evaluation` wrote below `--results` and writes `report.md`: Table 1 of the AudioSlots
-paper, the families that estimate waveforms, and figures of SI-SNRi by mixture, by level, by pitch and by sex; and the
-learning curve of every `log.jsonl` there. `--model` with `--root` adds the paper's Figure 2, the spectrograms of the first mixture of the list,
-separated by that model.
+Reads the results of `python -m training.run_evaluation` below `--results` and writes `report.md`. It contains Table 1 of the
+AudioSlots paper, a table of the families that estimate waveforms, figures of SI-SNRi by mixture, level, pitch and sex, and the
+learning curve of every `log.jsonl` there. `--model` with `--root` adds the paper's Figure 2: the spectrograms of the first
+mixture of the list, separated by that model.
 """
 
 import argparse
@@ -36,17 +36,20 @@ from .reporting.results import RESULTS_DIR, group_by_conditions, load_evaluation
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The arguments of the command line."""
+    """Build the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.report", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "--results", type=Path, default=RESULTS_DIR, help="folder of folders with results.json (training/results)"
+        "--results",
+        type=Path,
+        default=RESULTS_DIR,
+        help="folder of folders with results.json (default: training/results)",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for report.md and the figures")
-    parser.add_argument("--model", help="whose separation Figure 2 shows: name, folder or repository")
-    parser.add_argument("--autoencoder", help="adds what this model of one source makes of the references")
-    parser.add_argument("--root", type=Path, help="folder that the paths in the metadata start from")
+    parser.add_argument("--model", help="model for Figure 2: name, folder or repository")
+    parser.add_argument("--autoencoder", help="autoencoder whose output for the references is added to Figure 2")
+    parser.add_argument("--root", type=Path, help="root of the paths in the metadata")
     parser.add_argument("--metadata", type=Path, default=METADATA, help=f"LibriMix csv ({METADATA.name})")
     return parser
 
@@ -56,14 +59,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = build_parser()
     options = parser.parse_args(arguments)
     if (options.model is None) != (options.root is None):
-        parser.error("--model and --root make Figure 2 together: give both or none.")
+        parser.error("Figure 2 needs both --model and --root: pass both or neither.")
     if options.autoencoder is not None and options.model is None:
-        parser.error(
-            f"--autoencoder {options.autoencoder} needs --model and --root: it stands beside them in Figure 2."
-        )
+        parser.error(f"--autoencoder {options.autoencoder} is drawn in Figure 2: pass --model and --root too.")
     try:
         require_matplotlib()
-        # matplotlib is looked for before any work
+        # check for matplotlib before any work
         from .reporting.sections import draw_learning_curves, format_section
 
         evaluations = load_evaluations(options.results)

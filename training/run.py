@@ -35,7 +35,7 @@ from .evaluation.scoring import evaluate_mixtures, summarize
 
 
 class Run:
-    """What happens around the steps of a run: logs, validation, checkpoints, the clock."""
+    """The tasks around the steps of a run: logs, validation, checkpoints, the time limit."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Run:
         self.output_dir = Path(arguments.output_dir)
         self.state = state
         self.losses = list(torch.tensor(state.losses, device=accelerator.device).unbind())
-        # reading the speech counts as time of the run
+        # the time limit includes reading the speech
         self.started, self.logged = started, time.monotonic()
         self.logged_step = state.step
         self.time_is_up = False
@@ -70,13 +70,13 @@ class Run:
 
     @property
     def is_over(self) -> bool:
-        """Whether the last step is done, the time is up, or the patience at its end."""
+        """Whether the last step is done, the time limit is reached, or the patience is exhausted."""
         patience = self.arguments.patience
         is_stale = patience is not None and self.state.num_stale_validations >= patience
         return self.time_is_up or is_stale or self.state.step >= self.arguments.max_steps
 
     def parts(self, loader: DataLoader | ResidentLoader) -> Iterator[dict[str, torch.Tensor]]:
-        """The examples of part after part, until the run is over."""
+        """Yield the examples of successive parts until the run is over."""
         if self.is_over:
             return
         processes = self.accelerator.num_processes
@@ -89,7 +89,7 @@ class Run:
                 return
 
     def begin(self) -> None:
-        """Validate before the first step, if the settings ask for it."""
+        """Validate before the first step, if the settings say so."""
         if self.arguments.validate_first and self.state.step == 0:
             self.validate()
             self.state.first_score = self.state.last_score
@@ -99,13 +99,13 @@ class Run:
         self.losses.append(loss.detach().float())
 
     def after_step(self, gradient_norm: torch.Tensor, learning_rate: float) -> None:
-        """Count the step, then log, validate and save where it is due."""
+        """Count the step, then log, validate and save at their intervals."""
         self.state.step += 1
         self.gradient_norm = gradient_norm
         self.bar.update()
         if self.is_due(self.arguments.log_steps):
             self.log_losses(learning_rate)
-        # a run that compares itself with its beginning is also measured where its time is up
+        # a run with a first validation also ends with one when its time is up
         is_compared = self.arguments.validate_first and self.is_over
         if (self.is_due(self.arguments.valid_steps) or is_compared) and self.valid_mixtures:
             self.validate()
@@ -113,14 +113,14 @@ class Run:
             self.save_checkpoint()
 
     def is_due(self, num_steps: int) -> bool:
-        """Whether what happens every `num_steps`, and at the end, happens now."""
+        """Whether this step is a multiple of `num_steps` or the last one."""
         return self.state.step % num_steps == 0 or self.state.step == self.arguments.max_steps
 
     def log_losses(self, learning_rate: float) -> None:
-        """Write the mean loss since the last time, and look at the clock."""
+        """Write the mean loss since the last line, and check the time."""
         now = time.monotonic()
         max_minutes = self.arguments.max_minutes
-        # the clocks of the processes differ, and all of them have to stop at the same step
+        # the clocks of the processes differ, but all processes must stop at the same step
         time_is_up = float(max_minutes is not None and now - self.started > 60 * max_minutes)
         *losses, time_is_up = self.reduce_losses(time_is_up)
         self.time_is_up = time_is_up > 0
@@ -136,7 +136,7 @@ class Run:
         )
 
     def reduce_losses(self, *values: float) -> list[float]:
-        """The losses since the last line of the log, and other values, as means over the processes; one synchronisation."""
+        """Means over the processes of the losses since the last line of the log, and of other values, in one synchronisation."""
         losses = torch.stack([*self.losses, *torch.tensor(values, device=self.accelerator.device)])
         losses = self.accelerator.reduce(losses, reduction="mean").tolist()
         if not all(map(math.isfinite, losses)):
@@ -147,7 +147,7 @@ class Run:
         return losses
 
     def write(self, **values: float) -> None:
-        """One line of the log, and the same for TensorBoard."""
+        """Write a line to the log and to TensorBoard."""
         if self.accelerator.is_main_process:
             with open(self.output_dir / "log.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": self.state.step, **values}) + "\n")
@@ -162,39 +162,39 @@ class Run:
             scores = summarize(evaluate_mixtures(self.valid_mixtures, self.model, self.feature_extractor))
             self.model.train()
             self.write(valid_si_snr=scores["si_snr"], valid_si_snri=scores["si_snri"])
-        # all processes have to know when the patience is at its end
+        # all processes must know when the patience is exhausted
         (score,) = broadcast_object_list([scores.get("si_snri")])
         self.state.last_score = score
         self.state.num_stale_validations += 1
         if score > self.state.best_score:
             self.state.best_score, self.state.num_stale_validations = score, 0
             self.save_model("best")
-        # no time of the steps
+        # excluded from the time of the steps
         self.logged += time.monotonic() - started
 
     def save_model(self, name: str) -> None:
-        """Write what the run has learned under a name."""
+        """Save the trained model under a name."""
         if self.accelerator.is_main_process:
             save_model(self.output_dir / name, self.model, self.feature_extractor)
         self.accelerator.wait_for_everyone()
 
     def save_checkpoint(self) -> None:
-        """Write down all that the next steps depend on, unless the last one has destroyed the weights."""
+        """Write a checkpoint, unless the last step made the weights NaN or infinite."""
         if not math.isfinite(self.gradient_norm):
             raise FloatingPointError(
                 f"The gradient is {float(self.gradient_norm)} at step {self.state.step}: lower `learning_rate` "
-                f"({self.arguments.learning_rate}). The last checkpoint is as it was."
+                f"({self.arguments.learning_rate}). The last checkpoint is unchanged."
             )
         if self.losses:
             self.state.losses = self.reduce_losses()
-            # the log of this run goes on from the same numbers as that of one that resumes from here
+            # the log continues from the same values as that of a run that resumes from here
             self.losses = list(torch.tensor(self.state.losses, device=self.accelerator.device).unbind())
         else:
             self.state.losses = []
         save_checkpoint(self.accelerator, self.output_dir, self.state, self.arguments.num_kept_checkpoints)
 
     def finish(self) -> None:
-        """Save the model; where none was validated, it is also the best. Compare it with the beginning of the run."""
+        """Save the model, also as the best one without validation. Compare it with the beginning of the run."""
         self.bar.close()
         self.save_model("last")
         if self.state.best_score == -math.inf and not self.state.keeps_best:
@@ -209,8 +209,8 @@ class Run:
 
 def seed_draws(seed: int, index: int) -> None:
     """
-    Make what is drawn in a part of a batch, as dropout is, a function of the seed and of its first example alone.
+    Seed the random draws of a part of a batch, such as dropout, by the seed of the run and the first example.
 
-    So it neither depends on what ran before nor on the process, and no two processes draw the same.
+    So they depend neither on earlier steps nor on the process, and no two processes draw the same values.
     """
     torch.manual_seed(int(np.random.SeedSequence((seed, index)).generate_state(1)[0]))

@@ -14,11 +14,11 @@
 """
 Evaluate a model on a list of mixtures: `python -m training.run_evaluation --model NAME --root DIR --output DIR`.
 
-Scores the model under two protocols: `order_by_tracker`, which needs no reference to order the sources, and `order_by_references`
-of the AudioSlots paper, which does; for a model of magnitudes with Wiener and with binary masks; beside it the oracle (the true magnitudes in
-the same framing, through the paper's masks, where the model's own under `order_by_tracker` may be softer). `--oracle SECONDS`
-scores the oracle alone, with chunks of that length. Writes `results.json`, which `python -m training.report` turns into tables
-and figures.
+Scores the model under two protocols: `order_by_tracker`, which orders the sources without references, and `order_by_references`
+of the AudioSlots paper. A model of magnitudes is scored with Wiener and with binary masks, and its oracle with it: the true
+magnitudes in the same framing, with the paper's masks. The model's own masks under `order_by_tracker` may be softer.
+`--oracle SECONDS` scores the oracle alone, with chunks of that length. Writes `results.json`, which `python -m training.report`
+turns into tables and figures.
 
 Under `accelerate launch` or `python -m torch.distributed.run` each process takes a share of the mixtures.
 """
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     check_options(parser, options)
     keep_freed_memory()
-    # without a device that computes, processes would each take themselves for the only one
+    # otherwise each of several processes without an accelerator would run as the only one
     on_cpu = (
         options.device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     )
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
         }
         save_results(options.output, subject.description | run | describe_rows(rows, times), rows)
         print(format_time(times))
-    # a process that ends with an open group may abort, and its launcher would then end the others before they have written
+    # a process that exits with an open group may abort, and its launcher would then stop the others before they have written
     state.destroy_process_group()
 
 

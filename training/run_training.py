@@ -14,8 +14,8 @@
 """
 Train a model: `accelerate launch training/run_training.py training/configs/NAME.yaml [key=value ...]`.
 
-A run continues from the last checkpoint in its `output_dir`. Overrides reach nested keys: `speech.0.root=DIR`. A file takes the
-keys that it does not set from the one that it names as `base`.
+A run continues from the last checkpoint in its `output_dir`. Overrides reach nested keys: `speech.0.root=DIR`. A file inherits
+keys from the file that it names as `base`.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 
 
-# `accelerate launch` runs this file by its path: let it find the package it lies in
+# `accelerate launch` runs this file by its path: add its package to the search path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from audioslots_hf.allocator import keep_freed_memory  # noqa: E402
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("config", help="yaml file, for instance training/configs/audioslots-cpu.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace those of the file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that override those of the file")
     options = parser.parse_args(arguments)
     keep_freed_memory()
     try:

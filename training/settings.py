@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Settings from yaml files and the command line into a dataclass: the engine, which knows no setting by name.
+Reading of settings from yaml files and the command line into a dataclass, independent of the schema.
 
-A file may name another one as its `base`; `key=value` overrides reach every key. Types and ranges are checked by pydantic.
+A file may name another one as its `base`; `key=value` overrides reach every key. pydantic checks types and ranges.
 """
 
 import json
@@ -37,7 +37,7 @@ Schema = TypeVar("Schema")
 
 
 class SettingsError(ValueError):
-    """Settings, speech or a list of mixtures that cannot be used as they are, with the change that is needed."""
+    """Invalid settings, speech or lists of mixtures; the message names the fix."""
 
 
 def describe_error(error: Exception) -> str:

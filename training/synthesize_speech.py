@@ -19,12 +19,12 @@ Rebuild the synthetic English read speech (Kokoro-82M v1.0 voices, 16 kHz Opus) 
     python -m training.synthesize_speech --out kokoro --voices kokoro-js-1.2.1.tgz --workers 2
 
 The utterance lists in `training/metadata` give each file's path, voice and length. A voice is a stock voice of Kokoro or
-`A+B`, the even mean of the voice packs of A and B. The same files in the same folders come out, one utterance each.
+`A+B`, the mean of the voice packs of A and B. The script writes the same files to the same folders, one utterance each.
 
-What is not the same: the sentence and the speed of each original file were not recorded, so they are lost. This script
-draws its own, from the same text (King James Bible, public domain) and the same range of speeds, seeded by the voice and
-the index in the file's name, and picks sentences whose expected length is the listed one. The result is equal in
-statistics, not in bits: the `num_samples` of a rebuilt file only comes near the listed one.
+The audio differs from the original, because the sentence and the speed of each original file were not recorded. This script
+draws new ones from the same text (King James Bible, public domain) and the same range of speeds, seeded by the voice and
+the index in the file's name. The expected length of a sentence is the listed one. The result is equal in statistics, not in
+bits: the `num_samples` of a rebuilt file is only near the listed one.
 """
 
 import argparse
@@ -76,7 +76,7 @@ OPUS_LEVEL = 1 - (32 - 6) / 250
 
 
 class Utterance(NamedTuple):
-    """One file to make: where, in whose voice, and about how long (in samples at 16 kHz)."""
+    """One file to make: its path, its voice, and its approximate length (in samples at 16 kHz)."""
 
     path: str
     voice: str
@@ -96,7 +96,7 @@ def read_list(path: Path) -> list[Utterance]:
         with path.open(newline="", encoding="utf-8") as file:
             return [Utterance(row["path"], row["speaker"], int(row["num_samples"])) for row in csv.DictReader(file)]
     except (OSError, KeyError, TypeError, ValueError) as error:
-        sys.exit(f"{path} is no list with path, speaker and num_samples: {error!r}")
+        sys.exit(f"{path} is not a list with path, speaker and num_samples: {error!r}")
 
 
 @functools.cache
@@ -106,7 +106,7 @@ def read_sentences() -> list[str]:
 
     with KJV().db_cursor() as cursor:
         verses = [text for (text,) in cursor.execute("SELECT Passage1 FROM Bible WHERE IndexTypeID = 0")]
-    # A verse starts with its number, and may hold several sentences
+    # A verse starts with its number, and may contain several sentences
     parts = (part for verse in verses for part in re.split(r"(?<=[.?!])\s+", re.sub(r"^[\d:]+\s*", "", verse)))
     return sorted({part for part in parts if SENTENCE.fullmatch(part)}, key=lambda part: (len(part), part))
 
@@ -151,12 +151,12 @@ def read_voices(archive: Path, names: set[str]) -> dict[str, np.ndarray]:
                 member = tar.extractfile(f"package/voices/{name}.bin")
                 voices[name] = np.frombuffer(member.read(), dtype="<f4").reshape(STYLE_SHAPE)
     except (tarfile.ReadError, KeyError) as error:
-        sys.exit(f"{archive} is not what 'npm pack {VOICES_PACKAGE}' writes: {error}")
+        sys.exit(f"{archive} is not an archive from 'npm pack {VOICES_PACKAGE}': {error}")
     return voices
 
 
 def blend_voices(voices: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """Return the voice pack of `A`, or for `A+B` the even mean of the packs of A and B."""
+    """Return the voice pack of `A`, or for `A+B` the mean of the packs of A and B."""
     return np.mean([voices[part] for part in name.split("+")], axis=0, dtype=np.float32)
 
 
@@ -188,7 +188,7 @@ class Synthesizer:
 
 
 def write_opus(path: Path, audio: np.ndarray) -> None:
-    """Write Opus at 32 kbit/s under a temporary name and rename it, so that an existing file is always a whole one."""
+    """Write Opus at 32 kbit/s under a temporary name and rename it, so that an existing file is always complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     soundfile.write(temporary, audio, SAMPLING_RATE, format="OGG", subtype="OPUS", compression_level=OPUS_LEVEL)
@@ -211,10 +211,10 @@ def make_file(task: tuple[Utterance, np.ndarray], out: Path) -> float:
 
 
 def synthesize(utterances: list[Utterance], archive: Path, out: Path, num_workers: int) -> None:
-    """Make the files that `out` lacks, with a progress bar."""
+    """Make the files that are missing in `out`, with a progress bar."""
     missing = [utterance for utterance in utterances if not (out / utterance.path).exists()]
     if not missing:
-        print(f"All {len(utterances)} files are there.")
+        print(f"All {len(utterances)} files exist.")
         return
     voices = read_voices(archive, {part for utterance in missing for part in utterance.voice.split("+")})
     tasks = ((utterance, blend_voices(voices, utterance.voice)) for utterance in missing)
@@ -227,7 +227,7 @@ def synthesize(utterances: list[Utterance], archive: Path, out: Path, num_worker
             seconds += duration
             progress.update()
         progress.close()
-    print(f"Made {len(missing)} files, {seconds / 60:.1f} min; {len(utterances) - len(missing)} were there.")
+    print(f"Made {len(missing)} files, {seconds / 60:.1f} min; {len(utterances) - len(missing)} existed.")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -235,7 +235,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Rebuild the synthetic Kokoro speech from public packages.")
     parser.add_argument("--out", type=Path, required=True, help="root of the new folders train, valid and test")
     parser.add_argument("--list", type=Path, nargs="+", default=LISTS, help="utterance lists (default: all three)")
-    parser.add_argument("--voices", type=Path, default=VOICES_ARCHIVE, help=f"what 'npm pack {VOICES_PACKAGE}' wrote")
+    parser.add_argument(
+        "--voices", type=Path, default=VOICES_ARCHIVE, help=f"archive from 'npm pack {VOICES_PACKAGE}'"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes; each needs about 0.6 GB")
     args = parser.parse_args()
     if args.workers < 1:

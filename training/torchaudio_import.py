@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""torchaudio, imported only by the functions that need it."""
+"""Import of torchaudio by the functions that need it."""
 
 import importlib
 from types import ModuleType
@@ -19,15 +19,15 @@ from types import ModuleType
 
 def import_torchaudio(name: str, purpose: str) -> ModuleType:
     """
-    A module of torchaudio, such as `functional`.
+    Import a module of torchaudio, such as `functional`.
 
     Raises:
-        `ImportError`: it is missing or does not load; the message names what needs it and the fix.
+        `ImportError`: torchaudio is missing or does not load; the message names the purpose and the fix.
     """
     try:
         return importlib.import_module(f"torchaudio.{name}")
     except (ImportError, OSError, RuntimeError) as error:
-        # a torchaudio that was built for another torch raises the other two
+        # a torchaudio built for another torch raises the other two
         raise ImportError(
             f"{purpose} needs torchaudio, whose last release, 2.11, loads with torch 2.11 to 2.14 only: pip install "
             f"'audioslots-hf[train]' 'torch<2.15' in a fresh environment ({str(error).splitlines()[0]})."

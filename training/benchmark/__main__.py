@@ -54,7 +54,7 @@ def main() -> None:
         )
     options, others = parser.parse_known_args()
     if others and hasattr(options, "overrides") and all("=" in word and word[0] != "-" for word in others):
-        # argparse takes none of them after an option
+        # argparse accepts no positional arguments after an option
         options.overrides = options.overrides + others
     elif others:
         parser.error(f"unrecognized arguments: {' '.join(others)}")

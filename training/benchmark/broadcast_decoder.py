@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The spatial broadcast decoder through the exact split of its first layer, against the literal one.
+The spatial broadcast decoder with the exact split of its first layer, compared with the literal one.
 
 The literal decoder builds the grid of num_bins x num_frames x (hidden_size + position size) that the paper describes.
 Both have the same weights and run alternately in one process. Memory is the peak of the bytes that tensors hold.
@@ -33,7 +33,7 @@ from audioslots_hf.modeling_audioslots import AudioSlotsDecoder, fourier_feature
 
 
 def literal_decode(decoder: AudioSlotsDecoder, slots: torch.Tensor) -> torch.Tensor:
-    """[`AudioSlotsDecoder`] as the paper words it: copy each slot to every cell, concatenate the position."""
+    """[`AudioSlotsDecoder`] as described in the paper: copy each slot to every cell, concatenate the position."""
     config = decoder.config
     batch_size, num_slots, hidden_size = slots.shape
     positions = fourier_features(config.num_bins, config.num_frames, config.num_fourier_frequencies, like=slots)
@@ -48,7 +48,7 @@ def literal_decode(decoder: AudioSlotsDecoder, slots: torch.Tensor) -> torch.Ten
 
 
 def peak_tensor_bytes(function: Callable[[], torch.Tensor]) -> int:
-    """The largest sum of bytes that the CPU allocator had given out at once while the function ran."""
+    """The peak of the bytes that the CPU allocator had allocated while the function ran."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         function()
     held = peak = 0
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     outputs = {name: decode() for name, decode in decoders.items()}
     error = (outputs["split"] - outputs["literal"]).abs().max() / outputs["literal"].abs().max()
     seconds: dict[str, list[float]] = {name: [] for name in decoders}
-    # alternating, so that a noisy neighbour slows both
+    # alternating, so that other load on the machine slows both
     for _ in tqdm(range(options.repetitions), desc="Timing", unit="pair"):
         for name, decode in decoders.items():
             started = time.perf_counter()

@@ -12,12 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-GALR against DPRNN, as their papers compare them: the same audio, the same widths, everything in one run.
+GALR compared with DPRNN as in the papers: the same audio, the same widths, everything in one run.
 
 Counts parameters and operations, and measures time and peak memory of inference and of a training step (forward, backward,
-Adam) for each length M of the encoder's filters, at 8 and 16 kHz. Every measurement has a process of its own, its memory is
-the peak above what the process held before, the model included. Last comes one line of JSON: `memory_saving` (training step)
-and `mac_saving` of GALR over DPRNN by M, at 16 kHz on the CPU, batch 1, 4 s, the whole model.
+Adam) for each length M of the encoder's filters, at 8 and 16 kHz. Every measurement runs in its own process. Its memory is
+the increase of the peak in this process, including the model. The last line is JSON: `memory_saving` (training step) and
+`mac_saving` of GALR over DPRNN by M, at 16 kHz on the CPU, batch 1, 4 s, the whole model.
 """
 
 import argparse
@@ -74,7 +74,7 @@ class Measurement:
 
 
 def measure(case: Case, mode: str, repetitions: int) -> Measurement:
-    """Time a case and take its peak memory, in `mode` inference or training; meant for a process of its own."""
+    """Measure time and peak memory of a case, in `mode` inference or training; to be called in a new process."""
     torch.manual_seed(0)
     model = FAMILIES[case.family].model_class(case.config()).to(case.device).train(mode == "training")
     mixtures = torch.randn(1, model.config.chunk_length, device=case.device)
@@ -92,7 +92,7 @@ def measure(case: Case, mode: str, repetitions: int) -> Measurement:
 
     memory = PeakMemory(case.device)
     seconds = [time_once(train if mode == "training" else infer, case.device) for _ in range(repetitions + 1)]
-    # the first repetition plans its kernels
+    # the first repetition is slower: it selects kernels
     return Measurement(statistics.median(seconds[1:]), memory.bytes())
 
 
@@ -114,7 +114,7 @@ def count(case: Case) -> tuple[int, float]:
 
 
 def plan(kernel_sizes: list[int], sampling_rates: list[int], devices: list[str]) -> list[Case]:
-    """All cases, a GALR right after the DPRNN it is compared with."""
+    """All cases, each GALR directly after its DPRNN."""
     return [
         Case(family, kernel_size, sampling_rate, device)
         for device in devices
@@ -152,7 +152,7 @@ HEADER = (
 def savings(
     values: dict[Case, float], kernel_sizes: list[int], sampling_rate: int = 16000, device: str = "cpu"
 ) -> dict[str, float]:
-    """What GALR saves of DPRNN's value, 0 to 1, by M; an M that was not measured is left out."""
+    """The share of DPRNN's value that GALR saves, 0 to 1, by M, without an M that was not measured."""
     result = {}
     for kernel_size in kernel_sizes:
         dprnn, galr = (Case(family, kernel_size, sampling_rate, device) for family in COMPARED)
@@ -162,7 +162,7 @@ def savings(
 
 
 def fits(case: Case, peaks: dict[Case, float]) -> bool:
-    """Whether a training step fits into memory, judged by the same model at larger M; a fifth is left free."""
+    """Whether a training step fits into memory with a fifth to spare, estimated from the same model at larger M."""
     if case.device != "cpu":
         return True
     expected = (
@@ -174,16 +174,16 @@ def fits(case: Case, peaks: dict[Case, float]) -> bool:
 
 
 def measure_modes(case: Case, repetitions: int) -> dict[str, Measurement] | None:
-    """Inference and training of a case, None if it does not fit into the memory."""
+    """Inference and training of a case, `None` if it does not fit into memory."""
     try:
         return {mode: run_in_process(measure, case, mode, repetitions) for mode in ("inference", "training")}
-    # a GPU says so; the system of a CPU ends the process
+    # a GPU raises an error; without memory the operating system kills a CPU process
     except (torch.OutOfMemoryError, BrokenProcessPool):
         return None
 
 
 def run(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Measure every case, print the table as it grows."""
+    """Measure every case, and print each row of the table when it is ready."""
     devices = ["cpu"]
     if (accelerator := torch.accelerator.current_accelerator(check_available=True)) is not None:
         devices.append(accelerator.type)

@@ -12,14 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-How well a training run fills its device: `python -m training.benchmark gpu-step CONFIG key=value ...`, with the run's own settings.
+Device use of a training run: `python -m training.benchmark gpu-step CONFIG key=value ...`, with the run's own settings.
 
-The ceiling is what a large matrix product of random numbers reaches in the precision of the run (float32 without TF32, which
-cuDNN's convolutions and LSTMs do use), or in float32 where that is faster. LSTMs are float32 in a run in bf16 too, but on CPUs
-that have them. The operations are those of the forward and the backward pass, the latter of an LSTM counted as twice the
-former, and not what gradient checkpointing does again, nor those of Muon, whose time counts in both shares. "Convolutions and
-products" are the operations in these kernels over the time of these kernels. The device is idle in what is left of a step when
-the time of all kernels is taken away; on a CPU, that is the time outside of torch's operators.
+The ceiling is the rate of a large matrix product of random numbers in the precision of the run, or in float32 if that is
+faster. In float32 it excludes TF32, which cuDNN's convolutions and LSTMs use. LSTMs run in float32 even in a bf16 run, except
+on CPUs with bf16 LSTMs. The operations are those of the forward and the backward pass; the backward pass of an LSTM counts
+twice the forward pass. Recomputation by gradient checkpointing and the operations of Muon are not counted, but the time of
+Muon is, in both shares. "Convolutions and products" divides the operations of these kernels by their time. The idle time of
+the device is the time of a step minus that of all kernels; on a CPU, it is the time outside of torch's operators.
 """
 
 import argparse
@@ -54,7 +54,7 @@ from training.settings import SettingsError
 
 
 NUM_PROFILED_STEPS = 3
-# of the square matrices that the ceiling is measured with
+# size of the square matrices for the ceiling
 CEILING_SIZES = {"cuda": 8192, "cpu": 1024}
 PRODUCTS = (
     "mm",
@@ -71,7 +71,7 @@ PRODUCTS += ("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolu
 
 @dataclass
 class Kernels:
-    """Seconds that a step's kernels take: all of them, and convolutions and matrix products alone."""
+    """Seconds of the kernels of a step: all of them, and convolutions and matrix products alone."""
 
     total_s: float
     products_s: float
@@ -92,28 +92,28 @@ def measure_ceiling(device: torch.device, dtype: torch.dtype, num_runs: int = 10
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has done what it was given."""
+    """Wait until a device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def count_operations(config: PreTrainedConfig, batch_size: int, device: torch.device) -> tuple[float, float]:
-    """Floating-point operations of a training step: of convolutions and products, and of all."""
+    """Floating-point operations of a training step: of convolutions and products, and in total."""
     model = AutoModel.from_config(config).to(device)
     feature_extractor = build_feature_extractor(config)
     references = torch.randn(1, config.num_sources, config.chunk_length)
     features = feature_extractor(references.sum(dim=1), labels=references).to(device)
-    # the counter does not know the attention kernels of a CPU
+    # the counter ignores the attention kernels of a CPU
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         model(**features).loss.backward()
     products = batch_size * counter.get_total_flops()
-    # torch does not count those of LSTMs
+    # torch does not count LSTMs
     _, lstm_macs = count_macs_by_kind(model, feature_extractor)
     return products, products + batch_size * 2 * 3 * lstm_macs
 
 
 def build_step(config: PreTrainedConfig, arguments: TrainingArguments, accelerator: Accelerator) -> Callable[[], None]:
-    """A function that takes the next step of a run."""
+    """Build a function that performs the next step of a run."""
     feature_extractor = build_feature_extractor(config)
     dataset = load_examples(arguments, config, show_progress=True)
     model = build_model(config, arguments).to(accelerator.device).train()
@@ -134,7 +134,7 @@ def build_step(config: PreTrainedConfig, arguments: TrainingArguments, accelerat
 
 
 def time_kernels(take_step: Callable[[], None], device: torch.device) -> Kernels:
-    """Profile a few steps -> the time of the kernels of one."""
+    """Profile a few steps -> the time of the kernels of one step."""
     on_device = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_device else [])]
     with profile(activities=activities) as profiler:
@@ -147,14 +147,14 @@ def time_kernels(take_step: Callable[[], None], device: torch.device) -> Kernels
         event.key: event.self_device_time_total if on_device else event.self_cpu_time_total for event in operators
     }
     products_us = sum(us for name, us in own_us.items() if name.removeprefix("aten::").startswith(PRODUCTS))
-    # an operator of another library, or one that torch.compile has made, is no aten operator but has kernels
+    # operators of other libraries or of torch.compile are not aten operators but have kernels
     kernels = [event for event in events if event.device_type == DeviceType.CUDA and not event.is_user_annotation]
     total_us = sum(event.self_device_time_total for event in kernels) if on_device else sum(own_us.values())
     return Kernels(total_us * 1e-6 / NUM_PROFILED_STEPS, products_us * 1e-6 / NUM_PROFILED_STEPS)
 
 
 def time_steps(take_step: Callable[[], None], num_steps: int, device: torch.device) -> float:
-    """Seconds that a step takes, waiting for data included."""
+    """Seconds of a step, including the wait for data."""
     synchronize(device)
     started = time.perf_counter()
     for _ in tqdm(range(num_steps), desc="Training", unit="step", file=sys.stderr):
@@ -166,16 +166,18 @@ def time_steps(take_step: Callable[[], None], num_steps: int, device: torch.devi
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
     parser.add_argument("config", help="yaml file of a run")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace those of the file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that override those of the file")
     parser.add_argument("--warmup-steps", type=int, default=5, help="steps before the measured ones (default: 5)")
     parser.add_argument("--steps", type=int, default=20, help="measured steps (default: 20)")
 
 
 def run(options: argparse.Namespace) -> dict[str, str | float | None]:
-    """Print a table; the same as numbers."""
+    """Print a table and return its numbers."""
     if options.steps < 1 or options.warmup_steps < 0:
-        raise SettingsError(f"--steps is {options.steps} and --warmup-steps {options.warmup_steps}: at least 1 and 0.")
-    # as a run does
+        raise SettingsError(
+            f"--steps is {options.steps} and --warmup-steps {options.warmup_steps}: they must be at least 1 and 0."
+        )
+    # as in a run
     keep_freed_memory()
     arguments = load_arguments(options.config, options.overrides)
     arguments.max_steps = options.warmup_steps + options.steps + NUM_PROFILED_STEPS
@@ -217,7 +219,7 @@ def percent(share: float | None) -> str:
 
 @dataclass
 class Results:
-    """What is printed, in seconds of audio or of the clock, and 10 ** 12 floating-point operations."""
+    """The printed values, in seconds of audio or of the clock, and 10 ** 12 floating-point operations."""
 
     device: str
     steps_per_s: float
@@ -225,12 +227,12 @@ class Results:
     tflop_per_s: float
     ceiling_tflop_per_s: float
     share_of_ceiling: float
-    # None where the profiler may not see the kernels
+    # None if the profiler may not access the kernels
     products_share_of_ceiling: float | None
     idle_share: float | None
 
     def table(self, config: str, arguments: TrainingArguments) -> str:
-        """A line for each number, under what was measured."""
+        """A line for each number, below a title with the conditions."""
         precision = "float32" if arguments.mixed_precision == "no" else arguments.mixed_precision
         rows = [
             ("steps per second", f"{self.steps_per_s:.2f}"),

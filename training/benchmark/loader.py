@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-How fast one worker makes training examples of a folder of speech: pairs of voices per second, and what the time goes to.
+Speed of one worker that makes training examples from a folder of speech: pairs of voices per second, and the time by activity.
 
-`list` mixes what a table of mixtures names, `disk` draws voices that stay in their files, `memory` draws voices that were read
-before the run, which needs no worker at all. Decoding is what soundfile does, resampling what SciPy does; the rest is drawing,
-gains, sums and tensors. The time is that of the processor. Last comes a line of JSON: `examples_per_s`.
+`list` mixes the files of a table of mixtures, `disk` draws voices from files, `memory` draws voices that were read before the
+run, which needs no worker. Decoding is the time of soundfile, resampling that of SciPy; the rest is drawing, gains, sums and
+tensors. All times are CPU times. The last line is JSON: `examples_per_s`.
 """
 
 import argparse
@@ -49,7 +49,7 @@ SOURCES = ("list", "disk", "memory")
 
 @contextmanager
 def watch_reading() -> Iterator[Stopwatch]:
-    """Time what soundfile and the resampling do in `training.data`."""
+    """Time soundfile and the resampling in `training.data`."""
     stopwatch = Stopwatch(time.process_time)
     with ExitStack() as stack:
         for name in ("__init__", "seek", "buffer_read_into", "close"):
@@ -61,7 +61,7 @@ def watch_reading() -> Iterator[Stopwatch]:
 
 
 def pair_up(root: str, sampling_rate: int) -> MixtureList:
-    """Mixtures of neighbours in a folder of speech."""
+    """Mixtures of successive files in a folder of speech."""
     lengths = {str(file.path): audio_length(file.path, sampling_rate) for file in list_speech(root)}
     if len(lengths) < 2:
         raise SettingsError(f"{root} has {len(lengths)} file: a mixture needs two.")
@@ -82,7 +82,7 @@ def build_examples(source: str, root: str, sampling_rate: int, duration_s: float
 
 
 def make_examples(examples: TrainingExamples, duration_s: float) -> tuple[int, float]:
-    """Make examples for some seconds of the processor -> how many, in how many seconds."""
+    """Make examples for some seconds of CPU time -> number of examples, seconds."""
     count, started = 0, time.process_time()
     while (elapsed_s := time.process_time() - started) < duration_s or count == 0:
         count += 1
@@ -92,9 +92,9 @@ def make_examples(examples: TrainingExamples, duration_s: float) -> tuple[int, f
 
 def measure(examples: TrainingExamples, duration_s: float) -> tuple[float, dict[str, float]]:
     """Make examples for some seconds -> examples per second, and the shares of the time."""
-    # opens the table, builds the filters
+    # open the table and build the filters
     examples[0]
-    # watching takes time of its own
+    # a separate measurement, because timing the parts takes time itself
     count, unwatched_s = make_examples(examples, duration_s)
     with watch_reading() as stopwatch:
         _, watched_s = make_examples(examples, duration_s)
@@ -104,11 +104,16 @@ def measure(examples: TrainingExamples, duration_s: float) -> tuple[float, dict[
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
-    parser.add_argument("--root", default=str(SAMPLES), help="folder of speech (default: that of the tests)")
-    parser.add_argument("--crops", type=float, nargs="+", default=[0.5, 4.0], help="in seconds (default: 0.5 4)")
+    parser.add_argument("--root", default=str(SAMPLES), help="folder of speech (default: the samples of the tests)")
+    parser.add_argument(
+        "--crops", type=float, nargs="+", default=[0.5, 4.0], help="lengths of the crops in seconds (default: 0.5 4)"
+    )
     parser.add_argument("--sampling-rates", type=int, nargs="+", default=[16000, 8000], help="(default: 16000 8000)")
     parser.add_argument(
-        "--seconds", type=float, default=5, help="of each measurement, and again to see what it goes to (default: 5)"
+        "--seconds",
+        type=float,
+        default=5,
+        help="duration of each measurement, which runs twice: in total and by activity (default: 5)",
     )
 
 

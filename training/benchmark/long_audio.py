@@ -14,8 +14,8 @@
 """
 Time and memory of recordings of any length: GALR small with random weights, as `audioslots separate` streams a file.
 
-Every length has a process of its own; memory is the peak above what it held before, the model included. Flat memory and linear
-time mean that neither the attention nor the joining of chunks sees more than a chunk.
+Every length runs in its own process; memory is the increase of the peak in it, including the model. Constant memory and linear
+time show that neither the attention nor the joining of chunks depends on more than a chunk.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from .memory import PeakMemory
 from .processes import run_in_process
 
 
-# about as long as the utterances that the paper separates whole; of longer chunks less is separated twice
+# about as long as the utterances that the paper separates at once; longer chunks have relatively less overlap
 CHUNK_S = 8
 
 
@@ -53,8 +53,8 @@ def build_config(sampling_rate: int) -> PreTrainedConfig:
 
 
 def measure(sampling_rate: int, duration_s: float) -> tuple[float, int]:
-    """Separate noise of some length -> seconds, bytes of peak memory; meant for a process of its own."""
-    # as the command does
+    """Separate noise of some length -> seconds, bytes of peak memory; to be called in a new process."""
+    # as in the command
     keep_freed_memory()
     config = build_config(sampling_rate)
     separator = Separator(AutoModel.from_config(config).eval(), build_feature_extractor(config))

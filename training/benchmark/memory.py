@@ -21,15 +21,15 @@ import torch
 
 class PeakMemory:
     """
-    The most memory that was held at once since it was made, above what was held then.
+    The increase of the peak memory since the construction of this object.
 
-    On the CPU the resident memory of the process, as the kernel counts it; on a GPU the bytes of its tensors.
+    On the CPU it measures the resident memory of the process, as reported by the kernel; on a GPU the bytes of its tensors.
     """
 
     def __init__(self, device: str):
         self.device = device
         if device == "cpu":
-            # lets the kernel forget the peak so far, for instance that of the imports
+            # reset the peak in the kernel, for instance that of the imports
             Path("/proc/self/clear_refs").write_text("5")
             self.idle = read_status("VmRSS")
         else:
@@ -43,10 +43,10 @@ class PeakMemory:
 
 
 def available_bytes() -> int:
-    """Memory that the system could still give without swapping."""
+    """Memory that is available without swapping."""
     return 1024 * int(re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[1])
 
 
 def read_status(name: str) -> int:
-    """Bytes of one line of the kernel's account of this process, for instance VmRSS."""
+    """Bytes of one line of the kernel's status of this process, for instance VmRSS."""
     return 1024 * int(re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())[1])

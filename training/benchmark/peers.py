@@ -12,14 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Our models against those of asteroid, SpeechBrain and torchaudio: parameters, operations, time and memory on the CPU.
+Our models compared with those of asteroid, SpeechBrain and torchaudio: parameters, operations, time and memory on the CPU.
 
-Published sizes, random weights, noise, float32, batch 1, the whole signal at once; "in chunks" is what the pipeline does with
-a recording. The other packages are listed in requirements-peers.txt. Every measurement has a process of its own. Times are
-taken in rounds, one model after the other, so that a noisy neighbour slows all; ratios are taken within a round. The time of
-the processor, summed over the threads, is what a neighbour disturbs least. Memory is the peak above what the process held
-with the model loaded. Last comes one line of JSON: `models`, and `time_over_dprnn` and `cpu_time_over_dprnn`, how many times
-the time of our DPRNN each model takes.
+Published sizes, random weights, noise, float32, batch 1, the whole signal at once; "in chunks" separates as the pipeline does.
+requirements-peers.txt lists the other packages. Every measurement runs in its own process. Times are measured in rounds, one
+model after the other, so that other load on the machine slows all of them; ratios are computed within a round. CPU time,
+summed over the threads, is least affected by other load. Memory is the increase of the peak after the model was loaded. The
+last line is JSON: `models`, and the ratios `time_over_dprnn` and `cpu_time_over_dprnn` to our DPRNN.
 """
 
 import argparse
@@ -54,13 +53,13 @@ CHUNK_S = 4
 
 
 def build_ours(model_type: str, sampling_rate: int) -> nn.Module:
-    """The published size (of GALR the small one): D = 64, M = 16, K = 100, H = 128, Q = 32, six layers."""
+    """Our model in its published size (the small one for GALR): D = 64, M = 16, K = 100, H = 128, Q = 32, six layers."""
     family = FAMILIES[model_type]
     return family.model_class(family.config_class(sampling_rate=sampling_rate, chunk_length=CHUNK_S * sampling_rate))
 
 
 def build_asteroid_dprnn(sampling_rate: int) -> nn.Module:
-    """As ours; asteroid's own default has twice the width between the blocks."""
+    """The DPRNN of asteroid in our size; its default has twice the width between the blocks."""
     from asteroid.models import DPRNNTasNet
 
     return DPRNNTasNet(
@@ -79,7 +78,7 @@ def build_asteroid_dprnn(sampling_rate: int) -> nn.Module:
 
 
 class MaskedFilterbank(nn.Module):
-    """Encoder, masks and decoder of SpeechBrain, which has a class for the three together only for SepFormer."""
+    """Encoder, masks and decoder of SpeechBrain, which combines the three in a class only for SepFormer."""
 
     def __init__(self, encoder: nn.Module, masker: nn.Module, decoder: nn.Module):
         super().__init__()
@@ -94,7 +93,7 @@ class MaskedFilterbank(nn.Module):
 
 
 def build_speechbrain_dprnn(sampling_rate: int) -> nn.Module:
-    """As ours; the rate is nowhere in it."""
+    """SpeechBrain's DPRNN in our size, which does not depend on the rate."""
     from speechbrain.lobes.models.dual_path import Decoder, Dual_Path_Model, Encoder, SBRNNBlock
 
     blocks = (SBRNNBlock(64, 128, num_layers=1, bidirectional=True) for _ in range(2))
@@ -106,14 +105,14 @@ def build_speechbrain_dprnn(sampling_rate: int) -> nn.Module:
 
 
 def build_sepformer(sampling_rate: int) -> nn.Module:
-    """The defaults are the model published for WSJ0-2mix."""
+    """SpeechBrain's SepFormer; the defaults are the model published for WSJ0-2mix."""
     from speechbrain.lobes.models.dual_path import SepformerWrapper
 
     return SepformerWrapper()
 
 
 def build_conv_tasnet(sampling_rate: int) -> nn.Module:
-    """The best of the paper, non-causal."""
+    """The Conv-TasNet of torchaudio, the best non-causal one of the paper."""
     from torchaudio.models import conv_tasnet_base
 
     # (batch_size, num_samples) -> (batch_size, 1, num_samples)
@@ -122,7 +121,7 @@ def build_conv_tasnet(sampling_rate: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A row of the table: what `build` makes for a sampling rate in hertz takes (1, num_samples)."""
+    """A row of the table: `build` returns a model for a sampling rate in hertz, with inputs (1, num_samples)."""
 
     label: str
     package: str
@@ -131,7 +130,7 @@ class Candidate:
 
     @property
     def version(self) -> str | None:
-        """The version of its package, None if that is not installed."""
+        """The version of its package, `None` if it is not installed."""
         try:
             return metadata.version(self.package)
         except metadata.PackageNotFoundError:
@@ -152,7 +151,7 @@ CANDIDATES = {
 
 def count_macs(model: nn.Module, num_samples: int) -> float:
     """Multiply-accumulate operations of one forward pass, on the meta device: convolutions, matrix products and LSTMs."""
-    # on the meta device the fused layers of torch's transformer are one operation that the counter takes for none
+    # on the meta device the fused layers of torch's transformer are one operation, which the counter ignores
     torch.backends.mha.set_fastpath_enabled(False)
     model = model.eval().requires_grad_(False).to("meta")
     lstm_macs = skip_lstms(model)
@@ -162,12 +161,12 @@ def count_macs(model: nn.Module, num_samples: int) -> float:
 
 
 def measure_size(candidate: Candidate, sampling_rate: int, seconds: float) -> dict[str, float]:
-    """Parameters, and operations for a second of audio when there are that many."""
+    """Parameters, and operations per second of audio for a signal of this length."""
     model = candidate.build(sampling_rate)
     num_samples = chunk_length = int(seconds * sampling_rate)
     num_chunks = 1
     if candidate.is_chunked:
-        # the last one is padded to its full length
+        # the last chunk is padded to its full length
         separator = build_separator(model)
         chunk_length = separator.chunk_length
         num_chunks += math.ceil(max(0, num_samples - chunk_length) / separator.chunk_hop_length)
@@ -178,13 +177,13 @@ def measure_size(candidate: Candidate, sampling_rate: int, seconds: float) -> di
 
 
 def build_separator(model: nn.Module) -> Separator:
-    """How the pipeline separates a recording with one of our models."""
+    """The separator of the pipeline for one of our models."""
     extractor_class = FAMILIES[model.config.model_type].feature_extractor_class
     return Separator(model, extractor_class.from_config(model.config))
 
 
 def load(candidate: Candidate, sampling_rate: int) -> Callable[[torch.Tensor], object]:
-    """The separator of (1, num_samples)."""
+    """The separation function for inputs (1, num_samples)."""
     torch.manual_seed(0)
     model = candidate.build(sampling_rate).eval()
     if not candidate.is_chunked:
@@ -198,12 +197,12 @@ def noise(sampling_rate: int, seconds: float) -> torch.Tensor:
 
 
 def measure_time(candidate: Candidate, sampling_rate: int, seconds: float, repetitions: int) -> dict[str, float]:
-    """The shortest time of several repetitions and the least of the processor, in seconds."""
-    # or the system's zeroing of pages would be half of what is measured
+    """The minimum time and the minimum CPU time of several repetitions, in seconds."""
+    # otherwise half of the measured time would be the system's zeroing of pages
     keep_freed_memory()
     separate = load(candidate, sampling_rate)
     waveforms = noise(sampling_rate, seconds)
-    # plans its kernels
+    # selects kernels
     separate(waveforms)
     times, cpu_times = [], []
     for _ in range(repetitions):
@@ -217,7 +216,7 @@ def measure_time(candidate: Candidate, sampling_rate: int, seconds: float, repet
 def measure_memory(
     candidate: Candidate, sampling_rate: int, seconds: float, limit_bytes: int
 ) -> dict[str, int | None]:
-    """The peak above the idle process in bytes, None if it is beyond the limit."""
+    """The increase of the peak over the idle process in bytes, `None` if it exceeds the limit."""
     separate = load(candidate, sampling_rate)
     waveforms = noise(sampling_rate, seconds)
     memory = PeakMemory("cpu")
@@ -225,7 +224,7 @@ def measure_memory(
     try:
         separate(waveforms)
     except (MemoryError, RuntimeError) as error:
-        # torch, the C++ library and oneDNN each say it in their way
+        # torch, the C++ library and oneDNN have different messages for this
         if not any(word in repr(error) for word in ("MemoryError", "alloc", "memory", "primitive")):
             raise
         return {"bytes": None}
@@ -233,8 +232,8 @@ def measure_memory(
 
 
 def limit_memory(num_bytes: int) -> None:
-    """Make every allocation fail that would take this process so far above what it holds."""
-    # not on Windows
+    """Make every allocation fail that would exceed the present memory of this process by this number of bytes."""
+    # the module is absent on Windows
     import resource
 
     resource.setrlimit(resource.RLIMIT_DATA, (read_status("VmData") + num_bytes, resource.RLIM_INFINITY))
@@ -244,14 +243,14 @@ MEASURES = {"size": measure_size, "time": measure_time, "memory": measure_memory
 
 
 class MeasurementError(RuntimeError):
-    """A process ended without a measurement."""
+    """A process exited without a measurement."""
 
 
 def measure_in_process(name: str, measure: str, threads: int, **arguments: float) -> dict[str, float | None]:
     """
-    Run one of `MEASURES` in a fresh process, which answers with a line of JSON.
+    Run one of `MEASURES` in a new process, which returns a line of JSON.
 
-    What another package prints stays out of the table, and whatever ends the process, a kill too, is a [`MeasurementError`].
+    Output of other packages stays out of the table. Any failure of the process, even a kill, raises a [`MeasurementError`].
     """
     order = json.dumps({"name": name, "measure": measure, "threads": threads, "arguments": arguments})
     command = [sys.executable, "-c", "from training.benchmark.peers import answer; answer()", order]
@@ -263,7 +262,7 @@ def measure_in_process(name: str, measure: str, threads: int, **arguments: float
 
 
 def answer() -> None:
-    """The other end of [`measure_in_process`]."""
+    """The process started by [`measure_in_process`]."""
     order = json.loads(sys.argv[1])
     torch.set_num_threads(order["threads"])
     print(json.dumps(MEASURES[order["measure"]](CANDIDATES[order["name"]], **order["arguments"])))
@@ -271,7 +270,7 @@ def answer() -> None:
 
 @dataclass
 class Row:
-    """What is known of a candidate: seconds by round, `peaks` in bytes by seconds of audio, None beyond the limit."""
+    """Measurements of a candidate: seconds by round, `peaks` in bytes by seconds of audio, `None` beyond the limit."""
 
     parameters: int = 0
     macs_per_s: float = 0.0
@@ -283,7 +282,7 @@ class Row:
 
 def plan(names: list[str]) -> dict[str, Row]:
     """
-    A row for every name, those of missing packages marked.
+    A row for every name; rows of missing packages are marked.
 
     Raises `SystemExit` if all packages to compare with are missing.
     """
@@ -304,7 +303,7 @@ def measure_rows(rows: dict[str, Row], options: argparse.Namespace) -> None:
     progress = tqdm(total=len(steps) * len(rows), desc="Measuring", unit="process", file=sys.stderr)
     for number, (measure, arguments) in enumerate(steps):
         names = list(rows)
-        # another model begins each round: what ran before can cool or warm the machine
+        # each round starts with another model, because earlier work can cool or warm the machine
         for name in names[number % len(names) :] + names[: number % len(names)]:
             if not rows[name].problem:
                 fill(rows[name], name, measure, common | arguments)
@@ -313,7 +312,7 @@ def measure_rows(rows: dict[str, Row], options: argparse.Namespace) -> None:
 
 
 def fill(row: Row, name: str, measure: str, arguments: dict[str, float]) -> None:
-    """Put one measurement into its row, or why there is none."""
+    """Store one measurement in its row, or the reason for its absence."""
     try:
         result = measure_in_process(name, measure, **arguments)
     except MeasurementError as error:
@@ -329,8 +328,8 @@ def fill(row: Row, name: str, measure: str, arguments: dict[str, float]) -> None
 
 
 def median_ratio(times: list[float], references: list[float]) -> float | None:
-    """How many times the reference's time: the median over the rounds, each with its own ratio."""
-    # one of them may have failed in a round
+    """The median over the rounds of the ratio to the reference's time."""
+    # either may have failed in a round
     ratios = [seconds / reference for seconds, reference in zip(times, references, strict=False)]
     return statistics.median(ratios) if ratios else None
 
@@ -350,7 +349,7 @@ def format_table(rows: dict[str, Row], options: argparse.Namespace) -> str:
 
 
 def format_values(row: Row, reference: Row, options: argparse.Namespace) -> list[str]:
-    """The cells behind the names."""
+    """The cells after the names."""
     cells = [f"{row.parameters:,}", f"{row.macs_per_s / 1e9:.2f}"]
     for times in (row.times, row.cpu_times):
         cells.append(f"{statistics.median(times) / options.seconds:.3f}" if times else "")
@@ -378,7 +377,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, dict]:
-    """Measure all that is installed and print the table."""
+    """Measure all installed candidates and print the table."""
     rows = plan(options.models)
     measure_rows(rows, options)
     print(

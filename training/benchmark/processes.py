@@ -20,6 +20,6 @@ from typing import Any
 
 
 def run_in_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of a module returns when it runs in a process that did nothing before."""
+    """The result of a module's function in a new process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()

@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Whether the same voice stays on the same track: two voices with pauses, a separator of oracle quality, random orders.
+Continuity of tracks: two voices with pauses, a separator of oracle quality, random orders.
 
-Five minutes of two speakers are built from their utterances with pauses in between. The separator knows them: it gives
-the references plus noise, in an order drawn anew for each chunk. What is counted are the joins of chunks at which both
-voices stay on their tracks. No model is involved, only `tracking.py`.
+Five minutes of two speakers are built from their utterances with pauses in between. The separator knows them: it returns
+the references plus noise, in an order drawn anew for each chunk. The benchmark counts the joins of chunks at which both
+voices stay on their tracks. It tests only `tracking.py`, without a model.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def count_correct_joins(
             Level of the noise on each estimate relative to its reference over the whole recording.
 
     Returns:
-        Joins with the right order, and all of them.
+        The number of joins in the right order, and of all joins.
     """
     chunk_hop_length = default_chunk_hop_length(chunk_length, SAMPLING_RATE)
     stitcher = Stitcher(chunk_length, chunk_hop_length, SAMPLING_RATE)
@@ -91,13 +91,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, float]:
-    """Count over several recordings of two random speakers each."""
+    """Count the joins of several recordings of two random speakers each."""
     speech = load_speech(SpeechArguments(options.root), SAMPLING_RATE)
     if len(speech) < 2:
-        raise SettingsError(f"{options.root} has {len(speech)} speaker: two voices are needed.")
+        raise SettingsError(f"{options.root} has {len(speech)} speaker: give two or more.")
     if options.minutes * 60 <= options.chunk_s:
         raise SettingsError(
-            f"--minutes is {options.minutes:g} and --chunk-s {options.chunk_s:g}: there is nothing to join."
+            f"--minutes is {options.minutes:g} and --chunk-s {options.chunk_s:g}: a recording must be longer than a chunk."
         )
     num_samples, chunk_length = int(options.minutes * 60 * SAMPLING_RATE), int(options.chunk_s * SAMPLING_RATE)
     num_correct = num_joins = 0

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Results become part of the README and of the cards of the checkpoints that ship."""
+"""Writes results into the README and the cards of the shipped checkpoints."""
 
 import csv
 import re
@@ -29,12 +29,12 @@ from .tables import PROTOCOLS, format_table
 
 TEMPLATES_DIR = Path(__file__).parent / "templates"
 METADATA_DIR = ROOT / "training" / "metadata"
-# The sampling rate of `num_samples` in the lists of training speech.
+# Sampling rate of `num_samples` in the lists of training speech.
 LISTED_RATE = 16000
 
 
 def write_cards(evaluations: list[dict]) -> None:
-    """Write the generated parts of the README, the card of each checkpoint that ships, and the project's."""
+    """Write the generated parts of the README, the card of each shipped checkpoint, and the project's card."""
     insert_part(ROOT / "README.md", "results", format_featured(evaluations))
     insert_part(ROOT / "README.md", "limits", format_limits(evaluations))
     for name in list_checkpoints():
@@ -52,7 +52,7 @@ def insert_part(path: Path, name: str, text: str) -> None:
     page = path.read_text(encoding="utf-8")
     start, end = f"<!-- {name}:start -->\n", f"<!-- {name}:end -->"
     if not re.search(f"{start}.*{end}", page, re.DOTALL):
-        raise ValueError(f"{path} has no `<!-- {name}:start -->` and `<!-- {name}:end -->` to write between.")
+        raise ValueError(f"{path} lacks the marks `<!-- {name}:start -->` and `<!-- {name}:end -->`: add them.")
     before, rest = page.split(start, 1)
     write_text(path, f"{before}{start}{text}{end}{rest.split(end, 1)[1]}")
 
@@ -68,7 +68,7 @@ def format_card(name: str, evaluations: list[dict]) -> str:
     own = [results for results in evaluations if results["model"] == name]
     if not template.is_file() or not own:
         missing = "results: evaluate it" if template.is_file() else f"template: write {template}"
-        raise ValueError(f"The checkpoint {name} has no {missing} before its card is made.")
+        raise ValueError(f"The checkpoint {name} has no {missing}, which its card needs.")
     values = {"results": format_test_sets(own), "sha256": own[0]["weights"]["sha256"]}
     values["parameters"] = f"{own[0]['weights']['num_parameters']:,}"
     values["real_speakers"], hours = measure_speech(METADATA_DIR / "librispeech_train.csv")

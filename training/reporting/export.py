@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A trained model becomes a checkpoint that ships with the package."""
+"""Turns a trained model into a shipped checkpoint."""
 
 import json
 import re
@@ -33,31 +33,29 @@ MODEL_FILES = ("model.safetensors", "config.json", "preprocessor_config.json")
 
 def export(source: Path, name: str, mask_exponent: float | None = None, chunk_length: int | None = None) -> Path:
     """
-    Copy a model into the package, its weights in half precision, with the masks and chunks its pipeline uses by default.
+    Copy a model into the package, with weights in half precision, and the default masks and chunks of its pipeline.
 
-    Its card, `README.md`, is the one that lies there already, or a title; `python -m training.publish card` makes it.
+    Its card, `README.md`, is the existing one, or a title; `python -m training.publish card` writes it.
 
-    The configuration says float32, so the weights are computed with in float32: half precision is slow on a CPU. The
-    remote code that `save_pretrained` adds is left out, for it is the package itself.
+    The configuration states float32, so the model computes in float32: half precision is slow on a CPU. The remote code that
+    `save_pretrained` adds is left out, because it is the package itself.
 
     Raises:
-        `ValueError`: the name is none for a folder, or the source is no model, has no masks to soften or a fixed length of
-            chunks, or cannot separate with the new values. What stood there before stays.
+        `ValueError`: the name is invalid, the source is not a model, a value does not apply to its family, or the model cannot
+            separate with the new values. An existing checkpoint then stays.
     """
     if not CHECKPOINT_NAME.fullmatch(name):
-        raise ValueError(
-            f"--name is {name!r}: a checkpoint is called by letters, digits, '-', '_' and '.', as galr-cpu is."
-        )
+        raise ValueError(f"--name is {name!r}: use letters, digits, '-', '_' and '.', as in galr-cpu.")
     if missing := [file for file in MODEL_FILES if not (source / file).is_file()]:
         raise ValueError(f"{source} holds no model: {missing[0]} is missing.")
     model_type = json.loads((source / "config.json").read_text(encoding="utf-8"))["model_type"]
     if (family := FAMILIES.get(model_type)) is None:
         raise ValueError(f"{source} holds a model of {model_type}: it must be one of {', '.join(FAMILIES)}.")
     if mask_exponent is not None and not family.feature_extractor_class.mask_kinds:
-        raise ValueError(f"--mask-exponent says nothing about a model of {model_type}: leave it out.")
+        raise ValueError(f"--mask-exponent does not apply to a model of {model_type}: leave it out.")
     if chunk_length is not None and family.config_class.from_pretrained(source).input_length_step is None:
         raise ValueError(
-            f"--chunk-length is given to a model of {model_type}, whose chunks have one length: leave it out."
+            f"--chunk-length does not apply to a model of {model_type}, whose chunk length is fixed: leave it out."
         )
     weights = load_file(source / "model.safetensors")
     halves = {key: value.to(torch.float16) if value.is_floating_point() else value for key, value in weights.items()}
@@ -89,13 +87,13 @@ def check_separates(folder: Path) -> None:
     Separate a chunk of noise with a model.
 
     Raises:
-        `ValueError`: it does not load, or cannot.
+        `ValueError`: the model cannot be loaded, or cannot separate.
     """
     try:
         model, feature_extractor = AutoModel.from_pretrained(folder), AutoFeatureExtractor.from_pretrained(folder)
         features = feature_extractor(torch.randn(model.config.chunk_length))
         sources = feature_extractor.post_process_audio_separation(model(**features), features)
         if not sources.isfinite().all():
-            raise ValueError("what it makes of noise is not finite.")
+            raise ValueError("its output for noise contains NaN or infinite values.")
     except (OSError, RuntimeError, ValueError, StrictDataclassError) as error:
-        raise ValueError(f"This model could not separate: {error}") from error
+        raise ValueError(f"The model cannot separate: {error}") from error

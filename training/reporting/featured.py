@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The one table of the README: the rows and test sets that it features."""
+"""The results table of the README: its rows and test sets."""
 
 import json
 import statistics
@@ -44,7 +44,7 @@ class Featured:
     row: str = "model_order_by_tracker"
 
 
-# The only place that says which results the README shows; those of published models follow.
+# The only list of the results in the README; those of published models follow.
 FEATURED = (
     Featured("ceiling: true magnitudes, the mixture's phase", "oracle-0.5s", "oracle_order_by_tracker"),
     Featured("**GALR, `galr-cpu-152k`: the default**", "galr-cpu-152k"),
@@ -59,7 +59,7 @@ def format_featured(evaluations: list[dict]) -> str:
 
     Args:
         evaluations (`list`):
-            All results files; those of a featured row have its folder's name, which may be followed by that of a test set.
+            All results files. Those of a featured row have the name of its folder, optionally followed by that of a test set.
 
     Raises:
         `ValueError`: a featured row has no results.
@@ -73,7 +73,7 @@ def format_own(featured: Featured, evaluations: list[dict]) -> list[str]:
     """The cells of a row of this repository."""
     own = [results for results in evaluations if results["folder"].name.startswith(featured.folder)]
     if not own:
-        raise ValueError(f"FEATURED names {featured.folder}, and training/results has no such folder.")
+        raise ValueError(f"FEATURED names {featured.folder}, which is not a folder of training/results.")
     scores = {(results["metadata"], results["mode"]): results["rows"][featured.row]["si_snri"] for results in own}
     cells = [f"{scores[kind]:.2f}" if (kind := (name, mode)) in scores else MISSING for _, name, mode in TEST_SETS]
     weights = own[0]["weights"]
@@ -81,7 +81,7 @@ def format_own(featured: Featured, evaluations: list[dict]) -> list[str]:
 
 
 def format_published() -> list[list[str]]:
-    """The cells of the rows of other people's models, which name their source."""
+    """The cells of the rows of published models, with their sources."""
     rows = []
     for model in PUBLISHED["models"]:
         title = f"{model['name']} ([{model['source']}]({model['url']}), {model['sampling_rate'] // 1000} kHz)"
@@ -91,7 +91,7 @@ def format_published() -> list[list[str]]:
 
 
 def format_limits(evaluations: list[dict]) -> str:
-    """The limits of the default checkpoint that the results show, as a list."""
+    """The limits of the default checkpoint, from its results, as a list."""
     own = {results["folder"].name: results for results in evaluations if results["model"] == DEFAULT_CHECKPOINT}
     means = {name: results["rows"]["model_order_by_tracker"]["si_snri"] for name, results in own.items()}
     scores = read_scores(own[DEFAULT_CHECKPOINT], "model_order_by_tracker")
@@ -101,7 +101,7 @@ def format_limits(evaluations: list[dict]) -> str:
         f"* A tenth of the {len(scores)} mixtures of LibriSpeech gain less than {worst:.1f} dB; the mean is"
         f" {means[DEFAULT_CHECKPOINT]:.1f} dB.\n"
         f"* Voices of similar pitch are harder: {near:.1f} dB where the median pitches differ by less than"
-        f" {PITCH_EDGES[0]:g} semitones, {far:.1f} dB from {PITCH_EDGES[-1]:g} semitones on.\n"
+        f" {PITCH_EDGES[0]:g} semitones, {far:.1f} dB at {PITCH_EDGES[-1]:g} semitones or more.\n"
         f"* Voices that share one microphone gain {means[f'{DEFAULT_CHECKPOINT}-shared-spectrum']:.1f} dB, telephone prompts"
         f" in four languages {means[f'{DEFAULT_CHECKPOINT}-prompts']:.1f} dB.\n"
     )

@@ -40,7 +40,7 @@ class Separated:
 
 
 def separate(mixture: Mixture, pipeline: AudioSeparationPipeline) -> Separated:
-    """What a model makes of one mixture without references, except for the final order."""
+    """Separate one mixture with a model; only the final order uses the references."""
     ((_, estimates),) = separate_mixtures([mixture], pipeline.model, pipeline.feature_extractor)
     references = mixture.references[None]
     _, improvements = si_snr_improvement(estimates[None], references, mixture.waveform[None])
@@ -48,7 +48,7 @@ def separate(mixture: Mixture, pipeline: AudioSeparationPipeline) -> Separated:
 
 
 def draw_separation(path: Path, mixture: Mixture, separators: dict[str, AudioSeparationPipeline]) -> None:
-    """The paper's Figure 2: the mixture, its references, and what each model makes of it."""
+    """Draw the paper's Figure 2: the mixture, its references, and the estimates of each model."""
     tracks = {f"mixture {mixture.mixture_id}": mixture.waveform.numpy()}
     for number, reference in enumerate(mixture.references, start=1):
         tracks[f"reference {number}"] = reference.numpy()
@@ -85,7 +85,7 @@ def load_figure_2(options: argparse.Namespace) -> tuple[Mixture, dict[str, Audio
 
 
 def check_autoencoder(name: str, model: PreTrainedModel) -> None:
-    """Raise a `ValueError` unless a model is an autoencoder."""
+    """Raise a `ValueError` unless the model is an autoencoder."""
     if not model.config.is_autoencoder:
         raise ValueError(
             f"--autoencoder {name} separates {model.config.num_sources} sources: it must be an autoencoder."

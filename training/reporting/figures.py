@@ -26,12 +26,12 @@ from audioslots_hf.files import replacing
 from .groups import Groups, Scores, order_labels
 
 
-# One for every ten series: there are ten colours.
+# A line style for every ten series, because there are ten colours.
 MARKERS = "os^D"
 
 
 def start_figure() -> tuple[Figure, Axes]:
-    """An empty figure, apart from any window."""
+    """An empty figure without a window."""
     figure = Figure(figsize=(9, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -41,7 +41,7 @@ def start_figure() -> tuple[Figure, Axes]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, complete or not at all."""
+    """Write a figure atomically."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
@@ -54,16 +54,16 @@ def plot_groups(path: Path, series: dict[str, Groups], xlabel: str, unit: str) -
         path (`Path`):
             Picture to write.
         series (`dict`):
-            The groups of each model; a model may lack some that others have.
+            The groups of each model; a model may lack groups of another.
         xlabel (`str`):
-            What the groups differ in, with its unit.
+            Quantity that distinguishes the groups, with its unit.
         unit (`str`):
-            What is counted in a group: voices or mixtures.
+            Unit of the counts in a group: voices or mixtures.
     """
     figure, axes = start_figure()
     axes.axhline(0, color="0.6", linewidth=0.8)
     places = {label: place for place, label in enumerate(order_labels(series.values()))}
-    # all series of a group stay nearer to their label than to the next
+    # all series of a group stay closer to their label than to the next
     step = min(0.12, 0.8 / len(series))
     for index, (name, groups) in enumerate(series.items()):
         positions = np.array([places[label] for label in groups]) + step * (index - (len(series) - 1) / 2)
@@ -86,12 +86,12 @@ def plot_groups(path: Path, series: dict[str, Groups], xlabel: str, unit: str) -
 
 
 def plot_histogram(path: Path, series: dict[str, Scores]) -> None:
-    """Draw how many mixtures reach which SI-SNRi, in bins of one decibel."""
+    """Draw the number of mixtures by SI-SNRi, in bins of one decibel."""
     figure, axes = start_figure()
     values = {name: [float(score["si_snri"]) for score in scores] for name, scores in series.items()}
     everything = np.concatenate(list(values.values()))
     edges = np.arange(np.floor(everything.min()), np.ceil(everything.max()) + 1.5)
-    # oracles may lie on each other
+    # oracles may coincide
     for (name, improvements), style in zip(values.items(), cycle(("-", "--", "-.", ":")), strict=False):
         label = f"{name}: mean {np.mean(improvements):.2f} dB"
         axes.hist(improvements, edges, histtype="step", linewidth=1.6, linestyle=style, label=label)
@@ -103,7 +103,7 @@ def plot_histogram(path: Path, series: dict[str, Scores]) -> None:
 
 def plot_learning_curve(path: Path, log: list[dict[str, float]]) -> None:
     """
-    Draw the loss of a run and, where it was validated, its SI-SNRi by step.
+    Draw the loss of a run and, if it was validated, its SI-SNRi by step.
 
     Args:
         path (`Path`):
@@ -128,7 +128,7 @@ def plot_learning_curve(path: Path, log: list[dict[str, float]]) -> None:
 
 
 def smooth_losses(losses: list[tuple[int, float]], share: float = 0.05) -> list[tuple[int, float]]:
-    """The mean of the losses of a twentieth of the run, or another `share`, around each step; less at both ends."""
+    """The mean of the losses around each step, over a `share` of the run, by default a twentieth; over less at both ends."""
     reach = int(len(losses) * share / 2)
     values = [loss for _, loss in losses]
     return [

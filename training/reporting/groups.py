@@ -37,7 +37,7 @@ def label_bins(edges: tuple[float, ...]) -> list[str]:
 
 
 def group_by_bins(pairs: list[tuple[float, float]], edges: tuple[float, ...]) -> Groups:
-    """The second value of each pair, by the bin of the first; bins that are empty are left out."""
+    """The second value of each pair, by the bin of the first, without empty bins."""
     groups: Groups = {label: [] for label in label_bins(edges)}
     labels = list(groups)
     for position, value in pairs:
@@ -51,7 +51,7 @@ def count_voices(score: Score) -> int:
 
 
 def by_input_si_snr(scores: Scores) -> Groups:
-    """Every voice by how loud it was in the mixture."""
+    """Every voice by its level in the mixture."""
     pairs = [
         (float(score[f"source_{number}_input_si_snr"]), float(score[f"source_{number}_si_snri"]))
         for score in scores
@@ -61,7 +61,7 @@ def by_input_si_snr(scores: Scores) -> Groups:
 
 
 def by_pitch_distance(scores: Scores) -> Groups:
-    """Every mixture by how far the median pitches of its nearest two voices lie apart; those without pitch are left out."""
+    """Every mixture by the distance of the median pitches of its two nearest voices, without mixtures of unknown pitch."""
     pairs = []
     for score in scores:
         f0s_hz = sorted(float(score.get(f"source_{n}_f0_hz") or "nan") for n in range(1, 1 + count_voices(score)))
@@ -72,7 +72,7 @@ def by_pitch_distance(scores: Scores) -> Groups:
 
 
 def by_sex(scores: Scores) -> Groups:
-    """Every mixture by the sexes of its voices, where the metadata names them."""
+    """Every mixture by the sexes of its voices, if the metadata contains them."""
     groups: Groups = {}
     for score in scores:
         sexes = [score.get(f"source_{number}_sex") for number in range(1, 1 + count_voices(score))]
@@ -82,7 +82,7 @@ def by_sex(scores: Scores) -> Groups:
 
 
 def order_labels(series: Iterable[Groups]) -> list[str]:
-    """The labels of all groups: bins in their order, other labels by the alphabet."""
+    """The labels of all groups: bins in their order, other labels in alphabetical order."""
     bins = [*label_bins(INPUT_EDGES_DB), *label_bins(PITCH_EDGES)]
     labels = {label for groups in series for label in groups}
     return sorted(labels, key=lambda label: (bins.index(label) if label in bins else len(bins), label))

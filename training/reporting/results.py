@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The format of `results.json`: what an evaluation writes, and what tables, figures and cards read."""
+"""The format of `results.json`, which an evaluation writes, and tables, figures and cards read."""
 
 import json
 import math
@@ -25,19 +25,19 @@ from audioslots_hf.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS_DIR = ROOT / "training" / "results"
-# One mixture under one row: its name, its scores in dB and, of every source, what is known of its voice.
+# One mixture in one row: its name, its scores in dB and the known properties of each voice.
 Score = dict[str, str | float | None]
-# What a source has whoever separates it, so that the file holds it once for all rows.
+# Properties of a source that do not depend on the separator: the file holds them once for all rows.
 VOICE_COLUMN = re.compile(r"source_\d+_(input_si_snr|f0_hz|sex)")
 SCORE_COLUMN = re.compile(r"source_\d+_si_snri")
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What two results must share to be compared."""
+    """Conditions that two results must share for a comparison."""
 
     metadata: str
-    # of the csv, for other lists may have its name; empty for a generated tree
+    # checksum of the csv, because other lists may have the same name; empty for a generated tree
     metadata_sha256: str
     num_mixtures: int
     sampling_rate: int
@@ -45,7 +45,7 @@ class Conditions:
 
     @property
     def slug(self) -> str:
-        """A name for files, as unlike another one's as the conditions are."""
+        """A file name that is unique for these conditions."""
         words = re.findall(r"\w+", str(self))
         return "_".join([*words, self.metadata_sha256[:8]]).rstrip("_")
 
@@ -61,11 +61,11 @@ def conditions_of(results: dict) -> Conditions:
 
 
 def group_by_conditions(evaluations: list[dict]) -> dict[Conditions, list[dict]]:
-    """Results that may stand in one table: those of most mixtures first, and a list as it is before it is filtered."""
+    """Results that may share a table: those of most mixtures first, and a list before its filtered versions."""
     groups: dict[Conditions, list[dict]] = {}
     for results in evaluations:
         groups.setdefault(conditions_of(results), []).append(results)
-    # a list stands where its best result does; what is filtered has the longer mode
+    # a list takes the place of its best result; filtered versions have the longer mode
     places: dict[tuple[str, str], int] = {}
     for conditions in groups:
         places.setdefault((conditions.metadata, conditions.metadata_sha256), len(places))
@@ -78,7 +78,7 @@ def group_by_conditions(evaluations: list[dict]) -> dict[Conditions, list[dict]]
 
 
 def describe_spread(scores: list[Score]) -> dict[str, float]:
-    """The standard error of the mean SI-SNRi over the mixtures, in dB; nothing for a single mixture."""
+    """The standard error of the mean SI-SNRi over the mixtures, in dB; empty for a single mixture."""
     improvements = [score["si_snri"] for score in scores]
     if len(improvements) < 2:
         return {}
@@ -87,15 +87,15 @@ def describe_spread(scores: list[Score]) -> dict[str, float]:
 
 def collect_scores(scores: dict[str, list[Score]]) -> tuple[dict[str, list], dict[str, dict[str, list]]]:
     """
-    The columns that tell the mixtures of a list apart, in the order of the list and rounded to two decimals.
+    The values of every mixture as columns, in the order of the list and rounded to two decimals.
 
     Args:
         scores (`dict`):
             The mixtures of each row of the results.
 
     Returns:
-        What is known of the voices, the same for all rows, and the scores of the rows without references; those of the
-        other rows would double the file.
+        The properties of the voices, equal for all rows, and the scores of the rows without references; those of the other
+        rows would double the size of the file.
     """
     voices = collect_columns(next(iter(scores.values())), VOICE_COLUMN)
     rows = {
@@ -105,20 +105,20 @@ def collect_scores(scores: dict[str, list[Score]]) -> tuple[dict[str, list], dic
 
 
 def collect_columns(scores: list[Score], pattern: re.Pattern) -> dict[str, list]:
-    """The columns of a name that matches, where any mixture has one."""
+    """The columns whose names match and that any mixture has."""
     names = [name for name in dict.fromkeys(key for score in scores for key in score) if pattern.fullmatch(name)]
     return {name: [round_value(score.get(name)) for score in scores] for name in names}
 
 
 def round_value(value: str | float | None) -> str | float | None:
-    """A number with two decimals, which JSON can hold."""
+    """A number with two decimals that JSON can represent."""
     if not isinstance(value, float):
         return value
     return round(value, 2) if math.isfinite(value) else None
 
 
 def format_json(values: dict) -> str:
-    """Indented JSON in which a list of numbers or words is one line."""
+    """Indented JSON with each list of numbers or words on one line."""
     text = json.dumps(values, indent=2, allow_nan=False)
     return re.sub(r"\[[^\[\]{}]+\]", lambda match: f"[{' '.join(match[0][1:-1].split())}]", text) + "\n"
 
@@ -145,10 +145,10 @@ def write_results(path: Path, results: dict, scores: dict[str, list[Score]]) -> 
 
 def read_results(path: Path) -> dict:
     """
-    One results file, and as `folder` where it lies.
+    Read one results file, and add its location as `folder`.
 
     Raises:
-        `ValueError`: it is none of `training.run_evaluation`.
+        `ValueError`: the file is not a results file of `training.run_evaluation`.
     """
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
@@ -166,7 +166,7 @@ def read_results(path: Path) -> dict:
         StopIteration,
         ValueError,
     ) as error:
-        raise ValueError(f"{path} is no results.json of training.run_evaluation: {error!r}") from error
+        raise ValueError(f"{path} is not a results.json of training.run_evaluation: {error!r}") from error
     return results | {"folder": path.parent}
 
 
@@ -177,7 +177,7 @@ def load_evaluations(folder: Path = RESULTS_DIR) -> list[dict]:
 
 
 def best_score(results: dict) -> float:
-    """SI-SNRi without references, of the oracle where there is no model."""
+    """SI-SNRi without references, of the oracle if there is no model."""
     rows = results["rows"]
     return rows.get("model_order_by_tracker", rows.get("oracle_order_by_tracker"))["si_snri"]
 
@@ -188,7 +188,7 @@ def read_scores(results: dict, row: str) -> list[Score]:
 
     Raises:
         `KeyError`: the row holds means only.
-        `ValueError`: the columns are not of one length.
+        `ValueError`: the columns differ in length.
     """
     improvements = results["rows"][row]["scores"]
     columns = results["voices"] | improvements

@@ -33,9 +33,9 @@ from .tables import (
 ORACLE_NOTE = """\
 STFT 512/125 means windows of 512 samples, 125 samples apart.
 
-Here every chunk is padded for the STFT, whose inverse is then exact up to the edges of the chunk, so the oracle lacks nothing but the
-phase. The paper's own oracle, 12 and 13 dB on all of the test set of Libri2Mix, depends on what its framing does at the edges of the
-chunks, which it does not say; nothing here was set to come nearer to it.
+Every chunk is padded for the STFT, so that the inverse is exact up to the edges of the chunk, and the oracle lacks only the phase. The
+paper's own oracle has 12 and 13 dB on the whole test set of Libri2Mix. It depends on the framing at the edges of the chunks, which the
+paper does not describe; no setting here was chosen to approach it.
 """
 
 
@@ -51,10 +51,10 @@ def load_series(evaluations: list[dict]) -> dict[str, Scores]:
 
 
 def draw_figures(folder: Path, prefix: str, series: dict[str, Scores]) -> list[str]:
-    """Write the figures, and return the Markdown that shows each or says why there is none."""
+    """Write the figures, and return Markdown with each of them, or with the reason for its absence."""
     name = f"{prefix}_histogram.png"
     plot_histogram(folder / name, series)
-    parts = [f"![How many mixtures reach which SI-SNRi]({name})\n"]
+    parts = [f"![Number of mixtures by SI-SNRi]({name})\n"]
     kinds = {
         "input_si_snr": (by_input_si_snr, "SI-SNR of a voice in the mixture, dB", "voices"),
         "pitch_distance": (
@@ -72,12 +72,12 @@ def draw_figures(folder: Path, prefix: str, series: dict[str, Scores]) -> list[s
             plot_groups(folder / name, groups, xlabel, unit)
             parts.append(f"![SI-SNRi by {xlabel}]({name})\n")
         if missing := [f"`{model}`" for model in series if model not in groups]:
-            parts.append(f"By {xlabel}: the results of {', '.join(missing)} do not tell it.\n")
+            parts.append(f"By {xlabel}: missing in the results of {', '.join(missing)}.\n")
     return parts
 
 
 def format_section(folder: Path, conditions: Conditions, evaluations: list[dict]) -> str:
-    """All that is known under the same conditions; its figures are written."""
+    """The section of all results under the same conditions; writes its figures."""
     parts = [f"## {conditions}\n", format_group(conditions, evaluations)]
     if any(find_scores(results, subject) for results in evaluations for subject in ("oracle", "model")):
         title = "### Table 1 of AudioSlots: disjoint chunks, ordered by the references; dB\n"
@@ -92,7 +92,7 @@ def format_section(folder: Path, conditions: Conditions, evaluations: list[dict]
 
 
 def draw_learning_curves(folder: Path, logs: list[Path]) -> str:
-    """The section that shows the learning curve of every run; the figures are written."""
+    """The section of the learning curves of all runs; writes their figures."""
     parts = ["## Learning curves\n"]
     for path in logs:
         log = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

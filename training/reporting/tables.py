@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The Markdown tables that are made of results files."""
+"""Markdown tables of results files."""
 
 from audioslots_hf.families import FAMILIES, Family
 
@@ -42,8 +42,8 @@ def format_table(header: list[str], rows: list[list[str]]) -> str:
 
 def format_results(evaluations: list[dict]) -> str:
     """
-    Results files as Markdown, one table for each of their conditions: a row per model, and one per oracle in front of the
-    models it is that of.
+    Results files as Markdown, one table for each of their conditions: a row per model, and a row per oracle before its
+    models.
     """
     return "\n".join(format_group(*group) for group in group_by_conditions(evaluations).items())
 
@@ -70,7 +70,7 @@ def format_group(conditions: Conditions, evaluations: list[dict]) -> str:
 
 
 def name_separator(results: dict, evaluations: list[dict]) -> str:
-    """The name of a model, and of one that separates nothing what it is given."""
+    """The name of a model, with a description of the input for a model that does not separate."""
     name = name_model(results, evaluations)
     return f"{name}, {HEARS_REFERENCES}" if kind_of(results) == "autoencoder" else name
 
@@ -86,13 +86,13 @@ def chunk_s(results: dict) -> float:
 
 
 def name_oracle(results: dict) -> str:
-    """What tells the oracle of a results file from others; two of the same name have the same scores."""
+    """The name of an oracle, unique for its settings: two oracles of the same name have the same scores."""
     name = f"{chunk_s(results):g} s chunks"
     return f"{name}, STFT {results['stft']['n_fft']}/{results['stft']['hop_length']}"
 
 
 def name_model(results: dict, evaluations: list[dict]) -> str:
-    """The name of a model; with a part of the checksum of its weights where other weights have the same name."""
+    """The name of a model, with a part of the checksum of its weights if other weights have the same name."""
     digests = {
         other["weights"]["sha256"] for other in evaluations if other["weights"] and other["model"] == results["model"]
     }
@@ -100,21 +100,21 @@ def name_model(results: dict, evaluations: list[dict]) -> str:
 
 
 def kind_of(results: dict) -> str:
-    """What Table 1 calls the model of a results file."""
+    """The name of the kind of model in Table 1."""
     return "autoencoder" if results.get("is_autoencoder") else results["model_type"]
 
 
 def describe_kind(results: dict) -> str:
-    """The kind of a model, and of one that separates nothing what it is given."""
+    """The kind of a model, with a description of the input for a model that does not separate."""
     kind = kind_of(results)
     return f"{kind}: {HEARS_REFERENCES}" if kind == "autoencoder" else kind
 
 
 def format_table_1(evaluations: list[dict]) -> str:
     """
-    Table 1 of the AudioSlots paper: rows that have not been run say so, a row that several models fill is repeated.
+    Table 1 of the AudioSlots paper. Rows without results are marked, and rows with several models are repeated.
 
-    All of it is under the paper's protocol, with masks of exponent 1. Oracles of another STFT have rows of their own.
+    All rows follow the paper's protocol, with masks of exponent 1. Oracles with another STFT have their own rows.
     """
     lines = []
     for title, kind, duration_s in TABLE_1:
@@ -154,7 +154,7 @@ def list_waveform_families() -> list[Family]:
 
 
 def format_waveform_families(evaluations: list[dict]) -> str:
-    """Families that estimate waveforms beside one another: cost and scores."""
+    """A table of the families that estimate waveforms: cost and scores."""
     lines = []
     for family in list_waveform_families():
         found = [results for results in evaluations if results["model_type"] == family.model_type]

@@ -79,7 +79,7 @@ class SiSnr(evaluate.Metric):
 
     def compute(self, *, predictions: Any = None, references: Any = None, mixtures: Any = None) -> dict | None:
         """Score all examples, given here or added before."""
-        # the library asks for every feature by name
+        # the library expects every feature by name
         return super().compute(predictions=predictions, references=references, mixtures=mixtures)
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, mixtures: Any = None) -> None:
