@@ -134,6 +134,7 @@ def test_galr_stands_beside_the_dprnn_that_is_missing(evaluations):
         "| SI-SNRi, disjoint chunks, ordered by the references |\n"
         "| --- | --- | --- | --- | --- | --- |\n"
         "| GALR | `local` | 1,234,567 | 2.50 | 14.00 | 14.50 |\n"
+        "| SlotGALR | | not run | not run | not run | not run |\n"
         "| DPRNN | | not run | not run | not run | not run |\n"
     )
 
