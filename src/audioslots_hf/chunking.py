@@ -134,13 +134,53 @@ def batch_chunks(chunks: Iterable[Chunk], batch_size: int) -> Iterator[list[Chun
         yield batch
 
 
+class OverlapAdd:
+    """
+    Cross-fades signals of successive chunks, handing out samples as soon as no later chunk reaches them.
+
+    A Hann window, divided by the sum of the windows: what adds up to the mixture in every chunk adds up to it in the result.
+
+    Args:
+        chunk_length (`int`):
+            Number of samples of a chunk.
+        chunk_hop_length (`int`):
+            Number of samples from one chunk to the next.
+    """
+
+    def __init__(self, chunk_length: int, chunk_hop_length: int):
+        check_chunk_hop_length(chunk_hop_length, chunk_length)
+        self.chunk_hop_length = chunk_hop_length
+        # a Hann window without zeros at its ends, so that every sample has weight; as 1 - cos, long ones would round to 0 there
+        self.window = (math.pi * torch.arange(1, chunk_length + 1) / (chunk_length + 1)).sin().square()
+        self.sums: torch.Tensor | None = None
+        self.window_sums = torch.zeros(chunk_length)
+
+    def history(self, num_samples: int) -> torch.Tensor | None:
+        """What is joined already of the first samples of the next chunk, at most so many; `None` before the first chunk."""
+        overlap = min(int((self.window_sums > 0).sum()), num_samples)
+        return None if self.sums is None else self.sums[..., :overlap] / self.window_sums[:overlap]
+
+    def add(self, signals: torch.Tensor, is_last: bool) -> torch.Tensor:
+        """Join the signals `(..., num_samples)` of one chunk -> `(..., num_finished_samples)`."""
+        num_samples = signals.shape[-1]
+        if self.sums is None:
+            self.sums = signals.new_zeros(*signals.shape[:-1], len(self.window))
+        window = self.window[:num_samples]
+        self.sums[..., :num_samples] += signals * window
+        self.window_sums[:num_samples] += window
+        num_finished = num_samples if is_last else self.chunk_hop_length
+        finished = self.sums[..., :num_finished] / self.window_sums[:num_finished]
+        self.sums = shift(self.sums, num_finished)
+        self.window_sums = shift(self.window_sums, num_finished)
+        return finished
+
+
 class Stitcher:
     """
     Joins the estimates of successive chunks, and returns samples as soon as no later chunk overlaps them.
 
     A [`Tracker`] first chooses the order of the sources of each chunk to fit the joined tracks, before any window is
-    applied. A Hann window, divided by the sum of the windows, then cross-fades. So estimates that sum to the mixture in
-    every chunk sum to it in the result.
+    applied. [`OverlapAdd`] then cross-fades. So estimates that sum to the mixture in every chunk sum to it in the result.
 
     Args:
         chunk_length (`int`):
@@ -152,12 +192,7 @@ class Stitcher:
     """
 
     def __init__(self, chunk_length: int, chunk_hop_length: int, sampling_rate: int):
-        check_chunk_hop_length(chunk_hop_length, chunk_length)
-        self.chunk_hop_length = chunk_hop_length
-        # a Hann window without zeros at its ends, so that every sample has weight; as 1 - cos, long ones would round to 0 there
-        self.window = (math.pi * torch.arange(1, chunk_length + 1) / (chunk_length + 1)).sin().square()
-        self.sums: torch.Tensor | None = None
-        self.window_sums = torch.zeros(chunk_length)
+        self.overlap_add = OverlapAdd(chunk_length, chunk_hop_length)
         self.tracker = Tracker(sampling_rate)
 
     def add(self, separated: SeparatedChunks, is_last: bool, references: torch.Tensor | None = None) -> torch.Tensor:
@@ -176,20 +211,10 @@ class Stitcher:
         Returns:
             `torch.Tensor` of shape `(num_channels, num_sources, num_finished_samples)`.
         """
-        estimates, num_samples = separated.estimates, separated.estimates.shape[-1]
-        if self.sums is None:
-            self.sums = estimates.new_zeros(*estimates.shape[:-1], len(self.window))
         # models may run in half precision, in which correlations of loud audio overflow
-        with without_autocast(estimates.device):
+        with without_autocast(separated.estimates.device):
             estimates = self._align(separated, references)
-        window = self.window[:num_samples]
-        self.sums[..., :num_samples] += estimates * window
-        self.window_sums[:num_samples] += window
-        num_finished = num_samples if is_last else self.chunk_hop_length
-        finished = self.sums[..., :num_finished] / self.window_sums[:num_finished]
-        self.sums = shift(self.sums, num_finished)
-        self.window_sums = shift(self.window_sums, num_finished)
-        return finished
+        return self.overlap_add.add(estimates, is_last)
 
     def _align(self, separated: SeparatedChunks, references: torch.Tensor | None) -> torch.Tensor:
         estimates = align_channels(separated.estimates)
@@ -198,8 +223,8 @@ class Stitcher:
         embeddings = separated.embeddings
         if embeddings is not None:
             embeddings = embeddings[loudest_channel(separated.estimates)]
-        overlap = min(int((self.window_sums > 0).sum()), estimates.shape[-1])
-        return self.tracker.follow(estimates, self.sums[..., :overlap] / self.window_sums[:overlap], embeddings)
+        history = self.overlap_add.history(estimates.shape[-1])
+        return self.tracker.follow(estimates, estimates[..., :0] if history is None else history, embeddings)
 
 
 def shift(values: torch.Tensor, num_samples: int) -> torch.Tensor:

@@ -25,6 +25,7 @@ from .layouts import LAYOUTS
 
 
 if TYPE_CHECKING:
+    from .conversation import ConversationSeparator
     from .separator import Separator
 
 
@@ -45,6 +46,19 @@ def build_parser() -> argparse.ArgumentParser:
     separate.add_argument("--force", action="store_true", help="overwrite existing tracks")
     separate.add_argument(
         "--batch-size", type=int, help="chunks per forward pass (default: 16 s of audio, 8 s on a CPU)"
+    )
+    speakers = separate.add_argument_group(
+        "conversations", "One track for each person, silent where that person is. Any of these options asks for them."
+    )
+    speakers.add_argument(
+        "--num-speakers", type=parse_count, metavar="N|auto", help="people who speak (default: found)"
+    )
+    speakers.add_argument(
+        "--max-speakers", type=int, metavar="N", help="the most people who may be found (default: 6)"
+    )
+    speakers.add_argument("--rttm", action="store_true", help="also write who speaks when, as NAME.rttm")
+    speakers.add_argument(
+        "--json", action="store_true", help="also write who speaks when, how long and how loud, as NAME.json"
     )
     separate.set_defaults(run=run_separate)
 
@@ -78,6 +92,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse_count(word: str) -> int | str:
+    """A number of speakers, or `auto`."""
+    return word if word == "auto" else int(word)
+
+
 def choose_device(name: str) -> str:
     """The device for a `--device` value; `auto` selects an accelerator if one is available."""
     import torch
@@ -102,6 +121,7 @@ def run_separate(options: argparse.Namespace) -> int:
         from .plots import require_matplotlib
 
         require_matplotlib()
+    is_conversation = wants_speakers(options)
     notes: list[str] = []
     jobs = plan_jobs(find_inputs(options.inputs, options.output, notes), options.output)
     for note in notes:
@@ -109,9 +129,22 @@ def run_separate(options: argparse.Namespace) -> int:
     from .loading import load_separator
 
     device = choose_device(options.device)
-    separator = load_separator(options.model, device=device, batch_size=options.batch_size).separator
+    pipeline = load_separator(options.model, device=device, batch_size=options.batch_size)
+    separator = pipeline.separator
+    if is_conversation:
+        separator = pipeline.conversation_separator(options.num_speakers, options.max_speakers)
     failures = [failure for job in jobs if (failure := run_job(job, separator, options)) is not None]
     return report_failures(failures, len(jobs), "files")
+
+
+def wants_speakers(options: argparse.Namespace) -> bool:
+    """Whether each person of a conversation gets a track; a `ValueError` if the numbers of people make no sense."""
+    if options.num_speakers is None and options.max_speakers is None and not (options.rttm or options.json):
+        return False
+    from .speakers import parse_speakers
+
+    parse_speakers(options.num_speakers, options.max_speakers)
+    return True
 
 
 def report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
@@ -123,12 +156,19 @@ def report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
     return 1 if failures else 0
 
 
-def run_job(job: SeparationJob, separator: "Separator", options: argparse.Namespace) -> str | None:
+def run_job(
+    job: SeparationJob, separator: "Separator | ConversationSeparator", options: argparse.Namespace
+) -> str | None:
     """Separate one file -> the message of a failure, or `None`."""
-    from .separation import separate_file
+    from .conversation import ConversationSeparator
+    from .separation import separate_conversation, separate_file
 
     try:
-        for path in separate_file(job, separator, force=options.force, plot=options.plot):
+        if isinstance(separator, ConversationSeparator):
+            paths = separate_conversation(job, separator, options.force, options.plot, options.rttm, options.json)
+        else:
+            paths = separate_file(job, separator, force=options.force, plot=options.plot)
+        for path in paths:
             print(path)
     except (ValueError, OSError, RuntimeError) as error:
         return f"{job.recording}: {error}"

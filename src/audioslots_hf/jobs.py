@@ -38,6 +38,16 @@ class SeparationJob:
         return [self.folder / f"{self.recording.stem}_source_{index}{suffix}" for index in range(num_sources)]
 
     @property
+    def rttm_path(self) -> Path:
+        """Where the segments of this recording go, as RTTM."""
+        return self.folder / f"{self.recording.stem}.rttm"
+
+    @property
+    def json_path(self) -> Path:
+        """Where the description of this conversation goes."""
+        return self.folder / f"{self.recording.stem}.json"
+
+    @property
     def plot_path(self) -> Path:
         """Where the picture of this separation goes."""
         return self.folder / f"{self.recording.stem}_separation.png"

@@ -17,13 +17,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 from transformers.pipelines.base import ChunkPipeline
-from transformers.utils.logging import tqdm
+from transformers.utils.logging import get_logger, tqdm
 
 from .chunking import Chunk, SeparatedChunks, check_chunk_hop_length
+from .conversation import ConversationSeparator, VoiceEncoder
 from .recordings import Recording, load_recording
 from .resampling import resample
 from .separator import Separator
+from .speakers import parse_speakers
+
+
+logger = get_logger(__name__)
 
 
 class AudioSeparationPipeline(ChunkPipeline):
@@ -56,6 +62,11 @@ class AudioSeparationPipeline(ChunkPipeline):
             Whether to show a progress bar. By default only for recordings longer than a minute.
         post_process_kwargs (`dict`, *optional*):
             Passed to the feature extractor's `post_process_audio_separation`, for instance `{"mask": "binary"}`.
+        num_speakers (`int` or `"auto"`, *optional*):
+            Number of people who speak in a conversation, or `"auto"`: it is found. Then each source is a person, silent where
+            that person is, with `"segments"`: a list of start and end in seconds. Nobody gives an empty list.
+        max_speakers (`int`, *optional*):
+            The most people who may be found; alone it means `num_speakers="auto"`.
         batch_size (`int`, *optional*):
             Number of chunks per forward pass, also across recordings. Defaults to 16 s of audio (8 s on a CPU), at most
             16 chunks.
@@ -69,6 +80,7 @@ class AudioSeparationPipeline(ChunkPipeline):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        self._voice_encoder: VoiceEncoder | None = None
         if not hasattr(self.feature_extractor, "post_process_audio_separation"):
             raise ValueError(
                 f"{type(self.model).__name__} with {type(self.feature_extractor).__name__} is not a separation model: load a "
@@ -89,12 +101,37 @@ class AudioSeparationPipeline(ChunkPipeline):
         """A [`Separator`] for audio at the model's sampling rate, whole or in blocks."""
         return Separator(self.model, self.feature_extractor, batch_size=self.batch_size)
 
+    @property
+    def voice_encoder(self) -> VoiceEncoder:
+        """Tells the people of a conversation apart: the one that ships, unless another was set."""
+        if self._voice_encoder is None:
+            self._voice_encoder = load_default_voice_encoder().to(self.device)
+        return self._voice_encoder
+
+    @voice_encoder.setter
+    def voice_encoder(self, encoder: VoiceEncoder) -> None:
+        self._voice_encoder = encoder
+
+    def conversation_separator(
+        self,
+        num_speakers: int | str | None = None,
+        max_speakers: int | None = None,
+        post_process_kwargs: dict[str, Any] | None = None,
+    ) -> ConversationSeparator:
+        """A separator of conversations with the pipeline's model and voice encoder, for audio at the model's sampling rate."""
+        separator = Separator(
+            self.model, self.feature_extractor, batch_size=self.batch_size, post_process_kwargs=post_process_kwargs
+        )
+        return ConversationSeparator(separator, self.voice_encoder, *parse_speakers(num_speakers, max_speakers))
+
     def _sanitize_parameters(
         self,
         sampling_rate: int | None = None,
         chunk_hop_length: int | None = None,
         show_progress: bool | None = None,
         post_process_kwargs: dict[str, Any] | None = None,
+        num_speakers: int | str | None = None,
+        max_speakers: int | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if chunk_hop_length is not None:
             check_chunk_hop_length(chunk_hop_length, self.feature_extractor.chunk_length)
@@ -105,7 +142,17 @@ class AudioSeparationPipeline(ChunkPipeline):
         if show_progress is not None:
             preprocess["show_progress"] = show_progress
         forward = {} if post_process_kwargs is None else {"post_process_kwargs": post_process_kwargs}
-        return preprocess, forward, chunking
+        if num_speakers is None and max_speakers is None:
+            return preprocess, forward, chunking
+        parse_speakers(num_speakers, max_speakers)
+        if chunk_hop_length is not None:
+            raise ValueError(
+                f"`chunk_hop_length` ({chunk_hop_length}) does not go with `num_speakers` or `max_speakers`: conversations have "
+                "chunks of their own."
+            )
+        # a conversation is looked at as a whole, at the end
+        speakers = {"num_speakers": num_speakers, "max_speakers": max_speakers} | forward
+        return preprocess | {"is_conversation": True}, {"is_conversation": True}, {"speakers": speakers}
 
     def preprocess(
         self,
@@ -113,11 +160,15 @@ class AudioSeparationPipeline(ChunkPipeline):
         sampling_rate: int | None = None,
         chunk_hop_length: int | None = None,
         show_progress: bool | None = None,
+        is_conversation: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """Yield the chunks of a recording in order of time, for all channels in turn."""
         separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
         rate = separator.sampling_rate
         recording = load_recording(audio, rate if sampling_rate is None else sampling_rate)
+        if is_conversation:
+            yield {"recording": recording, "is_last": True}
+            return
         waveforms = resample(recording.waveforms, recording.sampling_rate, rate)
         if show_progress is None:
             show_progress = waveforms.shape[-1] > 60 * rate
@@ -135,7 +186,14 @@ class AudioSeparationPipeline(ChunkPipeline):
                         "is_last": chunk.is_last and channel == len(chunk.samples) - 1,
                     }
 
-    def _forward(self, model_inputs: dict[str, Any], post_process_kwargs: dict[str, Any] | None = None) -> dict:
+    def _forward(
+        self,
+        model_inputs: dict[str, Any],
+        post_process_kwargs: dict[str, Any] | None = None,
+        is_conversation: bool = False,
+    ) -> dict[str, Any]:
+        if is_conversation:
+            return model_inputs
         separator = Separator(self.model, self.feature_extractor, post_process_kwargs=post_process_kwargs)
         lengths = model_inputs["num_samples"].tolist()
         # each row is one channel of a chunk
@@ -153,10 +211,15 @@ class AudioSeparationPipeline(ChunkPipeline):
         }
 
     def postprocess(
-        self, model_outputs: list[dict[str, Any]], chunk_hop_length: int | None = None
+        self,
+        model_outputs: list[dict[str, Any]],
+        chunk_hop_length: int | None = None,
+        speakers: dict[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
         """Join the chunks of one recording, and restore its sampling rate, length and layout."""
         recording: Recording = model_outputs[0]["recording"]
+        if speakers is not None:
+            return self._separate_conversation(recording, **speakers)
         num_channels, num_samples = recording.waveforms.shape
         separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
         stitcher = separator.build_stitcher()
@@ -175,6 +238,41 @@ class AudioSeparationPipeline(ChunkPipeline):
             }
             for index, source in enumerate(sources.unbind(dim=1))
         ]
+
+    def _separate_conversation(self, recording: Recording, **speakers: Any) -> list[dict[str, Any]]:
+        """One source for each person of a conversation, in the recording's own rate, length and layout."""
+        separator = self.conversation_separator(**speakers)
+        waveforms = resample(recording.waveforms, recording.sampling_rate, separator.sampling_rate)
+        tracks, plan = separator.separate(waveforms)
+        if plan.num_voices == 0:
+            logger.warning("Nobody speaks in this recording: there are no sources.")
+        num_samples = recording.waveforms.shape[-1]
+        if plan.num_voices == 1:
+            tracks = recording.waveforms.unsqueeze(1)
+        else:
+            tracks = resample(tracks, separator.sampling_rate, recording.sampling_rate)[..., :num_samples]
+        return [
+            {
+                "label": f"source_{index}",
+                "audio": recording.restore_layout(track),
+                "sampling_rate": recording.sampling_rate,
+                "segments": segments,
+            }
+            for index, (track, segments) in enumerate(zip(tracks.unbind(dim=1), plan.segments, strict=True))
+        ]
+
+
+def load_default_voice_encoder() -> PreTrainedModel:
+    """The voice encoder that ships with the package."""
+    try:
+        from .voice_encoders import load_voice_encoder
+
+        return load_voice_encoder()
+    except (ImportError, OSError) as error:
+        raise ValueError(
+            "`num_speakers` and `max_speakers` need the voice encoder that ships with the package audioslots_hf, and it cannot "
+            "be loaded: install the package, or set `voice_encoder` of the pipeline."
+        ) from error
 
 
 def gather_channels(items: list[dict[str, Any]]) -> SeparatedChunks:

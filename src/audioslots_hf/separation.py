@@ -13,14 +13,16 @@
 # limitations under the License.
 """From one audio file to one file per source, in bounded memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from transformers.utils.logging import get_logger, tqdm
 
 from .audio import AudioFile, TrackWriter, open_audio, output_format
-from .files import replacing
+from .conversation import ConversationPlan, ConversationSeparator
+from .diarization import ConversationDescription
+from .files import replacing, write_text
 from .jobs import SeparationJob
 from .plots import plot_separation
 from .resampling import resample_blocks
@@ -57,19 +59,11 @@ def separate_file(job: SeparationJob, separator: Separator, force: bool, plot: b
     with open_audio(job.recording) as audio:
         suffix, file_format, subtype = output_format(audio)
         paths = job.output_paths(num_sources, suffix)
-        for path in [*paths, job.plot_path] if plot else paths:
-            if path.is_dir():
-                raise ValueError(f"{path} is a folder: rename it, or choose another folder for the tracks.")
-            if path.exists() and not force:
-                raise ValueError(f"{path} exists: pass --force to overwrite it, or choose another folder.")
+        check_outputs([*paths, job.plot_path] if plot else paths, force)
         with TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer:
             for block in stream_estimates(audio, separator):
                 writer.write(block)
-            if writer.gain != 1.0:
-                logger.warning(
-                    f"The tracks of {job.recording} peak at {writer.peak:.2f} and would clip in {subtype}: all of them "
-                    f"are multiplied by {writer.gain:.3f}."
-                )
+            warn_about_gain(writer, job)
             writer.save()
     if plot:
         plot_files(job.plot_path, job.recording, paths)
@@ -77,24 +71,130 @@ def separate_file(job: SeparationJob, separator: Separator, force: bool, plot: b
     return paths
 
 
+def separate_conversation(
+    job: SeparationJob, separator: ConversationSeparator, force: bool, plot: bool, rttm: bool, json: bool
+) -> list[Path]:
+    """
+    Separate a conversation into one file per person, in two passes over the recording, block by block.
+
+    Args:
+        job ([`SeparationJob`]):
+            What to separate, and where to.
+        separator ([`ConversationSeparator`]):
+            The loaded model and voice encoder.
+        force (`bool`):
+            Whether to overwrite outputs.
+        plot (`bool`):
+            Whether to draw the separation as well.
+        rttm (`bool`):
+            Whether to write the segments as RTTM as well.
+        json (`bool`):
+            Whether to write a description of the conversation as well.
+
+    Returns:
+        The files written: no tracks where nobody speaks.
+
+    Raises:
+        `ValueError`, `OSError`: the input cannot be read, or an output exists. Then no track is written.
+    """
+    described = [path for path, is_wanted in ((job.rttm_path, rttm), (job.json_path, json)) if is_wanted]
+    others = [*described, job.plot_path] if plot else described
+    with open_audio(job.recording) as audio:
+        suffix, file_format, subtype = output_format(audio)
+        check_outputs([*job.output_paths(1, suffix), *others], force)
+        plan = separator.plan(resample_blocks(show_progress(audio), audio.sampling_rate, separator.sampling_rate))
+        description = ConversationDescription(job.recording.name, plan, audio.sampling_rate)
+        paths = job.output_paths(plan.num_voices, suffix)
+    check_outputs(paths, force)
+    if plan.num_voices == 0:
+        description.warn("nobody speaks in this recording: there are no tracks")
+        logger.warning(f"{job.recording}: nobody speaks in this recording, so no tracks are written.")
+    else:
+        # the recording once more from its start
+        with (
+            open_audio(job.recording) as audio,
+            TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer,
+        ):
+            for block in stream_tracks(audio, separator, plan):
+                description.add(block)
+                writer.write(block)
+            if warning := warn_about_gain(writer, job):
+                description.warn(warning)
+            writer.save()
+    description.tracks = [path.name for path in paths]
+    if rttm:
+        write_text(job.rttm_path, description.to_rttm())
+    if json:
+        write_text(job.json_path, description.to_json())
+    if plot and paths:
+        plot_files(job.plot_path, job.recording, paths)
+        described.append(job.plot_path)
+    return [*paths, *described]
+
+
+def check_outputs(paths: list[Path], force: bool) -> None:
+    """Raise a `ValueError` if an output is a folder, or exists and may not be overwritten."""
+    for path in paths:
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder: rename it, or choose another folder for the tracks.")
+        if path.exists() and not force:
+            raise ValueError(f"{path} exists: pass --force to overwrite it, or choose another folder.")
+
+
+def warn_about_gain(writer: TrackWriter, job: SeparationJob) -> str | None:
+    """Say that tracks are made quieter so that none clips -> the sentence, if they are."""
+    if writer.gain == 1.0:
+        return None
+    warning = (
+        f"The tracks of {job.recording} peak at {writer.peak:.2f} and would clip in {writer.subtype}: all of them are "
+        f"multiplied by {writer.gain:.3f}."
+    )
+    logger.warning(warning)
+    return warning
+
+
+def stream_tracks(
+    audio: AudioFile, separator: ConversationSeparator, plan: ConversationPlan
+) -> Iterator[torch.Tensor]:
+    """The tracks of a conversation in an open file -> blocks (num_channels, num_voices, num_samples), together as long as it."""
+    if plan.num_voices == 1:
+        # the recording itself, without any resampling
+        yield from (block.unsqueeze(1) for block in show_progress(audio))
+    else:
+        yield from restore_rate(audio, separator.sampling_rate, lambda blocks: separator.stream(blocks, plan))
+
+
+def show_progress(audio: AudioFile) -> Iterator[torch.Tensor]:
+    """The blocks of an open file, with a progress bar."""
+    with tqdm(total=audio.expected_samples, unit="sample", unit_scale=True, desc=audio.path.name) as bar:
+        for block in audio.blocks():
+            yield block
+            bar.update(block.shape[-1])
+
+
 def stream_estimates(audio: AudioFile, separator: Separator) -> Iterator[torch.Tensor]:
     """Separate an open file -> blocks (num_channels, num_sources, num_samples), together as long as the file."""
+    yield from restore_rate(audio, separator.sampling_rate, separator.stream)
+
+
+def restore_rate(
+    audio: AudioFile, sampling_rate: int, stream: Callable[[Iterator[torch.Tensor]], Iterator[torch.Tensor]]
+) -> Iterator[torch.Tensor]:
+    """Run a stream that works at another sampling rate over an open file -> blocks at the rate of the file, as long as it."""
     num_read = num_sent = 0
-    with tqdm(total=audio.expected_samples, unit="sample", unit_scale=True, desc=audio.path.name) as bar:
 
-        def count(blocks: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
-            nonlocal num_read
-            for block in blocks:
-                num_read += block.shape[-1]
-                yield block
-                bar.update(block.shape[-1])
-
-        blocks = resample_blocks(count(audio.blocks()), audio.sampling_rate, separator.sampling_rate)
-        for block in resample_blocks(separator.stream(blocks), separator.sampling_rate, audio.sampling_rate):
-            # resampling there and back rounds the length up
-            block = block[..., : num_read - num_sent]
-            num_sent += block.shape[-1]
+    def count() -> Iterator[torch.Tensor]:
+        nonlocal num_read
+        for block in show_progress(audio):
+            num_read += block.shape[-1]
             yield block
+
+    blocks = resample_blocks(count(), audio.sampling_rate, sampling_rate)
+    for block in resample_blocks(stream(blocks), sampling_rate, audio.sampling_rate):
+        # resampling there and back rounds the length up
+        block = block[..., : num_read - num_sent]
+        num_sent += block.shape[-1]
+        yield block
 
 
 def plot_files(path: Path, mixture: Path, sources: list[Path]) -> None:

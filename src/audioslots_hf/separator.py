@@ -13,11 +13,12 @@
 # limitations under the License.
 """Separation of mixtures of any length: cut, separate in batches, join."""
 
+import copy
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from transformers import FeatureExtractionMixin, PreTrainedModel
+from transformers import FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel
 
 from .chunking import Chunk, SeparatedChunks, Stitcher, batch_chunks, check_chunk_hop_length, cut_recording
 from .waveforms import find_offset
@@ -41,6 +42,23 @@ def default_batch_size(chunk_length: int, sampling_rate: int, device: torch.devi
     """
     duration_s = 8 if device.type == "cpu" else 16
     return max(1, min(16, duration_s * sampling_rate // chunk_length))
+
+
+def check_chunk_length(chunk_length: int, config: PreTrainedConfig) -> None:
+    """Raise a `ValueError` unless the model takes chunks of so many samples."""
+    step = config.input_length_step
+    if chunk_length == config.chunk_length:
+        return
+    if step is None:
+        raise ValueError(
+            f"`chunk_length` is {chunk_length}: a model of the family {config.model_type!r} takes its own, "
+            f"{config.chunk_length}, alone."
+        )
+    if chunk_length % step or not config.min_input_length <= chunk_length <= config.chunk_length:
+        raise ValueError(
+            f"`chunk_length` is {chunk_length}: it must be a multiple of {step} from {config.min_input_length} to "
+            f"{config.chunk_length}."
+        )
 
 
 class Separator:
@@ -67,12 +85,15 @@ class Separator:
             chunks.
         post_process_kwargs (`dict`, *optional*):
             Passed to the feature extractor's `post_process_audio_separation`, for instance `{"mask": "binary"}`.
+        chunk_length (`int`, *optional*):
+            Number of samples of a chunk, at most the feature extractor's, which is the default. Only families whose inputs
+            may be shorter take another.
         order_by_references (`bool`, *optional*, defaults to `False`):
             Whether the references of each chunk decide the order of its sources, as in the AudioSlots paper. By default a
             [`~tracking.Tracker`] decides without references.
 
     Raises:
-        `ValueError`: `chunk_hop_length` would leave gaps between the chunks.
+        `ValueError`: `chunk_hop_length` would leave gaps between the chunks, or the model takes no chunks of `chunk_length`.
     """
 
     def __init__(
@@ -82,11 +103,17 @@ class Separator:
         chunk_hop_length: int | None = None,
         batch_size: int | None = None,
         post_process_kwargs: dict[str, Any] | None = None,
+        chunk_length: int | None = None,
         order_by_references: bool = False,
     ):
         self.model = model
         self.feature_extractor = feature_extractor
-        self.chunk_length: int = feature_extractor.chunk_length
+        if chunk_length is not None:
+            check_chunk_length(chunk_length, model.config)
+            # audio is padded to the length that the feature extractor knows
+            self.feature_extractor = copy.copy(feature_extractor)
+            self.feature_extractor.chunk_length = chunk_length
+        self.chunk_length: int = self.feature_extractor.chunk_length
         self.sampling_rate: int = feature_extractor.sampling_rate
         sizes = (self.chunk_length, self.sampling_rate)
         if chunk_hop_length is None:

@@ -1,0 +1,254 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Who is it: the voices of a recording, found by clustering the embeddings of all estimates of all its chunks."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+
+# How much more alike two estimates of one chunk must be to two voices than to one, as a cosine, to count as two.
+JOIN_MARGIN = 0.05
+# With less speech an embedding says little: it takes part in no decision about voices.
+MIN_SPEECH_S = 0.4
+# Seeds come from so many estimates at most, those of most speech: linkage takes time with the square of their number.
+MAX_SEEDING = 600
+MAX_ITERATIONS = 20
+# so many cuts below that into the wanted number of clusters are tried
+NUM_CUTS = 10
+# a voice speaks at least so long, and has at least that share of all speech
+MIN_VOICE_S = 1.5
+MIN_VOICE_SHARE = 0.03
+# Voices whose centroids are more alike are one.
+MAX_SIMILARITY = 0.75
+DEFAULT_MAX_SPEAKERS = 6
+
+
+@dataclass
+class VoiceEvidence:
+    """
+    All that clustering has to know about the estimates of the chunks of a recording.
+
+    Args:
+        embeddings (`np.ndarray` of shape `(num_chunks, num_estimates, embedding_size)`):
+            Of length 1; anything where an estimate holds no speech.
+        speech_s (`np.ndarray` of shape `(num_chunks, num_estimates)`):
+            Seconds of speech that an estimate holds, as far as it is no leak of another one.
+        levels (`np.ndarray` of shape `(num_chunks, num_estimates)`):
+            Amplitude of each estimate.
+    """
+
+    embeddings: np.ndarray
+    speech_s: np.ndarray
+    levels: np.ndarray
+
+    @property
+    def weights(self) -> np.ndarray:
+        """How much each estimate says about its voice, (num_chunks, num_estimates)."""
+        return np.where(self.speech_s >= MIN_SPEECH_S, self.speech_s * self.levels, 0.0)
+
+
+@dataclass
+class VoiceClusters:
+    """
+    The voices of a recording.
+
+    Args:
+        assignment (int `np.ndarray` of shape `(num_chunks, num_estimates)`):
+            Voice of each estimate. Estimates of one chunk with the same voice are parts of it.
+        centroids (`np.ndarray` of shape `(num_voices, embedding_size)`):
+            Of length 1.
+        score (`float`):
+            Mean cosine between estimates and their voices, weighted by speech; joined estimates count [`JOIN_MARGIN`] more.
+    """
+
+    assignment: np.ndarray
+    centroids: np.ndarray
+    score: float
+
+
+def check_speakers(num_speakers: int | None, max_speakers: int | None) -> None:
+    """Raise a `ValueError` unless the numbers of speakers are positive and fit each other."""
+    for name, value in (("num_speakers", num_speakers), ("max_speakers", max_speakers)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"`{name}` is {value!r}: it must be a whole number from 1 on.")
+    if num_speakers is not None and max_speakers is not None and num_speakers > max_speakers:
+        raise ValueError(f"`num_speakers` ({num_speakers}) is more than `max_speakers` ({max_speakers}).")
+
+
+def parse_speakers(num_speakers: int | str | None, max_speakers: int | None = None) -> tuple[int | None, int | None]:
+    """
+    Numbers of speakers as users give them, where `"auto"` leaves the number to be found, as `None` does.
+
+    Raises:
+        `ValueError`: they make no sense.
+    """
+    if isinstance(num_speakers, str):
+        if num_speakers != "auto":
+            raise ValueError(f"`num_speakers` is {num_speakers!r}: it must be a whole number or 'auto'.")
+        num_speakers = None
+    check_speakers(num_speakers, max_speakers)
+    return num_speakers, max_speakers
+
+
+def normalize(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of length 1 along the last dimension; zeros stay."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def assign_voices(evidence: VoiceEvidence, centroids: np.ndarray) -> tuple[np.ndarray, float]:
+    """
+    The voice of every estimate, given the voices.
+
+    Two estimates of one chunk are different people unless one voice explains both of them nearly as well as two.
+
+    Returns:
+        `tuple` of the assignment, `(num_chunks, num_estimates)`, and the mean score of a second of speech.
+    """
+    num_chunks, num_estimates = evidence.speech_s.shape
+    # every way to give the estimates of a chunk to voices: (num_states, num_estimates)
+    states = np.array(list(itertools.product(range(len(centroids)), repeat=num_estimates)))
+    similarities = evidence.speech_s[..., None] * (evidence.embeddings @ centroids.T)
+    scores = np.zeros((num_chunks, len(states)))
+    for estimate in range(num_estimates):
+        scores += similarities[:, estimate, states[:, estimate]]
+    # what is joined is rewarded by the speech of all but the longest of the estimates; those without speech are joined
+    joined = states[:, :, None] == np.arange(len(centroids))
+    speech = evidence.speech_s[:, None, :, None] + 1e-6
+    inside = np.where(joined, speech, 0.0)
+    scores += JOIN_MARGIN * (inside.sum(axis=2) - inside.max(axis=2)).sum(axis=-1)
+    best = scores.argmax(axis=1)
+    total = max(float(evidence.speech_s.sum()), 1e-12)
+    return states[best], float(scores[np.arange(num_chunks), best].sum()) / total
+
+
+def update_centroids(evidence: VoiceEvidence, assignment: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """The weighted mean of the embeddings of each voice; a voice without any keeps its centroid."""
+    weights = evidence.weights
+    sums = np.stack(
+        [((assignment == voice) * weights)[..., None] * evidence.embeddings for voice in range(len(centroids))]
+    ).sum(axis=(1, 2))
+    return normalize(np.where(np.abs(sums).sum(axis=-1, keepdims=True) > 0, sums, centroids))
+
+
+def refine_clusters(evidence: VoiceEvidence, centroids: np.ndarray) -> VoiceClusters:
+    """Constrained k-means from first centroids on, until no estimate changes its voice."""
+    assignment, score = assign_voices(evidence, centroids)
+    for _ in range(MAX_ITERATIONS):
+        centroids = update_centroids(evidence, assignment, centroids)
+        before = assignment
+        assignment, score = assign_voices(evidence, centroids)
+        if np.array_equal(assignment, before):
+            break
+    return VoiceClusters(assignment, centroids, score)
+
+
+def choose_seeding(evidence: VoiceEvidence) -> tuple[np.ndarray, np.ndarray]:
+    """The estimates of most speech -> their embeddings `(num_chosen, embedding_size)` and weights `(num_chosen,)`."""
+    weights = evidence.weights.ravel()
+    chosen = np.sort(np.argsort(-weights, kind="stable")[:MAX_SEEDING])
+    chosen = chosen[weights[chosen] > 0]
+    return evidence.embeddings.reshape(len(weights), -1)[chosen], weights[chosen]
+
+
+def link_embeddings(embeddings: np.ndarray, counts: list[int]) -> list[np.ndarray]:
+    """Average linkage of `(num_embeddings, embedding_size)`, cut into each of these counts of clusters -> their labels from 0 on."""
+    try:
+        from scipy.cluster.hierarchy import fcluster, linkage
+    except ImportError as error:
+        raise ImportError("Finding the voices of a recording needs SciPy: pip install scipy") from error
+    if len(embeddings) == 1:
+        return [np.zeros(1, int) for _ in counts]
+    distances = np.maximum(1 - embeddings @ embeddings.T, 0)[np.triu_indices(len(embeddings), 1)]
+    tree = linkage(distances, "average")
+    return [fcluster(tree, count, "maxclust") - 1 for count in counts]
+
+
+def cluster_voices(evidence: VoiceEvidence, num_voices: int) -> VoiceClusters:
+    """
+    The clusters of a known number of voices: the best of several seeds.
+
+    Seeds are the heaviest clusters at successive cuts of the tree: odd estimates become clusters of their own first.
+
+    Raises:
+        `ValueError`: there is too little speech for so many voices.
+    """
+    embeddings, weights = choose_seeding(evidence)
+    found: list[VoiceClusters] = []
+    tried: set[tuple[int, ...]] = set()
+    counts = list(range(num_voices, min(len(embeddings), num_voices + NUM_CUTS) + 1))
+    for labels in link_embeddings(embeddings, counts):
+        heaviest = np.argsort(-np.bincount(labels, weights), kind="stable")[:num_voices]
+        # the same clusters again give the same result
+        members = tuple(np.where(np.isin(labels, heaviest), labels, -1).tolist())
+        if len(heaviest) < num_voices or members in tried:
+            continue
+        tried.add(members)
+        seeds = np.stack([(weights * (labels == voice)) @ embeddings for voice in heaviest])
+        found.append(refine_clusters(evidence, normalize(seeds)))
+    if not found:
+        raise ValueError(
+            f"The recording holds too little speech for {num_voices} voices: only {len(embeddings)} estimates of its chunks tell "
+            "who speaks."
+        )
+    return max(found, key=lambda clusters: clusters.score)
+
+
+def count_voices(evidence: VoiceEvidence, max_voices: int) -> VoiceClusters:
+    """
+    The clusters of an unknown number of voices: of as many as are unlike each other.
+
+    More voices explain every recording better. They are voices if their centroids, which many seconds of speech made,
+    are less alike than two parts of one voice are.
+    """
+    best = cluster_voices(evidence, 1)
+    for num_voices in range(2, max_voices + 1):
+        try:
+            clusters = cluster_voices(evidence, num_voices)
+        except ValueError:
+            break
+        speech_s = np.array([evidence.speech_s[clusters.assignment == voice].sum() for voice in range(num_voices)])
+        similarities = (clusters.centroids @ clusters.centroids.T)[np.triu_indices(num_voices, 1)]
+        is_heard = speech_s.min() >= max(MIN_VOICE_S, MIN_VOICE_SHARE * speech_s.sum())
+        if is_heard and similarities.max() <= MAX_SIMILARITY:
+            best = clusters
+    return best
+
+
+def find_voices(
+    evidence: VoiceEvidence, num_speakers: int | None = None, max_speakers: int | None = None
+) -> VoiceClusters:
+    """
+    The voices of a recording.
+
+    Args:
+        evidence ([`VoiceEvidence`]):
+            The estimates of all chunks.
+        num_speakers (`int`, *optional*):
+            Number of voices. By default it is found.
+        max_speakers (`int`, *optional*):
+            The most there may be.
+
+    Raises:
+        `ValueError`: the numbers make no sense, or there is too little speech for so many voices.
+    """
+    check_speakers(num_speakers, max_speakers)
+    if not evidence.weights.any():
+        # too little speech to tell: one voice
+        size = evidence.embeddings.shape[-1]
+        return VoiceClusters(np.zeros(evidence.speech_s.shape, int), np.zeros((1, size)), 0.0)
+    if num_speakers is not None:
+        return cluster_voices(evidence, num_speakers)
+    return count_voices(evidence, DEFAULT_MAX_SPEAKERS if max_speakers is None else max_speakers)

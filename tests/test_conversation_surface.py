@@ -1,0 +1,198 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Conversations as users meet them: the pipeline and the command."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audioslots_hf import load_separator, pipeline_audio_separation
+from audioslots_hf.cli import main
+from audioslots_hf.resampling import resample
+from audioslots_hf.separator import Separator
+from tests.conversation_helpers import RATE, encode_bands, split_by_band, turns
+
+
+TURNS = [(0, 0.5, 4.0), (1, 4.5, 8.0), (0, 7.0, 11.0)]
+DURATION_S = 12.0
+
+
+@pytest.fixture
+def bands(monkeypatch):
+    """Every model separates, and the voice encoder that ships recognises, without error."""
+
+    class Encoder:
+        def to(self, device):
+            return self
+
+        def __call__(self, waveforms, weights):
+            return encode_bands(waveforms, weights)
+
+    monkeypatch.setattr(Separator, "separate_chunks", lambda self, chunks: split_by_band(chunks))
+    # one window of 2 s, whatever the chunks of the model are
+    monkeypatch.setattr(Separator, "separate", lambda self, waveforms: split_window(waveforms))
+    monkeypatch.setattr(pipeline_audio_separation, "load_default_voice_encoder", Encoder)
+
+
+def split_window(waveforms: torch.Tensor) -> torch.Tensor:
+    from audioslots_hf.chunking import Chunk
+
+    return split_by_band([Chunk(waveforms, is_last=True)]).estimates
+
+
+@pytest.fixture
+def mixture() -> np.ndarray:
+    return turns(TURNS, DURATION_S).sum(dim=0).numpy()
+
+
+def write(path: Path, samples: np.ndarray, rate: int = RATE) -> Path:
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+    return path
+
+
+@pytest.mark.parametrize("speakers", [{"num_speakers": 2}, {"num_speakers": "auto"}, {"max_speakers": 3}])
+def test_the_pipeline_gives_a_track_and_segments_for_each_person(bands, separator, mixture, speakers):
+    sources = separator(mixture, **speakers)
+    assert [source["label"] for source in sources] == ["source_0", "source_1"]
+    for voice, source in enumerate(sources):
+        assert source["audio"].shape == mixture.shape and source["audio"].dtype == np.float32
+        assert source["sampling_rate"] == RATE
+        expected = [(start, end) for index, start, end in TURNS if index == voice]
+        np.testing.assert_allclose(source["segments"], expected, atol=0.2)
+
+
+def test_without_the_options_the_pipeline_gives_what_it_gave(bands, separator, mixture):
+    assert all(set(source) == {"label", "audio", "sampling_rate"} for source in separator(mixture))
+
+
+def test_recordings_of_any_rate_and_layout_come_back_in_theirs(bands, separator, mixture):
+    stereo = np.stack([mixture, 0.5 * mixture], axis=1).repeat(2, axis=0)
+    sources = separator({"array": stereo, "sampling_rate": 2 * RATE}, num_speakers=2)
+    assert [source["audio"].shape for source in sources] == [stereo.shape] * 2
+    assert [source["sampling_rate"] for source in sources] == [2 * RATE] * 2
+
+
+def test_a_batch_of_recordings_gives_each_its_own_number_of_people(bands, checkpoint, mixture):
+    lone = turns([(0, 1.0, 5.0)], 6.0).sum(dim=0).numpy()
+    for batch_size in (1, 2):
+        pipeline = load_separator(checkpoint, device="cpu", batch_size=batch_size)
+        results = pipeline([mixture, lone, np.zeros(RATE, np.float32)], num_speakers="auto")
+        assert [len(sources) for sources in results] == [2, 1, 0]
+        # one person alone is the recording itself
+        np.testing.assert_array_equal(results[1][0]["audio"], lone)
+
+
+def test_options_that_make_no_sense_are_refused(separator, mixture):
+    with pytest.raises(ValueError, match=r"`num_speakers` \(3\) is more than `max_speakers` \(2\)"):
+        separator(mixture, num_speakers=3, max_speakers=2)
+    with pytest.raises(ValueError, match=r"`chunk_hop_length` \(400\) does not go with"):
+        separator(mixture, num_speakers=2, chunk_hop_length=400)
+
+
+def test_a_pipeline_without_a_voice_encoder_says_so(separator, mixture, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("no such folder")
+
+    monkeypatch.setattr("audioslots_hf.voice_encoders.load_voice_encoder", fail)
+    with pytest.raises(ValueError, match="need the voice encoder that ships with the package"):
+        separator(mixture, num_speakers=2)
+
+
+@pytest.fixture
+def separate(bands, checkpoint, tmp_path, capsys):
+    def run(*arguments) -> tuple[int, str, str]:
+        words = ["separate", "-o", tmp_path / "out", "--model", checkpoint, "--device", "cpu", *arguments]
+        return main([str(word) for word in words]), *capsys.readouterr()
+
+    return run
+
+
+def test_the_command_writes_tracks_segments_and_a_description(separate, tmp_path, mixture):
+    recording = write(tmp_path / "the call.wav", mixture)
+    status, printed, _ = separate(recording, "--rttm", "--json")
+    assert status == 0
+    names = ["the call_source_0.wav", "the call_source_1.wav", "the call.rttm", "the call.json"]
+    assert [Path(line).name for line in printed.splitlines()] == names
+    tracks = [soundfile.read(tmp_path / "out" / name, dtype="float32")[0] for name in names[:2]]
+    assert tracks[0].shape == mixture.shape
+    description = json.loads((tmp_path / "out" / "the call.json").read_text())
+    assert description["num_speakers"] == 2 and description["duration_s"] == DURATION_S
+    assert description["overlap_share"] == pytest.approx(1 / 10.5, abs=0.03)
+    assert [source["track"] for source in description["sources"]] == names[:2]
+    assert description["warnings"] == []
+    for voice, source in enumerate(description["sources"]):
+        assert source["speech_s"] == pytest.approx((7.5, 3.5)[voice], abs=0.3)
+        spoken = np.concatenate(
+            [tracks[voice][round(start * RATE) : round(end * RATE)] for start, end in source["segments"]]
+        )
+        assert source["level_db"] == pytest.approx(10 * np.log10(np.square(spoken).mean()), abs=0.1)
+    lines = (tmp_path / "out" / "the call.rttm").read_text().splitlines()
+    assert len(lines) == 3
+    for line, (voice, start, end) in zip(lines, TURNS, strict=True):
+        fields = re.fullmatch(
+            r"SPEAKER the_call 1 (\d+\.\d{3}) (\d+\.\d{3}) <NA> <NA> source_(\d) <NA> <NA>", line
+        ).groups()
+        assert float(fields[0]) == pytest.approx(start, abs=0.2)
+        assert float(fields[1]) == pytest.approx(end - start, abs=0.3)
+        assert int(fields[2]) == voice
+
+
+@pytest.mark.parametrize("option", [("--num-speakers", 2), ("--num-speakers", "auto"), ("--max-speakers", 5)])
+def test_numbers_of_people_alone_write_tracks_alone(separate, tmp_path, mixture, option):
+    samples = resample(torch.from_numpy(mixture), RATE, 2 * RATE).numpy()
+    status, printed, _ = separate(write(tmp_path / "a.wav", samples, 2 * RATE), *option)
+    assert status == 0
+    assert [Path(line).name for line in printed.splitlines()] == ["a_source_0.wav", "a_source_1.wav"]
+
+
+def test_one_person_alone_is_the_recording_and_nobody_is_no_track(separate, tmp_path):
+    lone = resample(turns([(0, 1.0, 5.0)], 6.0).sum(dim=0), RATE, 11025).numpy()
+    recordings = [write(tmp_path / "lone.wav", lone, 11025), write(tmp_path / "nobody.wav", np.zeros(4 * RATE))]
+    status, printed, errors = separate(*recordings, "--json", "--plot")
+    assert status == 0
+    names = ["lone_source_0.wav", "lone.json", "lone_separation.png", "nobody.json"]
+    assert [Path(line).name for line in printed.splitlines()] == names
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "out" / names[0], dtype="float32")[0], lone)
+    description = json.loads((tmp_path / "out" / "nobody.json").read_text())
+    assert description["num_speakers"] == 0 and description["sources"] == []
+    assert description["warnings"] == ["nobody speaks in this recording: there are no tracks"]
+
+
+def test_outputs_that_exist_are_kept_unless_forced(separate, tmp_path, mixture):
+    recording = write(tmp_path / "a.wav", mixture)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.rttm").write_text("mine")
+    status, _, errors = separate(recording, "--rttm")
+    assert status == 1 and "a.rttm exists: pass --force" in errors
+    assert (tmp_path / "out" / "a.rttm").read_text() == "mine"
+    status, _, _ = separate(recording, "--rttm", "--force")
+    assert status == 0 and (tmp_path / "out" / "a.rttm").read_text().startswith("SPEAKER a 1 ")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--num-speakers", "0"], "`num_speakers` is 0: it must be a whole number from 1 on"),
+        (["--num-speakers", "3", "--max-speakers", "2"], "`num_speakers` (3) is more than `max_speakers` (2)"),
+        (["--max-speakers", "-2"], "`max_speakers` is -2"),
+    ],
+)
+def test_the_command_refuses_numbers_that_make_no_sense_before_any_work(separate, tmp_path, options, message):
+    status, _, errors = separate(tmp_path / "missing.wav", *options)
+    assert status == 1 and message in errors

@@ -1,0 +1,150 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import numpy as np
+import pytest
+
+from audioslots_hf.speakers import VoiceEvidence, assign_voices, find_voices, normalize, parse_speakers
+
+
+def voices(num_voices: int, size: int = 32) -> np.ndarray:
+    """Directions at right angles to each other, which all lie at 0.5 to a common one, as embeddings of speech do."""
+    common = np.eye(size)[-1]
+    return normalize(np.eye(size)[:num_voices] + 0.5 * common)
+
+
+def conversation(
+    num_voices: int, num_chunks: int = 60, noise: float = 0.08, alone: float = 0.5, seed: int = 0
+) -> tuple[VoiceEvidence, np.ndarray]:
+    """Evidence of chunks in which one or two voices speak -> with the true voices of the two estimates."""
+    rng = np.random.default_rng(seed)
+    centers = voices(num_voices)
+    truth = np.zeros((num_chunks, 2), int)
+    speech_s = np.full((num_chunks, 2), 1.8)
+    levels = rng.uniform(0.05, 0.2, (num_chunks, 2))
+    for chunk in range(num_chunks):
+        first = chunk * num_voices // num_chunks
+        if num_voices > 1 and rng.random() > alone:
+            truth[chunk] = rng.permutation([first, (first + rng.integers(1, num_voices)) % num_voices])
+        else:
+            truth[chunk] = first
+            # either the second estimate is a leak, or the voice was split in two
+            if rng.random() < 0.5:
+                speech_s[chunk, 1], levels[chunk, 1] = 0.0, 0.001
+            else:
+                speech_s[chunk] = 0.9
+    embeddings = normalize(centers[truth] + noise * rng.normal(size=(num_chunks, 2, centers.shape[1])))
+    return VoiceEvidence(embeddings, speech_s, levels), truth
+
+
+def is_same_up_to_names(found: np.ndarray, truth: np.ndarray) -> bool:
+    pairs = set(zip(found.ravel().tolist(), truth.ravel().tolist(), strict=True))
+    return len(pairs) == len({pair[0] for pair in pairs}) == len({pair[1] for pair in pairs})
+
+
+@pytest.mark.parametrize("num_voices", [1, 2, 3, 4])
+def test_voices_are_found_where_their_number_is_known(num_voices):
+    evidence, truth = conversation(num_voices)
+    found = find_voices(evidence, num_speakers=num_voices)
+    assert is_same_up_to_names(found.assignment, truth)
+    assert found.centroids.shape == (num_voices, 32)
+    np.testing.assert_allclose(np.linalg.norm(found.centroids, axis=1), 1)
+
+
+@pytest.mark.parametrize("num_voices", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_number_of_voices_is_found(num_voices, seed):
+    evidence, truth = conversation(num_voices, seed=seed)
+    found = find_voices(evidence)
+    assert len(found.centroids) == num_voices
+    assert is_same_up_to_names(found.assignment, truth)
+
+
+def test_no_more_voices_are_found_than_may_be():
+    evidence, _ = conversation(4)
+    assert len(find_voices(evidence, max_speakers=3).centroids) <= 3
+    assert len(find_voices(evidence, max_speakers=1).centroids) == 1
+
+
+def test_the_two_estimates_of_a_chunk_are_two_people_though_one_voice_is_nearest_to_both():
+    first, second = voices(2)
+    # both lean to the first voice; the other explains the second estimate far better than it would explain neither
+    embeddings = normalize(np.stack([[first, 0.45 * first + 0.55 * second]]))
+    evidence = VoiceEvidence(embeddings, np.full((1, 2), 2.0), np.ones((1, 2)))
+    assert assign_voices(evidence, np.stack([first, second]))[0].tolist() == [[0, 1]]
+
+
+def test_two_estimates_nearly_as_near_to_one_voice_are_parts_of_it():
+    first, second = voices(2)
+    embeddings = normalize(np.stack([[first, 0.505 * first + 0.495 * second]]))
+    evidence = VoiceEvidence(embeddings, np.full((1, 2), 2.0), np.ones((1, 2)))
+    assert assign_voices(evidence, np.stack([first, second]))[0].tolist() == [[0, 0]]
+    # nearer to the other voice by more than the margin
+    embeddings = normalize(np.stack([[first, 0.3 * first + 0.7 * second]]))
+    evidence = VoiceEvidence(embeddings, np.full((1, 2), 2.0), np.ones((1, 2)))
+    assert assign_voices(evidence, np.stack([first, second]))[0].tolist() == [[0, 1]]
+
+
+def test_an_estimate_without_speech_decides_nothing_and_goes_with_the_other():
+    first, second = voices(2)
+    # what embedding a leak has makes no difference
+    evidence = VoiceEvidence(np.stack([[second, first]]), np.array([[2.0, 0.0]]), np.array([[0.1, 0.001]]))
+    assert assign_voices(evidence, np.stack([first, second]))[0].tolist() == [[1, 1]]
+
+
+def test_clusters_do_not_depend_on_the_order_of_the_estimates():
+    evidence, truth = conversation(3, seed=3)
+    swapped = VoiceEvidence(evidence.embeddings[:, ::-1], evidence.speech_s[:, ::-1], evidence.levels[:, ::-1])
+    found = find_voices(swapped, num_speakers=3)
+    assert is_same_up_to_names(found.assignment[:, ::-1], truth)
+
+
+def test_a_quiet_voice_of_few_words_is_still_a_voice():
+    evidence, truth = conversation(2, seed=4)
+    evidence.levels[truth == 1] *= 0.1
+    found = find_voices(evidence)
+    assert is_same_up_to_names(found.assignment, truth)
+
+
+def test_too_little_speech_is_one_voice():
+    evidence = VoiceEvidence(np.zeros((3, 2, 8)), np.full((3, 2), 0.1), np.ones((3, 2)))
+    found = find_voices(evidence)
+    assert found.assignment.tolist() == [[0, 0]] * 3
+
+
+def test_more_voices_than_there_is_speech_for_are_refused():
+    evidence, _ = conversation(1, num_chunks=2, alone=1.0)
+    with pytest.raises(ValueError, match="too little speech for 9 voices"):
+        find_voices(evidence, num_speakers=9)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((0, None), "`num_speakers` is 0: it must be a whole number from 1 on"),
+        ((2.0, None), r"`num_speakers` is 2\.0"),
+        ((True, None), "`num_speakers` is True"),
+        (("two", None), "`num_speakers` is 'two': it must be a whole number or 'auto'"),
+        ((None, -1), "`max_speakers` is -1"),
+        ((3, 2), r"`num_speakers` \(3\) is more than `max_speakers` \(2\)"),
+    ],
+)
+def test_numbers_of_speakers_that_make_no_sense_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        parse_speakers(*arguments)
+
+
+def test_auto_leaves_the_number_to_be_found():
+    assert parse_speakers("auto") == (None, None)
+    assert parse_speakers("auto", 3) == (None, 3)
+    assert parse_speakers(2) == (2, None)
