@@ -84,7 +84,7 @@ def list_ffmpegs() -> dict[str, str]:
 
 
 def run_ffmpeg(program: str, *arguments: object) -> bytes:
-    """Run ffmpeg -> what it writes to `-`."""
+    """Run ffmpeg -> its output to `-`."""
     command = [program, "-nostdin", "-v", "fatal", "-y", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, check=True).stdout
 

@@ -40,7 +40,7 @@ torch.save(feature_extractor.post_process_audio_separation(outputs, features), s
 
 
 def replicate(model):
-    """What `nn.DataParallel` makes of a model for another GPU: its parameters are attributes and no parameters."""
+    """A replica of `nn.DataParallel` for another GPU: its parameters are plain attributes."""
     modules = list(model.modules())
     replicas = {module: module._replicate_for_data_parallel() for module in modules}
     for module, replica in replicas.items():

@@ -127,7 +127,7 @@ def separator(checkpoint):
 
 @pytest.fixture(scope="session")
 def ffmpeg() -> str:
-    """A program that encodes and decodes, independent of what the package uses."""
+    """A program that encodes and decodes, independent of the package."""
     programs = list_ffmpegs()
     if not programs:
         pytest.skip("there is no ffmpeg: install it, or imageio-ffmpeg from PyPI")

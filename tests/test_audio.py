@@ -20,7 +20,7 @@ from audioslots_hf.audio import BLOCK_S, TrackWriter, open_audio, output_format
 from tests.audio_helpers import encode, noise
 
 
-# what soundfile writes into each kind of file unless told otherwise
+# the default subtype of soundfile for each format
 FORMATS = {
     ".wav": ("WAV", "PCM_16"),
     ".flac": ("FLAC", "PCM_16"),

@@ -108,7 +108,7 @@ def test_a_case_too_large_for_the_memory_is_not_tried():
 
 def test_peak_memory_sees_what_is_freed_again():
     memory = PeakMemory("cpu")
-    # straight from the system: the allocator might give out what was freed before
+    # directly from the system, because the allocator might reuse freed memory
     with mmap.mmap(-1, 2**26) as pages:
         pages[:: mmap.PAGESIZE] = bytes(2**26 // mmap.PAGESIZE)
     assert 0.9 * 2**26 < memory.bytes() < 1.5 * 2**26

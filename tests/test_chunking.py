@@ -26,7 +26,7 @@ RATE = 16000
 
 
 class Sizes:
-    """What a separator asks a feature extractor for, where no model is involved."""
+    """The parts of a feature extractor that a separator needs without a model."""
 
     def __init__(self, chunk_length: int):
         self.chunk_length, self.sampling_rate = chunk_length, RATE
@@ -55,7 +55,7 @@ class PermutingOracle:
         chunk_hop_length (`int`):
             Number of samples from one chunk to the next.
         embeddings (`torch.Tensor` of shape `(num_channels, num_sources, embedding_size)`, *optional*):
-            What it knows the speakers by.
+            Embeddings that identify the speakers.
     """
 
     def __init__(self, sources: torch.Tensor, chunk_hop_length: int, embeddings: torch.Tensor | None = None):

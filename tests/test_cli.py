@@ -50,7 +50,7 @@ def files_in(folder: Path) -> list[str]:
 
 @pytest.fixture
 def separate(checkpoint, tmp_path, capsys):
-    """Run `audioslots separate` with the tiny model -> exit status and what went to both streams."""
+    """Run `audioslots separate` with the tiny model -> exit status, stdout and stderr."""
 
     def run(*arguments, output: Path = tmp_path / "out") -> tuple[int, str, str]:
         # the last of two options counts
@@ -344,7 +344,7 @@ def test_the_tracks_of_an_m4a_add_up_to_what_ffmpeg_decodes(separate, tmp_path, 
     assert separate(path)[0] == 0
     tracks = [soundfile.read(tmp_path / "out" / f"12:30 a_source_{index}.wav")[0] for index in range(2)]
     mixture = decode(ffmpeg, path)[:, 0]
-    # some versions leave out what the encoder added at the end
+    # some versions remove the padding of the encoder at the end
     assert 0 <= len(tracks[0]) - len(mixture) <= 2048 and len(mixture) >= 8000
     # one step of 16 bit for each track
     np.testing.assert_allclose(sum(tracks)[: len(mixture)], mixture, rtol=0, atol=1e-4)

@@ -50,7 +50,7 @@ def test_every_config_parses_and_its_model_steps(path, monkeypatch):
     config = build_config(arguments.model)
     check_objective(arguments, config)
     if arguments.valid is not None and Path(arguments.valid.metadata).exists():
-        # what its validation would be given; LibriMix's own lists are not here
+        # a stand-in for its validation list, because LibriMix's own lists are not in the repository
         metadata = Path(arguments.valid.metadata).read_text().splitlines()[0]
         assert config.num_sources in (1, metadata.count("_path") - metadata.count("noise_path"))
     assert arguments.output_dir == f"runs/{path.stem}"
@@ -230,9 +230,9 @@ def test_a_broken_file_is_named(tmp_path):
         (["model.num_slot=3"], "model.num_slot"),
         (["objective=mixit"], "mixit.*audioslots.*galr or dprnn"),
         (["model.hop_length=333"], "hop_length"),
-        (["speech.0.root=training/configs"], "holds no audio file"),
-        (["speech.0.root=tests/samples"], "lies directly in tests/samples"),
-        (["valid.metadata=training/metadata/kokoro_valid.csv"], "no LibriMix metadata"),
+        (["speech.0.root=training/configs"], "contains no audio file"),
+        (["speech.0.root=tests/samples"], "is directly in tests/samples"),
+        (["valid.metadata=training/metadata/kokoro_valid.csv"], "not a LibriMix metadata"),
         (["valid.metadata=training/metadata/libri2mix_valid.csv"], "does not exist"),
     ],
 )

@@ -129,7 +129,7 @@ def test_the_command_writes_what_equals_the_model(tmp_path, capsys, family, expo
         expected |= {"num_samples_multiple": 4, "num_samples_min": 20}
     assert {name: str(description[name]) for name in expected} == {k: str(v) for k, v in expected.items()}
     assert json.loads(description["feature_extractor"])["chunk_length"] == 800
-    # what tells where the package lay when it was traced
+    # information about the location of the package during tracing
     assert str(Path(export.__file__).parent).encode() not in path.read_bytes()
     if export_format == "onnx":
         check_onnx(path, time_domain)

@@ -50,7 +50,7 @@ FAMILY_FILES = [
     path
     for kind in ("configuration", "feature_extraction", "modeling")
     for path in PACKAGE.glob(f"{kind}_*.py")
-    # what every family shares, and what separates nothing
+    # shared base classes, and classes that do not separate
     if path.stem not in ("configuration_voice_encoder", "modeling_outputs", "modeling_voice_encoder")
 ]
 OWN_FILES = [*FAMILY_FILES, ROOT / "training" / "benchmark" / "broadcast_decoder.py"]

@@ -100,7 +100,7 @@ def test_of_appended_recordings_all_are_read(tmp_path, ffmpeg, suffix, codec):
     path = tmp_path / f"both.{suffix}"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     found = read_all(path)
-    # the frames that hold the length of each, and what an encoder adds, stay in
+    # the frames with the length of each file, and the padding of the encoder, remain
     assert 95000 < len(found) < 96000 + 6 * 1152
     expected = [np.square(read_all(part)).sum() for part in parts]
     assert np.square(found[:48000]).sum() == pytest.approx(expected[0], rel=0.05)
@@ -130,7 +130,7 @@ def test_of_several_streams_the_one_that_is_taken_is_named(tmp_path, ffmpeg, cap
 
 @pytest.fixture
 def requests(tmp_path, monkeypatch):
-    """What a server on this machine was asked for; the test runs in its own folder."""
+    """The requests to a server on this machine; the test runs in its own folder."""
     monkeypatch.chdir(tmp_path)
     asked = []
 

@@ -212,7 +212,7 @@ def test_embeddings_that_know_every_speaker_have_no_contrastive_loss(chunks, com
     speakers = torch.stack([20 * torch.eye(3), -20 * torch.eye(3)])
     recording_ids = torch.tensor([0, 1, 1, 0])
     embeddings = speakers[recording_ids][torch.arange(4)[:, None], orders]
-    # what all sources of a chunk share says nothing
+    # parts that all sources of a chunk share have no influence
     embeddings = embeddings + common * torch.randn(4, 1, 3, generator=generator)
     assert speaker_contrastive_loss(embeddings, estimates, references, recording_ids) < 1e-3
     mistaken = embeddings.clone()

@@ -62,7 +62,7 @@ def test_si_snr_agrees_with_two_independent_implementations(request, kind):
 def test_sdr_agrees_with_fast_bss_eval(request, kind):
     estimates, references = request.getfixturevalue(kind)
     theirs = fast_bss_eval.sdr(references, estimates, return_perm=False)
-    # what the load on the diagonal costs is 1e-9 dB here
+    # the load on the diagonal costs 1e-9 dB here
     torch.testing.assert_close(sdr(estimates, references), theirs, atol=1e-4, rtol=0)
 
 
@@ -79,7 +79,7 @@ def test_silence_gives_a_finite_number():
     for estimate, reference in ((silence, signal), (signal, silence), (silence, silence), (signal, signal)):
         assert torch.isfinite(si_snr(estimate, reference))
     assert si_snr(signal, signal) > 100
-    # no better than any other track, unless silence is what was asked for
+    # no better than any other track, unless the reference is silent
     assert si_snr(silence, signal) == -150 and si_snr(silence, silence) == 0
 
 
@@ -111,7 +111,7 @@ def test_the_sdr_of_silence_and_of_perfection_is_finite(num_samples):
     silence, signal = torch.zeros(num_samples), torch.randn(num_samples, generator=torch.Generator().manual_seed(0))
     for estimate, reference in ((silence, signal), (signal, silence), (silence, silence)):
         assert sdr(estimate, reference) == -MAX_SDR_DB
-    # what 1e-12 of the energy on the diagonal leaves, and rounding beside it
+    # the limit set by 1e-12 of the energy on the diagonal, and by rounding
     assert sdr(signal, signal).item() == pytest.approx(MAX_SDR_DB, abs=1)
 
 

@@ -87,7 +87,7 @@ class TestAudioSlots(AudioSlotsContracts):
 
 
 class TestAudioSlotsWithSlotAttention(AudioSlotsContracts):
-    # the files that travel, and what Trainer sees of the class, are those of the family
+    # the files that travel and the attributes that Trainer reads belong to the family
     test_remote_code_is_exact_where_the_package_is_not_installed = None
     test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
     test_trainer_predicts_the_estimates_alone = None
@@ -142,7 +142,7 @@ class TestAudioSlotsWithSpeakerEmbeddings(AudioSlotsContracts):
 
 
 class TestAudioSlotsAutoencoder(AudioSlotsContracts):
-    # the files that travel, and what Trainer sees of the class, are those of the family
+    # the files that travel and the attributes that Trainer reads belong to the family
     test_remote_code_is_exact_where_the_package_is_not_installed = None
     test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
     test_trainer_predicts_the_estimates_alone = None
@@ -157,7 +157,7 @@ class TestAudioSlotsAutoencoder(AudioSlotsContracts):
 
 
 class TestAudioSlotsWithTenSources(AudioSlotsContracts):
-    # the files that travel, and what Trainer sees of the class, are those of the family
+    # the files that travel and the attributes that Trainer reads belong to the family
     test_remote_code_is_exact_where_the_package_is_not_installed = None
     test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
     test_trainer_predicts_the_estimates_alone = None

@@ -34,7 +34,7 @@ class TestDprnn(SeparationContracts):
 
 
 class TestDprnnWithSixSources(TestDprnn):
-    # the files that travel, and what Trainer sees of the class, are those of the family
+    # the files that travel and the attributes that Trainer reads belong to the family
     test_remote_code_is_exact_where_the_package_is_not_installed = None
     test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
     test_trainer_predicts_the_estimates_alone = None

@@ -44,7 +44,7 @@ class TestGalr(SeparationContracts):
         return tiny_waveform_feature_extractor()
 
     def is_idle(self, name):
-        # softmax over the keys cancels what is the same for all of them, and layer norm what is the same for all features
+        # softmax cancels a term that all keys share, and layer norm a term that all features share
         return name.endswith(("attention.k_proj.bias", "summary_proj.bias"))
 
     def test_attentions_are_recorded_over_the_segments(self, features):
@@ -61,7 +61,7 @@ class TestGalr(SeparationContracts):
 
 
 class TestGalrWithThreeSources(TestGalr):
-    # the files that travel, and what Trainer sees of the class, are those of the family
+    # the files that travel and the attributes that Trainer reads belong to the family
     test_remote_code_is_exact_where_the_package_is_not_installed = None
     test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
     test_trainer_predicts_the_estimates_alone = None

@@ -53,7 +53,7 @@ def test_a_file_that_does_not_say_how_long_it_is_is_read_whole(rate, num_channel
     for tag in (b"", ID3_TAG):
         assert promised_samples(io.BytesIO(tag + without_length(content))) is None
         found = load_recording(tag + without_length(content), rate).waveforms
-        # an encoder puts a frame and what its filters need in front, and fills the last frame up
+        # an encoder adds a frame and the delay of its filters in front, and pads the last frame
         delay = found.shape[1] - expected.shape[1]
         assert 0 <= delay < 3 * 1152
         errors = [(found[:, d : d + expected.shape[1]] - expected).abs().max() for d in range(min(delay, 1200) + 1)]
@@ -84,7 +84,7 @@ def test_an_mp3_that_was_appended_to_another_is_read():
     first = load_recording(content, 16000).waveforms
     both = load_recording(content + content, 16000).waveforms
     assert (both[:, : first.shape[1]] - first).abs().max() < 1e-6
-    # what encoders add before and behind stays in the middle
+    # the padding of the encoders remains in the middle
     assert 2 * 48000 <= both.shape[1] < 2 * 48000 + 4 * 1152
     assert both[:, -40000:].std().item() == pytest.approx(first[:, -40000:].std().item(), rel=0.1)
 

@@ -37,7 +37,7 @@ def test_the_learning_rate_steps_down_after_a_linear_warm_up():
 
 
 def take_a_step(optimizer: str) -> dict[str, torch.Tensor]:
-    """What the first step at full rate changes of each weight of a small model."""
+    """The change of each weight of a small model by the first step at full rate."""
     arguments = load_arguments(DEBUG, [f"optimizer={optimizer}", "learning_rate=0.1", "warmup_steps=0"])
     torch.manual_seed(0)
     model = GalrForAudioSeparation(

@@ -119,7 +119,7 @@ def test_a_dc_offset_costs_the_shipped_model_nothing():
 def test_both_channels_have_the_same_order_and_their_own_level(separator):
     audio = noise(2001)
     left, right = stack(separator(np.stack([audio, 0.1 * audio]))).transpose(1, 0, 2)
-    # each channel is normalised by itself, so its level does not change what the model hears
+    # each channel is normalized by itself, so its level does not change the input of the model
     np.testing.assert_allclose(0.1 * left, right, rtol=0, atol=1e-5)
 
 

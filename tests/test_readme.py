@@ -170,7 +170,7 @@ def test_results_are_of_the_weights_that_ship(name):
     results = results_of(name)
     assert results["weights"]["sha256"] == hash_weights(CHECKPOINTS_DIR / name)
     assert results["rows"]["model_order_by_tracker"]["num_mixtures"] == 300
-    # what ships must at least separate
+    # a shipped checkpoint must at least separate
     assert results["rows"]["model_order_by_tracker"]["si_snri"] > 0
 
 

@@ -24,7 +24,7 @@ from tests.audio_helpers import noise, serve, with_data_size
 
 
 class Decoder:
-    """What `datasets` hands out for a decoded Audio column, with the two names that torchcodec gives its samples."""
+    """A value of a decoded Audio column of `datasets`, with torchcodec's two names for its samples."""
 
     def __init__(self, samples, sampling_rate):
         self.data, self.sample_rate = torch.from_numpy(samples), sampling_rate

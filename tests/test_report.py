@@ -241,7 +241,7 @@ def test_scores_are_grouped_by_what_their_voices_are_like():
     same, fifth, octave = (score(0), score(5, source_1_sex="M", source_2_sex="F"), score(10, source_2_f0_hz=""))
     assert by_input_si_snr([same, fifth]) == {"-5 to -2.5": [12.0, 12.0], "2.5 to 5": [6.0, 6.0]}
     assert by_pitch_distance([{"si_snri": "9", "source_1_si_snri": "9", "source_1_f0_hz": "100"}]) == {}
-    # 150 over 100 Hz is 7.02 semitones; what has no pitch is left out
+    # 150 over 100 Hz is 7.02 semitones; mixtures without pitch are left out
     assert by_pitch_distance([same, fifth, octave]) == {"below 2": [9.0], "7 to 12": [9.0]}
     assert by_sex([same, fifth]) == {"F and M": [9.0]}
 

@@ -50,7 +50,7 @@ def folders(tmp_path) -> dict[str, Path]:
 
 @pytest.fixture
 def evaluate(folders, tmp_path, capsys, monkeypatch):
-    """Run `audioslots evaluate`, without drawing -> exit status and what went to both streams."""
+    """Run `audioslots evaluate`, without drawing -> exit status, stdout and stderr."""
     monkeypatch.setattr(scoring, "plot_scores", lambda path, scores: path.write_text(" ".join(scores)))
 
     def run(*arguments, **replaced: Path | None) -> tuple[int, str, str]:

@@ -72,7 +72,7 @@ def test_the_spectrum_decides_between_weakly_separated_estimates(voices):
     weak = mixture + 0.2 * (voices - mixture)
     tracker = Tracker(RATE)
     tracker.follow(weak[..., :8000], weak[..., :0])
-    # what the overlap says is the wrong order
+    # the order by the overlap alone is wrong
     history = weak[..., 8000:14000].flip(1)
     followed = tracker.follow(weak[..., 8000:].flip(1), history)
     assert torch.equal(followed, weak[..., 8000:])
@@ -87,7 +87,7 @@ def test_short_chunks_and_single_sources_pass(num_samples):
 
 
 def test_embeddings_decide_between_weakly_separated_estimates(voices):
-    """What overlap and spectrum say is little, and wrong."""
+    """Weak and wrong evidence from overlap and spectrum."""
     mixture = voices.sum(dim=1, keepdim=True) / 2
     weak = mixture + 0.05 * (voices - mixture)
     embeddings = torch.tensor([[8.0, 0.0], [0.0, 8.0]])

@@ -127,11 +127,11 @@ def test_layers_added_to_a_checkpoint_change_nothing_until_they_learn(config_cla
     mixtures = references.sum(1)
     torch.testing.assert_close(large(mixtures).estimates, small(mixtures).estimates, atol=0, rtol=0)
 
-    # some biases have no gradient: the softmax and the layer norm behind them cancel what they add
+    # some biases have no gradient: the softmax and the layer norm after them cancel their contribution
     added = {name: value for name, value in large.model.layers[1:].named_parameters() if value.ndim > 1}
     before = {name: value.detach().clone() for name, value in added.items()}
     optimizer = torch.optim.SGD(large.parameters(), lr=0.1)
-    # the first step moves the ends of the new layers, the second what leads to them
+    # the first step changes the last weights of the new layers, the second the weights before them
     for _ in range(2):
         optimizer.zero_grad()
         large(mixtures, labels=references).loss.backward()

@@ -74,7 +74,7 @@ def workplace(tmp_path, monkeypatch) -> Path:
 
 
 def shrink(config: str, overrides: list[str]) -> list[str]:
-    """What makes a run of any config a matter of seconds."""
+    """Overrides that make a run of any config take seconds."""
     arguments = load_arguments(ROOT / config, overrides)
     family = arguments.model.get("model_type", "audioslots")
     model = TINY[family] or load_arguments(ROOT / "training/configs/debug.yaml", []).model
@@ -93,9 +93,9 @@ def check_processes(command: str) -> None:
 
 
 def run(command: str, monkeypatch) -> None:
-    """One command in this process; what would need the network or GPUs only as far as its arguments are read."""
+    """Run one command in this process; of commands that need the network or GPUs, only parse the arguments."""
     words = shlex.split(command)
-    # under Slurm it stands in what a shell is given
+    # under Slurm it is inside the argument of a shell
     if training := re.search(r"training/run_training\.py [^']*", command):
         check_processes(command)
         words = shlex.split(training[0])

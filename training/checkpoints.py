@@ -142,8 +142,8 @@ def save_plain_models(accelerator: Accelerator, feature_extractor: FeatureExtrac
 
     def save(models: list, weights: list, folder: str) -> None:
         model = accelerator.unwrap_model(models[0])
-        # otherwise the names would be those of the wrapper for several processes; cloned, because on a GPU the weights of an
-        # LSTM are views of one buffer, of which Accelerate would save only the first
+        # Otherwise the names would be those of the wrapper for several processes. Cloned, because on a GPU the weights of an
+        # LSTM are views of one buffer, of which Accelerate would save only the first.
         weights[:] = [{name: weight.clone() for name, weight in model.state_dict().items()}]
         if accelerator.is_main_process:
             # saving a configuration copies its code, but not that of the model

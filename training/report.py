@@ -15,8 +15,8 @@
 Tables and figures of evaluations: `python -m training.report --output DIR`.
 
 Reads the results of `python -m training.run_evaluation` below `--results` and writes `report.md`. It contains Table 1 of the
-AudioSlots paper, a table of the families that estimate waveforms, figures of SI-SNRi by mixture, level, pitch and sex, and the
-learning curve of every `log.jsonl` there. `--model` with `--root` adds the paper's Figure 2: the spectrograms of the first
+AudioSlots paper and a table of the families that estimate waveforms. Figures show SI-SNRi by mixture, level, pitch and sex, and
+the learning curve of every `log.jsonl` there. `--model` with `--root` adds the paper's Figure 2: the spectrograms of the first
 mixture of the list, separated by that model.
 """
 

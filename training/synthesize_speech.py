@@ -22,7 +22,7 @@ The utterance lists in `training/metadata` give each file's path, voice and leng
 `A+B`, the mean of the voice packs of A and B. The script writes the same files to the same folders, one utterance each.
 
 The audio differs from the original, because the sentence and the speed of each original file were not recorded. This script
-draws new ones from the same text (King James Bible, public domain) and the same range of speeds, seeded by the voice and
+draws new ones from the same text (King James Bible, public domain) and the same range of speeds. The seed is the voice and
 the index in the file's name. The expected length of a sentence is the listed one. The result is equal in statistics, not in
 bits: the `num_samples` of a rebuilt file is only near the listed one.
 """

@@ -52,7 +52,7 @@ def sdr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
 
     The reference may pass through any filter of 512 taps first (Vincent et al. 2006, "Performance measurement in blind audio
     source separation"). torchmetrics computes it in float64. 1e-12 of the energy of the reference is added to the diagonal
-    of the normal equations: a reference of few frequencies is then not singular, and a perfect estimate gets about 120 dB.
+    of the normal equations. A reference of few frequencies is then not singular, and a perfect estimate gets about 120 dB.
     Silence is limited to -120 dB.
 
     Raises:

@@ -81,12 +81,17 @@ def test_speech_that_cannot_be_encoded_is_named(capsys, tmp_path):
     status, output = run(capsys, "encode", SPEECH, "--out", tmp_path / "out", "--bit-rate", 500)
     assert status == 1 and "500 kbit/s" in output and not (tmp_path / "out").exists()
     status, output = run(capsys, "encode", SPEECH, "--out", SPEECH)
-    assert status == 1 and f"--out is {SPEECH}, the speech itself" in output
+    assert status == 1 and f"--out is {SPEECH}, the folder of the speech" in output
     for name in ("a.wav", "a.flac"):
         (tmp_path / "speech" / "anna").mkdir(parents=True, exist_ok=True)
         soundfile.write(tmp_path / "speech" / "anna" / name, noise(16000), 16000)
     status, output = run(capsys, "encode", tmp_path / "speech", "--out", tmp_path / "out")
-    assert status == 1 and "a.flac and" in output and "would both become" in output and not (tmp_path / "out").exists()
+    assert (
+        status == 1
+        and "a.flac and" in output
+        and "would become .opus files of the same name" in output
+        and not (tmp_path / "out").exists()
+    )
     (tmp_path / "list.csv").write_text("path,speaker\n../speech/anna/a.wav,anna\n")
     (tmp_path / "other").mkdir()
     command = ("encode", tmp_path / "other", "--utterances", tmp_path / "list.csv", "--out", tmp_path / "out")
@@ -128,7 +133,7 @@ def test_speech_that_only_decoding_shows_to_be_useless_is_named(capsys, tmp_path
     soundfile.write(folder / "nan.wav", np.full(32000, np.nan), 16000, subtype="FLOAT")
     whole = sorted(folder.glob("*.flac"))[0].read_bytes()
     (folder / "cut.flac").write_bytes(whole[: len(whole) // 2])
-    # of which what is there can be read
+    # whose remaining part is readable
     soundfile.write(folder / "cut.mp3", noise(48000), 16000)
     (folder / "cut.mp3").write_bytes((folder / "cut.mp3").read_bytes()[:8000])
     status, output = run(capsys, "check", tmp_path / "speech")
@@ -143,7 +148,7 @@ def test_speech_that_only_decoding_shows_to_be_useless_is_named(capsys, tmp_path
     (folder / "half.wav").write_bytes((folder / "half.wav").read_bytes()[:48000])
     (folder / "phone.m4a").write_bytes(b"not soundfile's")
     status, output = run(capsys, "check", tmp_path / "speech")
-    assert re.search(r"both.mp3 holds 6\.\d\d s, but a run reads 3.00 s: convert it to flac", output)
+    assert re.search(r"both.mp3 contains 6\.\d\d s, but a run reads 3.00 s: convert it to flac", output)
     assert "half.wav is truncated: its header promises 96000 bytes" in output
     assert "left out    1 .m4a: convert them, for instance to flac" in output
     (folder / "both.mp3").unlink()
@@ -151,12 +156,12 @@ def test_speech_that_only_decoding_shows_to_be_useless_is_named(capsys, tmp_path
     (folder / "phone.m4a").unlink()
     status, output = run(capsys, "check", tmp_path / "speech")
     assert status == 1
-    assert "silent.wav is silent" in output and "nan.wav is empty or holds NaN" in output
+    assert "silent.wav is silent" in output and "nan.wav is empty or contains NaN" in output
     assert "cut.flac cannot be read" in output and "2, with 3 to 3 files" in output
-    # what writes names the first, and what names all
+    # commands that write name the first fault, `check` lists all
     for name in ("list", "encode"):
         status, output = run(capsys, name, tmp_path / "speech", "--out", tmp_path / name)
-        assert status == 1 and "cut.flac cannot be read" in output and "training.data check` names all" in output
+        assert status == 1 and "cut.flac cannot be read" in output and "training.data check` lists all" in output
     for name in ("cut.flac", "nan.wav"):
         (folder / name).unlink()
     status, output = run(capsys, "list", tmp_path / "speech", "--out", tmp_path / "list")
@@ -167,7 +172,7 @@ def test_speech_that_only_decoding_shows_to_be_useless_is_named(capsys, tmp_path
     ("files", "message"),
     [
         ([], "there is no file that ends in"),
-        (["a.wav"], "a folder of its own"),
+        (["a.wav"], "a separate folder"),
         (["anna/a.wav"], "a second speaker"),
     ],
 )
@@ -232,9 +237,9 @@ def test_metadata_finds_its_speech_or_asks_for_it(capsys, tmp_path, generated):
     assert len(load_mixtures(arguments.mixtures[0], 16000, 2, show_progress=False)) == 2
     status, output = run(capsys, "check", generated / "metadata" / "Libri2Mix" / "libri2mix_dev.csv")
     assert status == 1
-    assert "missing     the folder that holds" in output and "root: FOLDER" in output
+    assert "missing     the folder with" in output and "root: FOLDER" in output
     status, output = run(capsys, "check", DEBUG)
-    assert status == 1 and "no LibriMix metadata csv" in output
+    assert status == 1 and "not a LibriMix metadata csv" in output
 
 
 def test_every_source_and_the_noise_of_metadata_are_looked_for(capsys, tmp_path):
@@ -260,7 +265,7 @@ def test_every_source_and_the_noise_of_metadata_are_looked_for(capsys, tmp_path)
     assert f"{tmp_path / 'speech' / 'berta' / 'lost.wav'} does not exist" in output
     assert f"{tmp_path / 'noise' / 'gone.wav'} does not exist" in output
     status, output = check(row | {"noise_path": "elsewhere.wav"})
-    assert status == 1 and "missing     the folder that holds elsewhere.wav: give it as `noise_root`" in output
+    assert status == 1 and "missing     the folder with elsewhere.wav: pass it as `noise_root`" in output
     status, output = check(row | {"source_1_gain": "nan"})
     assert status == 1 and "list.csv, row 2: `source_1_gain` ('nan')" in output and "read it with" not in output
 

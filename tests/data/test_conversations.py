@@ -166,5 +166,5 @@ def test_too_few_speakers_and_odd_rates_are_refused(speech):
 
 def test_an_utterance_without_speech_is_named():
     silent = Utterance(Path("silent.wav"), RATE, -20.0, np.zeros(RATE, np.int16))
-    with pytest.raises(SettingsError, match=r"silent\.wav holds no speech"):
+    with pytest.raises(SettingsError, match=r"silent\.wav contains no speech"):
         SpeakerLine([silent], RATE, np.random.default_rng(0)).take(1.0)

@@ -30,7 +30,7 @@ from training.settings import SettingsError
 
 def official_noise(path: Path, length: int) -> np.ndarray:
     """
-    What the official scripts do with noise: whole copies of it, one after the other.
+    The noise of the official scripts: successive whole copies of it.
 
     Over the 8001 samples where two copies meet, the first falls as a squared cosine while the second rises as a squared sine.
     """
@@ -51,7 +51,7 @@ def official_noise(path: Path, length: int) -> np.ndarray:
 
 
 def official_mixture(row: dict, noise_root: Path, sampling_rate: int, mode: str, mix_type: str):
-    """What the official scripts do, file by file and without spans: gain, resampling, length, sum."""
+    """The official scripts, file by file and without spans: gain, resampling, length, sum."""
     names = [row["source_1_path"], row["source_2_path"]]
     sources = [soundfile.read(SPEECH / name, dtype="float32")[0] for name in names]
     noise = official_noise(noise_root / row["noise_path"], max(map(len, sources)))
@@ -137,11 +137,11 @@ HEADER = b"mixture_ID,source_1_path,source_1_gain,source_2_path,source_2_gain"
         ([HEADER + b",noise_path,noise_gain", b"m,a,1,b,1,n,x"], r"row 2: `noise_gain` \('x'\)"),
         ([HEADER + b",noise_path", b"m,a,1,b,1,n"], r"row 2: `noise_gain` \(''\)"),
         ([HEADER, b"m,,1,b,1"], "row 2: `source_1_path` is empty"),
-        ([HEADER, b"m,a,1,b"], "row 2 has not as many cells"),
-        ([HEADER, b"m,a,1,b,1,2"], "row 2 has not as many cells"),
-        ([HEADER, b"m,a,1,b,1", b"m,b,1,a,1"], r"row 3: `mixture_ID` \('m'\) is there twice"),
+        ([HEADER, b"m,a,1,b"], "row 2 has fewer or more cells"),
+        ([HEADER, b"m,a,1,b,1,2"], "row 2 has fewer or more cells"),
+        ([HEADER, b"m,a,1,b,1", b"m,b,1,a,1"], r"row 3: `mixture_ID` \('m'\) occurs twice"),
         ([HEADER, b"m,\xe4,1,b,1"], "UTF-8"),
-        ([HEADER.removesuffix(b",source_2_gain"), b"m,a,1,b"], "not the columns source_2_gain"),
+        ([HEADER.removesuffix(b",source_2_gain"), b"m,a,1,b"], "lacks the columns source_2_gain"),
         ([HEADER], "no row"),
     ],
 )

@@ -51,7 +51,7 @@ def test_a_dataset_is_read_like_the_tree_it_was_made_of(prepared, dataset_rows, 
         }
         table = Dataset.from_dict(embedded)
     if kind != "paths":
-        # the type is what a set of the Hub has; it is only set here, for encoding would need torchcodec
+        # the type of a set of the Hub; it is set by hand, because encoding would need torchcodec
         for column in dataset_rows:
             table = table.cast_column(column, Audio(decode=False))
     table.save_to_disk(tmp_path / "set")
@@ -76,8 +76,8 @@ def test_a_folder_of_json_is_a_dataset_too(dataset_rows, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ([[0.1, 0.2], [0.3]], "The column 's2'.*must hold paths"),
-        ([0.1, 0.2], "The column 's2'.*must hold paths"),
+        ([[0.1, 0.2], [0.3]], "The column 's2'.*must contain paths"),
+        ([0.1, 0.2], "The column 's2'.*must contain paths"),
         ([str(SAMPLES / "valid.csv"), ""], "Row 0 .*column 's2'.*valid.csv cannot be read as audio"),
         ([{"bytes": None, "path": None}] * 2, "Row 0 .*no file in the column 's2'"),
         ([{"bytes": b"text", "path": "a.wav"}] * 2, "Row 0 .*column 's2'.*cannot be read as audio"),

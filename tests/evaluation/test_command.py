@@ -45,7 +45,7 @@ from training.reporting.tables import format_results
 
 @pytest.fixture(scope="module")
 def evaluation(checkpoint, tmp_path_factory):
-    """The folder that the command writes, and what it prints."""
+    """The output folder of the command, and its printed text."""
     folder = tmp_path_factory.mktemp("evaluation") / "audioslots"
     with redirect_stdout(io.StringIO()) as out:
         run(checkpoint, folder)

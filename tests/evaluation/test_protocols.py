@@ -35,7 +35,7 @@ def test_the_oracle_separates_without_a_model(mixtures, protocol):
     feature_extractor = AudioSlotsFeatureExtractor()
     scores = summarize(evaluate_mixtures(mixtures, None, feature_extractor, protocol))
     assert scores["num_mixtures"] == 2
-    # about what magnitude masks can do: 12 to 13 dB on the test set of the paper
+    # about the limit of magnitude masks: 12 to 13 dB on the test set of the paper
     assert 8 < scores["si_snri"] < 20
 
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Write the golden file: tiny random weights, an input and what the model makes of it.
+Write the golden file: tiny random weights, an input and the output of the model.
 
 Run `python -m tests.golden.make_golden` only when the arithmetic changes on purpose.
 """

@@ -45,7 +45,7 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    """Print what a benchmark measures, then one JSON line."""
+    """Print the tables of a benchmark, then one JSON line."""
     parser = argparse.ArgumentParser(prog="python -m training.benchmark", description="Measure a part of the models.")
     benchmarks = parser.add_subparsers(dest="benchmark", required=True)
     for name, module in BENCHMARKS.items():

@@ -15,7 +15,7 @@
 GALR compared with DPRNN as in the papers: the same audio, the same widths, everything in one run.
 
 Counts parameters and operations, and measures time and peak memory of inference and of a training step (forward, backward,
-Adam) for each length M of the encoder's filters, at 8 and 16 kHz. Every measurement runs in its own process. Its memory is
+Adam). Each is repeated for every length M of the encoder's filters, at 8 and 16 kHz. Every measurement runs in its own process. Its memory is
 the increase of the peak in this process, including the model. The last line is JSON: `memory_saving` (training step) and
 `mac_saving` of GALR over DPRNN by M, at 16 kHz on the CPU, batch 1, 4 s, the whole model.
 """

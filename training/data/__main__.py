@@ -12,14 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Look at speech and mixtures, and make sets of them.
+Check speech and mixtures, and prepare sets of them.
 
-`python -m training.data check PATH` says what a folder or csv holds, what of it is broken, and which lines of a training yaml
-read it. `python -m training.data prepare --speech DIR --out DIR` draws mixtures of one's own speech and writes them in the
-layout of Libri2Mix; `prepare --librispeech SUBSET --out DIR` downloads a part of LibriSpeech, checksums included.
-`python -m training.data list DIR --out FILE` writes the csv of a large folder of speech, so that a run does not measure the
-loudness of every file when it starts. `python -m training.data encode DIR --out DIR` writes the same speech as 16 kHz Opus, 11 MB
-an hour, for a thin line.
+`python -m training.data check PATH` lists the content of a folder or csv, its broken files, and the lines of a training yaml
+that read it. `python -m training.data prepare --speech DIR --out DIR` draws mixtures of your own speech and writes them in the
+layout of Libri2Mix; `prepare --librispeech SUBSET --out DIR` downloads a part of LibriSpeech and verifies it.
+`python -m training.data list DIR --out FILE` writes the csv of a large folder of speech, so that a run starts without measuring
+the loudness of every file. `python -m training.data encode DIR --out DIR` writes the same speech as 16 kHz Opus, 11 MB an hour,
+for a slow connection.
 """
 
 import argparse
@@ -58,13 +58,13 @@ LIBRISPEECH_SUBSETS = (
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The arguments of the command line."""
+    """Build the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    checking = commands.add_parser("check", help="say what a path holds and how to train on it")
+    checking = commands.add_parser("check", help="list the content of a path and the settings to train on it")
     checking.add_argument("path", type=Path)
     checking.set_defaults(run=run_check)
 
@@ -75,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     encoding = commands.add_parser("encode", help="write speech as 16 kHz Opus, with its csv")
     encoding.add_argument("speech", type=Path, help="folder with a folder for each speaker")
-    encoding.add_argument("--utterances", type=Path, help="csv of the files to take (default: all)")
+    encoding.add_argument("--utterances", type=Path, help="csv of the files to compress (default: all)")
     encoding.add_argument("--out", type=Path, required=True, help="folder to write into")
     encoding.add_argument("--bit-rate", type=float, default=24, help="in kbit/s, from 6 to 256 (default: 24)")
     encoding.set_defaults(run=run_encode)
@@ -88,19 +88,19 @@ def build_parser() -> argparse.ArgumentParser:
     preparing.add_argument("--split", default="test", help="name of the set (default: test)")
     preparing.add_argument("--num-mixtures", type=int, default=100, help="(default: 100)")
     preparing.add_argument(
-        "--num-sources", type=int, default=2, choices=range(2, 6), help="voices of each (default: 2)"
+        "--num-sources", type=int, default=2, choices=range(2, 6), help="voices per mixture (default: 2)"
     )
     preparing.add_argument("--noise", type=Path, help="folder of noise, for mix_both and mix_single")
     preparing.add_argument("--sampling-rates", type=int, nargs="+", default=[16000], choices=(8000, 16000))
     preparing.add_argument("--modes", nargs="+", default=["min"], choices=("min", "max"))
     preparing.add_argument("--types", nargs="+", default=["mix_clean"], choices=MIX_TYPES)
-    preparing.add_argument("--seed", type=int, default=72, help="of the draws (default: 72)")
+    preparing.add_argument("--seed", type=int, default=72, help="seed of the draws (default: 72)")
     preparing.set_defaults(run=run_prepare)
     return parser
 
 
 def run_check(options: argparse.Namespace) -> int:
-    """Print what was found; the status tells whether all of it can be used."""
+    """Print the findings; the exit status is 0 if all of the data can be used."""
     findings = check(options.path)
     print("\n\n".join(map(str, findings)))
     return 0 if all(finding.is_good for finding in findings) else 1
@@ -108,7 +108,7 @@ def run_check(options: argparse.Namespace) -> int:
 
 def run_list(options: argparse.Namespace) -> int:
     """Write path, speaker and loudness of every file."""
-    # to listen takes hours: what cannot be written is said before
+    # measuring takes hours: check the output first
     make_folder(options.out.parent)
     if options.out.is_dir():
         raise SettingsError(f"--out is {options.out}, a folder: name the csv to write.")
@@ -122,10 +122,10 @@ def run_list(options: argparse.Namespace) -> int:
 
 
 def run_encode(options: argparse.Namespace) -> int:
-    """Write every file as Opus, and the csv of a folder that is complete."""
+    """Write every file as Opus, and the csv once the folder is complete."""
     level = opus_level(options.bit_rate)
     if options.out.resolve() == options.speech.resolve():
-        raise SettingsError(f"--out is {options.out}, the speech itself: name another folder.")
+        raise SettingsError(f"--out is {options.out}, the folder of the speech: name another folder.")
     files = find_speech(options.speech, options.utterances)
     check_targets(files, options.speech)
     rows, num_bytes = [], 0
@@ -147,15 +147,17 @@ def run_encode(options: argparse.Namespace) -> int:
 
 
 def check_targets(files: list[ListedFile], speech: Path) -> None:
-    """Raise a `SettingsError` if a list leads out of its folder, or two files differ in nothing but how they end."""
+    """Raise a `SettingsError` if a listed file lies outside its folder, or two files differ only in their suffix."""
     targets: dict[Path, Path] = {}
     for file in files:
-        # as it is written: a link may lead anywhere
+        # the path as written, because a link may point anywhere
         if not Path(os.path.abspath(file.path)).is_relative_to(os.path.abspath(speech)):
             raise SettingsError(f"{file.path} does not lie below {speech}: encode the folder that it lies in.")
         other = targets.setdefault(file.path.with_suffix(""), file.path)
         if other != file.path:
-            raise SettingsError(f"{other} and {file.path} would both become an .opus of one name: rename one of them.")
+            raise SettingsError(
+                f"{other} and {file.path} would become .opus files of the same name: rename one of them."
+            )
 
 
 def find_speech(speech: Path, utterances: Path | None = None) -> list[ListedFile]:
@@ -167,7 +169,7 @@ def find_speech(speech: Path, utterances: Path | None = None) -> list[ListedFile
 
 
 def listen(files: list[ListedFile], speech: Path) -> Iterable[ListedFile]:
-    """The files of a folder of speech, behind a progress bar."""
+    """The files of a folder of speech, with a progress bar."""
     return tqdm(files, desc=f"Listening to {speech}", unit="file")
 
 
@@ -198,12 +200,12 @@ def run_prepare(options: argparse.Namespace) -> int:
 
 def download_librispeech(subset: str, folder: Path) -> Path:
     """
-    Download and unpack a part of LibriSpeech by torchaudio, which compares its checksum -> the folder of its speakers.
+    Download and unpack a part of LibriSpeech by torchaudio, which verifies its checksum -> the folder of its speakers.
 
-    The folder appears when all of it is there: torchaudio takes one that is half unpacked for the whole.
+    The folder appears only when it is complete, because torchaudio mistakes a partly unpacked one for the whole.
 
     Raises:
-        `SettingsError`: torchaudio is missing or does not go with torch, or what came is not what was asked for.
+        `SettingsError`: torchaudio is missing or does not match torch, or the download failed.
     """
     target = folder / "LibriSpeech" / subset
     if target.is_dir():
@@ -212,7 +214,7 @@ def download_librispeech(subset: str, folder: Path) -> Path:
         datasets = import_torchaudio("datasets", "The download")
     except ImportError as error:
         raise SettingsError(str(error)) from error
-    # an archive that has come is kept until it is unpacked
+    # a downloaded archive is kept until it is unpacked
     temporary = folder / f".{subset}"
     shutil.rmtree(temporary / "LibriSpeech", ignore_errors=True)
     temporary.mkdir(parents=True, exist_ok=True)
@@ -221,7 +223,7 @@ def download_librispeech(subset: str, folder: Path) -> Path:
     except RuntimeError as error:
         raise SettingsError(f"{subset} could not be downloaded: {error}") from error
     target.parent.mkdir(exist_ok=True)
-    # lists of speakers and books lie beside the subset
+    # the archive also contains lists of speakers and books
     for path in sorted((temporary / "LibriSpeech").iterdir(), key=lambda path: path.name == subset):
         path.replace(target.parent / path.name)
     shutil.rmtree(temporary)
@@ -234,9 +236,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.run(options)
     except (SettingsError, OSError) as error:
-        # what writes stops at the first fault
-        hint = " `python -m training.data check` names all such files." if isinstance(error, AudioError) else ""
-        # on a line of its own, also where a bar was not done
+        # commands that write stop at the first fault
+        hint = " `python -m training.data check` lists all such files." if isinstance(error, AudioError) else ""
+        # on a new line, even after an unfinished progress bar
         tqdm.write(f"error: {error}{hint}", file=sys.stderr)
         return 1
 

@@ -11,16 +11,16 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""When a voice is heard: frames whose level is near that of the loud ones."""
+"""Voice activity: frames whose level is near that of the loud ones."""
 
 import numpy as np
 
 
 FRAMES_PER_S = 100
-# levels of frames: of digital silence, and how far below the loud frames a voice is still heard
+# level of digital silence, and range of levels below the loud frames that counts as active
 SILENCE_DB = -160.0
 RANGE_DB = 25.0
-# shorter pauses belong to the speech, shorter sounds do not
+# shorter pauses count as speech, shorter sounds do not
 MIN_PAUSE_S = 0.3
 MIN_SOUND_S = 0.1
 
@@ -31,7 +31,7 @@ def frame_length(sampling_rate: int) -> int:
 
 
 def frame_levels_db(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """(..., num_samples) -> (..., num_frames) in dB of full scale; samples beyond the last whole frame are left out."""
+    """(..., num_samples) -> (..., num_frames) in dB of full scale; samples after the last whole frame are ignored."""
     length = frame_length(sampling_rate)
     num_frames = samples.shape[-1] // length
     frames = samples[..., : num_frames * length].reshape(*samples.shape[:-1], num_frames, length)
@@ -43,7 +43,7 @@ def loud_level_db(levels: np.ndarray) -> float:
     """
     The level that only 5 % of the sounding frames exceed, (num_frames,) -> dB.
 
-    Frames 40 dB below the loudest do not count, so that it does not depend on how much of a recording is silent.
+    Frames 40 dB below the loudest are excluded, so that the level does not depend on the amount of silence in a recording.
     """
     if levels.size == 0:
         return SILENCE_DB
@@ -52,10 +52,10 @@ def loud_level_db(levels: np.ndarray) -> float:
 
 def find_activity(samples: np.ndarray, sampling_rate: int, min_loud_db: float = SILENCE_DB + RANGE_DB) -> np.ndarray:
     """
-    Whether a voice is heard, for each frame of 10 ms.
+    Whether a voice is active, for each frame of 10 ms.
 
-    A frame counts from 25 dB below the loud ones on. Then pauses of less than 0.3 s are filled and sounds of less than
-    0.1 s left out.
+    A frame is active if it is at most 25 dB below the loud ones. Then pauses of less than 0.3 s are filled, and sounds of less
+    than 0.1 s removed.
 
     Args:
         samples (`np.ndarray` of shape `(num_samples,)`):
@@ -63,7 +63,7 @@ def find_activity(samples: np.ndarray, sampling_rate: int, min_loud_db: float = 
         sampling_rate (`int`):
             In hertz.
         min_loud_db (`float`, *optional*):
-            The least that counts as loud, in dB of full scale; what stays 25 dB below it is never heard.
+            The lowest level that counts as loud, in dB of full scale; sound 25 dB below it is never active.
 
     Returns:
         bool `np.ndarray` of shape `(num_frames,)`.

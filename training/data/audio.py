@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Reading audio files, whole or a part of them, at any sampling rate."""
+"""Reading of audio files, whole or in part, at any sampling rate."""
 
 import math
 import os
@@ -29,7 +29,7 @@ from audioslots_hf.suffixes import SOUNDFILE_SUFFIXES
 from ..settings import SettingsError
 
 
-# what soundfile reads any span of
+# formats in which soundfile can read any span
 AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES
 
 File = str | Path | BinaryIO
@@ -40,7 +40,7 @@ class AudioError(SettingsError):
 
 
 class Header(NamedTuple):
-    """What is known of a file before any of it is decoded."""
+    """The properties of a file that are known without decoding it."""
 
     num_samples: int
     sampling_rate: int
@@ -60,10 +60,10 @@ class Header(NamedTuple):
 
 
 class SpanFile(soundfile.SoundFile):
-    """A file of which one span is read."""
+    """A file for reading one span."""
 
     def seekable(self) -> bool:
-        """Else soundfile would seek before and after reading to where it stands, which in a FLAC file takes longer than reading."""
+        """False: soundfile would otherwise seek to its own position around each read, which takes longer than reading a FLAC file."""
         return False
 
 
@@ -72,7 +72,7 @@ def open_file(file: File) -> SpanFile:
     Open an audio file for reading.
 
     Raises:
-        `AudioError`: it is missing or no audio.
+        `AudioError`: the file is missing or not audio.
     """
     try:
         return SpanFile(file)
@@ -85,7 +85,7 @@ def read_header(file: File) -> Header:
     Open a file for its header alone.
 
     Raises:
-        `AudioError`: it is missing, no audio, or empty.
+        `AudioError`: the file is missing, not audio, or empty.
     """
     with open_file(file) as sound:
         if sound.frames == 0:
@@ -115,16 +115,16 @@ def read_audio(
         file (`str`, `Path` or binary file):
             Any format that soundfile reads.
         sampling_rate (`int`):
-            Of what is returned, in hertz.
+            Sampling rate of the result, in hertz.
         start (`int`, *optional*, defaults to 0):
             First sample, counted at `sampling_rate`.
         num_samples (`int`, *optional*):
-            Length of the span at `sampling_rate`; to the end by default. What lies beyond the end is left out.
+            Length of the span at `sampling_rate`, which is cut at the end of the file. By default to the end.
         channel (`int`, *optional*):
-            The channel to take of several; their mean by default.
+            The channel to read; by default the mean of all.
 
     Raises:
-        `AudioError`: it is missing, no audio, empty, or holds NaN or infinite samples.
+        `AudioError`: the file is missing, not audio, empty, or contains NaN or infinite samples.
     """
     with open_file(file) as sound:
         up, down = lowest_terms(sampling_rate, sound.samplerate)
@@ -135,10 +135,10 @@ def read_audio(
         first, last = span_before_resampling(start, stop, up, down)
         try:
             if first > 0:
-                # in a FLAC file this takes as long as opening it, also to where it stands
+                # seeking in a FLAC file takes as long as opening it, even to the present position
                 sound.seek(min(first, sound.frames))
             audio = np.empty((max(0, min(last, sound.frames) - first), sound.channels), np.float32)
-            # for half a second, reading with soundfile's `read` takes 5 % longer
+            # soundfile's `read` takes 5 % longer for half a second
             audio = audio[: sound.buffer_read_into(audio, "float32")]
         except soundfile.SoundFileError as error:
             raise AudioError(f"{file} cannot be read as audio: {error}") from error
@@ -146,7 +146,7 @@ def read_audio(
         channel = 0
     audio = audio.mean(axis=1) if channel is None else audio[:, channel]
     if len(audio) == 0 or not np.isfinite(audio).all():
-        raise AudioError(f"{file} is empty or holds NaN or infinite samples: leave it out.")
+        raise AudioError(f"{file} is empty or contains NaN or infinite samples: leave it out.")
     if up == down:
         return audio
     offset = start - first * up // down
@@ -155,10 +155,10 @@ def read_audio(
 
 def opus_level(bit_rate: float) -> float:
     """
-    What libsndfile calls the compression level of a bit rate in kbit/s.
+    The compression level of libsndfile for a bit rate in kbit/s.
 
     Raises:
-        `SettingsError`: Opus has no such bit rate.
+        `SettingsError`: Opus does not support the bit rate.
     """
     if not 6 <= bit_rate <= 256:
         raise SettingsError(f"The bit rate is {bit_rate:g} kbit/s: Opus needs 6 to 256.")
@@ -166,22 +166,22 @@ def opus_level(bit_rate: float) -> float:
 
 
 def write_opus(path: Path, audio: np.ndarray, level: float) -> None:
-    """Write mono audio at 16 kHz, complete or not at all."""
+    """Write mono audio at 16 kHz, atomically."""
     with replacing(path) as temporary:
         soundfile.write(temporary, audio, 16000, format="OGG", subtype="OPUS", compression_level=level)
 
 
 def lowest_terms(sampling_rate: int, original_rate: int) -> tuple[int, int]:
-    """By how much to resample `up` and `down`."""
+    """The factors `up` and `down` of resampling, in lowest terms."""
     divisor = math.gcd(sampling_rate, original_rate)
     return sampling_rate // divisor, original_rate // divisor
 
 
 def span_before_resampling(start: int, stop: int, up: int, down: int) -> tuple[int, int]:
-    """The samples of a file that `resample_poly` makes `start` to `stop` from; the first falls on a sample of its result."""
+    """The span of a file from which `resample_poly` computes `start` to `stop`; its first sample lies on the output grid."""
     if up == down:
         return start, stop
-    # the length of SciPy's filter on either side, at `up` times the rate of the file
+    # one-sided length of SciPy's filter, at `up` times the rate of the file
     half_length = 10 * max(up, down)
     first = max(0, (start * down - half_length) // up // down * down)
     return first, (stop * down + half_length) // up + 1

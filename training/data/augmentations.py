@@ -13,9 +13,9 @@
 # limitations under the License.
 
 """
-Augmentations of the voices of training mixtures: what to draw for each, and how to apply it to a batch on any device.
+Augmentations of the voices of training mixtures: each draws parameters, and applies them to a batch on any device.
 
-An entry of `augmentations` in a yaml names one by its `type`; the others of its keys are the fields of the class.
+An entry of `augmentations` in a yaml names the class by its `type`; its other keys are the fields of the class.
 """
 
 from abc import ABC, abstractmethod
@@ -32,14 +32,14 @@ from .effects import change_speed, compress_dynamic_range, high_pass, match_spec
 from .turns import STEP_S, draw_gates, draw_lone_voice, gate_voices
 
 
-# an octave down and up: no voice sounds natural outside this range
+# an octave down and up: voices sound unnatural outside this range
 SPEEDS = (0.5, 2.0)
-# below it a high-pass filter would ring longer than the padding for it
+# below this cutoff a high-pass filter would ring longer than its padding
 LOWEST_CUTOFF_HZ = 20.0
 
 
 def upload(values: list | np.ndarray, device: torch.device) -> torch.Tensor:
-    """Numbers on a device, float32 or int64, without waiting for the copy"""
+    """Copy numbers to a device, as float32 or int64, without synchronisation"""
     values = np.asarray(values)
     tensor = torch.from_numpy(values.astype(np.float32 if values.dtype.kind == "f" else np.int64))
     if device.type == "cuda":
@@ -48,20 +48,20 @@ def upload(values: list | np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 class Augmentation(ABC):
-    """A change to the voices of a mixture, by one number for each voice."""
+    """A change to the voices of a mixture, with one parameter per voice."""
 
-    # a default, not a method to override
+    # a default implementation; subclasses need not override it
     def check(self, sampling_rate: int) -> None:  # noqa: B027
         """
-        Compare the settings with a sampling rate in hertz.
+        Check the settings for a sampling rate in hertz.
 
         Raises:
-            `SettingsError`: they do not go together.
+            `SettingsError`: the settings do not fit the sampling rate.
         """
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
-        """The numbers for the voices of one mixture."""
+        """Draw the parameters of the voices of one mixture."""
 
     @abstractmethod
     def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
@@ -72,7 +72,7 @@ class Augmentation(ABC):
             voices (`torch.Tensor` of shape `(num_mixtures, num_voices, num_samples)`):
                 On any device.
             parameters (`np.ndarray` of shape `(num_mixtures, num_voices)`):
-                The numbers from `draw`, for each mixture.
+                The parameters from `draw`, for each mixture.
             sampling_rate (`int`):
                 In hertz.
 
@@ -83,16 +83,16 @@ class Augmentation(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class SpectralTilt(Augmentation):
-    """Each voice gets a first-order tilt of its spectrum."""
+    """Tilts the spectrum of each voice by a first-order filter."""
 
     __pydantic_config__ = STRICT
 
     type: Literal["spectral_tilt"] = "spectral_tilt"
     max_db: Annotated[float, Field(gt=0)]
-    """Range, up and down, of the gain of high over low frequencies."""
+    """Largest absolute gain of high over low frequencies."""
 
     def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
-        """A tilt in dB for each voice."""
+        """Draw a tilt in dB for each voice."""
         return rng.uniform(-self.max_db, self.max_db, num_voices).tolist()
 
     def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
@@ -103,32 +103,32 @@ class SpectralTilt(Augmentation):
 @dataclass(frozen=True, kw_only=True)
 class DynamicRangeCompression(Augmentation):
     """
-    Each voice is divided by a power of its envelope.
+    Divides each voice by a power of its envelope.
 
-    Recordings that people listen to have been through a compressor, corpora have not.
+    Published recordings have usually passed through a compressor, corpora have not.
     """
 
     __pydantic_config__ = STRICT
 
     type: Literal["dynamic_range_compression"] = "dynamic_range_compression"
     max_exponent: Annotated[float, Field(gt=0, lt=1)]
-    """The largest power, drawn from 0 on; 1 would leave no dynamics."""
+    """The largest power, drawn from 0 on; 1 would remove all dynamics."""
 
     def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
-        """An exponent for each voice."""
+        """Draw an exponent for each voice."""
         return rng.uniform(0, self.max_exponent, num_voices).tolist()
 
     def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
-        """Compress each voice, which keeps its power."""
+        """Compress each voice, and restore its power."""
         return compress_dynamic_range(voices, upload(parameters, voices.device), sampling_rate)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HighPass(Augmentation):
     """
-    All voices of a mixture go through one high-pass filter, with a cutoff drawn from its logarithm.
+    Filters all voices of a mixture by the same high-pass filter, with a cutoff that is uniform in its logarithm.
 
-    Speech over a telephone has no low-frequency content.
+    Telephone speech has no low-frequency content.
     """
 
     __pydantic_config__ = STRICT
@@ -142,14 +142,14 @@ class HighPass(Augmentation):
             raise SettingsError(f"`cutoff_hz` ({self.cutoff_hz}) must be [lowest, highest].")
 
     def check(self, sampling_rate: int) -> None:
-        """Refuse a filter that leaves nothing."""
+        """Check that the cutoff is below half of the sampling rate."""
         if self.cutoff_hz[1] >= sampling_rate / 2:
             raise SettingsError(
                 f"`cutoff_hz` ({self.cutoff_hz}) must end below {sampling_rate / 2:g} Hz, half of the sampling rate."
             )
 
     def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
-        """The cutoff of a mixture in hertz, for each of its voices."""
+        """Draw the cutoff of a mixture in hertz, repeated for each of its voices."""
         return [float(np.exp(rng.uniform(*np.log(self.cutoff_hz))))] * num_voices
 
     def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
@@ -160,10 +160,10 @@ class HighPass(Augmentation):
 @dataclass(frozen=True, kw_only=True)
 class SharedSpectrum(Augmentation):
     """
-    A share of the mixtures has voices of one spectrum, that of the crop, as if one microphone had recorded them.
+    Gives all voices of a share of the mixtures the same spectrum over the crop, as if one microphone had recorded them.
 
-    Two voices of a corpus seldom share a microphone, and a model learns to tell the microphones apart in place of the voices.
-    The crops should be seconds long.
+    Two voices of a corpus rarely share a microphone, so a model learns to separate the microphones instead of the voices. The
+    crops should be seconds long.
     """
 
     __pydantic_config__ = STRICT
@@ -173,13 +173,13 @@ class SharedSpectrum(Augmentation):
     """Share of the mixtures."""
 
     def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
-        """1 for each voice of a mixture of one spectrum, 0 for each of another."""
+        """Draw 1 for all voices of a mixture to match, or 0 for all of them."""
         return [float(rng.random() < self.share)] * num_voices
 
     def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
         """Match the voices of each mixture whose parameters are 1."""
         voices = voices.clone()
-        # one by one: a product of matrices rounds by the number of rows, and an example must depend on itself alone
+        # one by one: the rounding of a matrix product depends on the number of rows, but examples must be independent
         for row in np.flatnonzero(np.all(parameters, axis=1)):
             voices[row] = match_spectra(voices[row], sampling_rate)
         return voices
@@ -187,14 +187,14 @@ class SharedSpectrum(Augmentation):
 
 @dataclass(frozen=True, kw_only=True)
 class Polarity(Augmentation):
-    """Each voice is inverted with probability one half: ears do not hear it, and the same voices add up to another mixture."""
+    """Inverts each voice with probability one half: this is inaudible, but gives other mixtures of the same voices."""
 
     __pydantic_config__ = STRICT
 
     type: Literal["polarity"] = "polarity"
 
     def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
-        """1 or -1 for each voice."""
+        """Draw 1 or -1 for each voice."""
         return rng.choice([-1.0, 1.0], num_voices).tolist()
 
     def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
@@ -238,9 +238,9 @@ class Turns(Augmentation):
 @dataclass(frozen=True, kw_only=True)
 class SpeedPerturbation:
     """
-    Each voice plays at one of several speeds, drawn with equal probability.
+    Plays each voice at one of several speeds, drawn with equal probability.
 
-    It comes before all others, wherever it is listed: the speed says how much of a recording a crop is made of.
+    It always comes first, because the speed determines the part of a recording that a crop needs.
     """
 
     __pydantic_config__ = STRICT
@@ -250,10 +250,10 @@ class SpeedPerturbation:
     """The speeds, 1.0 for unchanged."""
 
     def check(self, sampling_rate: int) -> None:
-        """Every sampling rate will do."""
+        """Accept every sampling rate."""
 
     def draw(self, rng: np.random.Generator) -> Fraction:
-        """The speed of one voice."""
+        """Draw the speed of one voice."""
         return Fraction(self.factors[int(rng.integers(len(self.factors)))]).limit_denominator(100)
 
     def apply(self, waveforms: torch.Tensor, speed: Fraction, num_samples: int) -> torch.Tensor:

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Look at a folder of audio: what it is, what of it is broken, and which lines of a training yaml read it.
+Check a folder of audio: its kind, its broken files, and the lines of a training yaml that read it.
 
-Known are a folder of speech by speaker, the root of LibriSpeech, a generated Libri2Mix (its root or a split), a LibriMix
-metadata csv, and a folder that `save_to_disk` of the datasets library wrote.
+Supported are a folder of speech by speaker, the root of LibriSpeech, and a generated Libri2Mix (its root or a split). A
+LibriMix metadata csv and a folder written by `save_to_disk` of the datasets library are supported too.
 """
 
 import math
@@ -43,34 +43,34 @@ from .mixtures import holds_files, is_saved_dataset, open_dataset, row_headers
 from .speech import list_speech
 
 
-# of each kind of fault so many are printed
+# number of printed faults of each kind
 MAX_SHOWN = 5
-# shorter speech is of little use: LibriMix leaves out what is below 3 s
+# shorter speech is of little use: LibriMix excludes speech below 3 s
 SHORT_S = 1.0
-# and so much may a file be shorter than it says
+# tolerance between the declared and the decoded length of a file
 SPARE_S = 0.1
-# a speaker's name beside it is no audio
+# a file with a speaker's name is not audio
 SOURCE_COLUMN = re.compile(r"(?:source|src|s)_?\d+(?:_path|_audio)?", re.IGNORECASE)
 MIXTURE_COLUMN = re.compile(r"(?:mixture|mix)(?:_path|_audio)?", re.IGNORECASE)
-# sets of mixtures were written by a program, and may be of hundreds of GB
+# sets of mixtures are written by programs, and may have hundreds of GB
 HEADERS_ONLY = "headers only, the audio was not decoded"
 
 
 @dataclass
 class Finding:
-    """What was found at a path."""
+    """The findings at a path."""
 
     kind: str
     facts: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
-    # lines of a yaml that read it; none if it cannot be used as it is
+    # lines of a yaml that read it; empty if it cannot be used unchanged
     yaml: str = ""
-    # what is missing to use all of it
+    # missing parts that are needed to use all of it
     missing: str = ""
 
     @property
     def is_good(self) -> bool:
-        """Whether all of it can be used."""
+        """Whether all of the data can be used."""
         return bool(self.yaml) and not self.faults and not self.missing
 
     def __str__(self) -> str:
@@ -87,10 +87,10 @@ class Finding:
 
 def check(path: Path) -> list[Finding]:
     """
-    Say what a path holds.
+    Determine the content of a path.
 
     Raises:
-        `SettingsError`: it does not exist.
+        `SettingsError`: the path does not exist.
     """
     if not path.exists():
         raise SettingsError(f"{path} does not exist.")
@@ -114,14 +114,14 @@ def find_splits(path: Path) -> list[Path]:
 
 
 def is_librispeech_subset(folder: Path) -> bool:
-    """Whether a folder is one of LibriSpeech's: train-clean-100 and so on, with speakers and chapters, both numbered."""
+    """Whether a folder is a subset of LibriSpeech, such as train-clean-100, with numbered speakers and chapters."""
     return folder.is_dir() and any(
         path.name.isdigit() and path.parent.name.isdigit() for path in folder.glob("*/*") if path.is_dir()
     )
 
 
 def check_speech(folder: Path) -> Finding:
-    """A folder of speech by speaker."""
+    """Check a folder of speech by speaker."""
     finding = Finding(f"speech: {folder}")
     try:
         files = list_speech(folder)
@@ -155,16 +155,16 @@ def check_speech(folder: Path) -> Finding:
 
 
 def as_yaml(text: object) -> str:
-    """A string as yaml reads it back, in quotes only where it would be something else."""
+    """A string in yaml, quoted only if yaml would read it as another value."""
     return yaml.safe_dump([str(text)], default_flow_style=True, allow_unicode=True, width=math.inf).strip()[1:-1]
 
 
 def listen(path: Path) -> Header:
     """
-    Decode a file of speech, as a run does when it starts.
+    Decode a file of speech, as at the start of a run.
 
     Raises:
-        `AudioError`: a run would not take it, or it is too short, or cut off.
+        `AudioError`: a run would reject the file, or it is too short or truncated.
     """
     header = read_header(path)
     if header.duration_s < SHORT_S:
@@ -178,20 +178,20 @@ def listen(path: Path) -> Header:
         raise AudioError(str(error)) from error
     if abs(header.duration_s - duration_s) > SPARE_S:
         raise AudioError(
-            f"{path} holds {duration_s:.2f} s, but a run reads {header.duration_s:.2f} s: convert it to flac"
+            f"{path} contains {duration_s:.2f} s, but a run reads {header.duration_s:.2f} s: convert it to flac"
         )
     audible_lufs(path, audio, header.sampling_rate)
     return header
 
 
 def describe_speakers(speakers: Counter) -> str:
-    """Number of speakers, and of files of each."""
+    """Number of speakers, and of files per speaker."""
     counts = speakers.values()
     return f"{len(speakers)}, with {min(counts, default=0)} to {max(counts, default=0)} files each"
 
 
 def describe_audio(recordings: Iterable[Header], files: Iterable[Header]) -> dict[str, str]:
-    """Hours of what is heard at once, and how many files have each sampling rate."""
+    """Total hours of the recordings, and the number of files with each sampling rate."""
     rates = Counter(file.sampling_rate for file in files)
     return {
         "hours": f"{sum(recording.duration_s for recording in recordings) / 3600:.2f}",
@@ -200,12 +200,12 @@ def describe_audio(recordings: Iterable[Header], files: Iterable[Header]) -> dic
 
 
 def shortest(headers: Iterable[Header]) -> Header:
-    """The one that a mixture ends with."""
+    """The shortest file, which determines the length of a mixture."""
     return min(headers, key=lambda header: header.duration_s)
 
 
 def read_headers(files: Iterable[Path], finding: Finding) -> dict[Path, Header]:
-    """The header of every file; what is missing, broken or empty is a fault."""
+    """The header of every file; missing, broken and empty files are recorded as faults."""
     headers = {}
     for file in tqdm(dict.fromkeys(files), desc=f"Checking {finding.kind}", unit="file"):
         try:
@@ -218,7 +218,7 @@ def read_headers(files: Iterable[Path], finding: Finding) -> dict[Path, Header]:
 
 
 def check_tree(split: Path) -> Finding:
-    """One split of a generated Libri2Mix."""
+    """Check one split of a generated Libri2Mix."""
     finding = Finding(f"generated mixtures: {split}")
     mixtures = {name: list_tree(split, name) for name in MIX_TYPES if (split / name).is_dir()}
     pairs = []
@@ -248,7 +248,7 @@ def check_tree(split: Path) -> Finding:
 
 
 def check_metadata(path: Path) -> Finding:
-    """A LibriMix metadata csv; the speech and the noise that it names are looked for in the folders around it."""
+    """Check a LibriMix metadata csv, and search for its speech and noise in the surrounding folders."""
     finding = Finding(f"metadata: {path}")
     try:
         rows = read_metadata(path, path.parent, None, must_exist=False)
@@ -274,7 +274,7 @@ def check_metadata(path: Path) -> Finding:
     if (noise_root := roots.get("noise_root")) is not None:
         read_headers((noise_root / noise for noise in noises), finding)
     lost = [key for key, folder in roots.items() if folder is None]
-    finding.missing = "; ".join(f"the folder that holds {firsts[key]}: give it as `{key}`" for key in lost)
+    finding.missing = "; ".join(f"the folder with {firsts[key]}: pass it as `{key}`" for key in lost)
     # clean mixtures need no noise
     lines = [f"{key}: {as_yaml(folder or 'FOLDER')}" for key, folder in roots.items() if folder or key == "root"]
     finding.yaml = "\n    ".join([f"mixtures:\n  - metadata: {as_yaml(path)}", *lines])
@@ -282,16 +282,16 @@ def check_metadata(path: Path) -> Finding:
 
 
 def find_root(path: Path, file: str) -> Path | None:
-    """The folder that the paths of a csv start from: one around it that holds this file."""
-    # data/LibriMix/metadata/Libri2Mix/*.csv stand beside data/LibriSpeech
+    """The root of the paths of a csv: a surrounding folder that contains this file."""
+    # data/LibriMix/metadata/Libri2Mix/*.csv and data/LibriSpeech share the folder data
     parents = list(path.resolve().parents)[:4]
-    # os.path, because a Path raises where others' folders must not be looked into
+    # os.path, because Path raises for folders without read permission
     folders = [folder for parent in parents for folder in (parent, *sorted(parent.glob("*/")))]
     return next((folder for folder in folders if os.path.isfile(folder / file)), None)
 
 
 def check_dataset(path: Path) -> Finding:
-    """A folder that `save_to_disk` wrote."""
+    """Check a folder written by `save_to_disk`."""
     finding = Finding(f"dataset: {path}")
     try:
         loaded = load_from_disk(path)
@@ -326,7 +326,7 @@ def check_dataset(path: Path) -> Finding:
 def read_rows_of_dataset(
     path: Path, split: str, sources: list[str], mixture: str | None, finding: Finding
 ) -> list[list[Header]]:
-    """The headers of every row of a split; what cannot be read is a fault."""
+    """The headers of every row of a split; unreadable files are recorded as faults."""
     arguments = MixtureArguments(dataset=str(path), split=split, source_columns=sources, mixture_column=mixture)
     audio = open_dataset(arguments)
     rows = []

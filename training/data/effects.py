@@ -27,22 +27,22 @@ from scipy.signal import firwin
 from torch.nn.functional import avg_pool1d, interpolate, pad
 
 
-# zero crossings of the resampling filter on either side, and the shape of its Kaiser window: those of `scipy.signal.resample_poly`
+# one-sided zero crossings of the resampling filter, and shape of its Kaiser window, as in `scipy.signal.resample_poly`
 NUM_CROSSINGS = 10
 KAISER_BETA = 5.0
-# Butterworth's: 24 dB an octave
+# order of the Butterworth filter: 24 dB per octave
 ORDER = 4
-# zeros that a filter rings out in, which would else come in again at the other end
+# padding for the ringing of a filter, which would otherwise wrap around to the other end
 PADDING_S = 0.1
-# as fast as a compressor for speech, and slower than the pitch
+# window as short as that of a compressor for speech, but longer than a pitch period
 ENVELOPE_HOP_S = 0.01
-# of the envelope, below the power of the whole: pauses are not raised to speech
+# lower limit of the envelope, relative to the power of the voice, so that pauses are not raised to speech
 PAUSE_DB = 26.0
-# evenly spaced on the mel scale: fine enough for a microphone; among the lows as wide as a voice is high
+# bands, evenly spaced on the mel scale: fine enough for a microphone; the lowest ones are as wide as the pitch of a voice
 NUM_BANDS = 16
-# of a band, up or down, before a voice gets its power back: voices further apart stay apart
+# largest gain of a band, up or down, before the power is restored: larger differences remain
 MAX_CHANGE_DB = 15.0
-# of a band, below the mean of all: what is weaker counts as nothing
+# lowest level of a band, relative to the mean of all bands: weaker bands count as silent
 FLOOR_DB = 60.0
 
 
@@ -54,7 +54,7 @@ def change_speed(waveforms: torch.Tensor, speed: Fraction, num_samples: int) -> 
         waveforms (`torch.Tensor` of shape `(..., num_samples before)`):
             On any device.
         speed (`Fraction`):
-            2 lasts half as long, an octave up.
+            2 halves the duration and raises the pitch by an octave.
         num_samples (`int`):
             Number of samples to return; silence follows the end of the waveforms.
 
@@ -64,14 +64,14 @@ def change_speed(waveforms: torch.Tensor, speed: Fraction, num_samples: int) -> 
     up, down = speed.denominator, speed.numerator
     kernels = resampling_kernels(up, down, waveforms.dtype, waveforms.device)
     leading = NUM_CROSSINGS * max(up, down) // up
-    # `up` samples come from each window, and the next window begins `down` samples later
+    # each window gives `up` samples, and the next window starts `down` samples later
     num_windows = -(-num_samples // up)
     trailing = (num_windows - 1) * down + kernels.shape[0] - leading - waveforms.shape[-1]
     windows = pad(waveforms, (leading, trailing)).unfold(-1, kernels.shape[0], down)
     return (windows @ kernels).flatten(-2)[..., :num_samples]
 
 
-# a run has few speeds, and a copy to a GPU would wait for it
+# cached: a run has few speeds, and a copy to a GPU would synchronise
 @lru_cache(maxsize=64)
 def resampling_kernels(up: int, down: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """The polyphase filters that make `up` samples of a window, (window length, up); the window advances by `down` samples"""
@@ -86,7 +86,7 @@ def resampling_kernels(up: int, down: int, dtype: torch.dtype, device: torch.dev
 
 def tilt(waveforms: torch.Tensor, tilts_db: float | torch.Tensor) -> torch.Tensor:
     """
-    Waveforms through a filter of one zero, which starts from silence.
+    Filter waveforms by one zero, with an initial state of silence.
 
     Args:
         waveforms (`torch.Tensor` of shape `(..., num_samples)`):
@@ -102,13 +102,13 @@ def tilt(waveforms: torch.Tensor, tilts_db: float | torch.Tensor) -> torch.Tenso
 
 def high_pass(waveforms: torch.Tensor, cutoffs_hz: float | torch.Tensor, sampling_rate: int) -> torch.Tensor:
     """
-    Waveforms through Butterworth's high-pass filter, without its delay.
+    Filter waveforms by a Butterworth high-pass filter with zero phase.
 
     Args:
         waveforms (`torch.Tensor` of shape `(..., num_samples)`):
             On any device.
         cutoffs_hz (`float` or `torch.Tensor` of shape `(...)`):
-            Where 3 dB are lost, in hertz, from 20 on; 0 lets everything through.
+            The -3 dB frequency in hertz, at least 20; 0 passes all frequencies.
         sampling_rate (`int`):
             In hertz.
     """
@@ -116,7 +116,7 @@ def high_pass(waveforms: torch.Tensor, cutoffs_hz: float | torch.Tensor, samplin
     padded_length = num_samples + round(PADDING_S * sampling_rate)
     frequencies = torch.fft.rfftfreq(padded_length, 1 / sampling_rate, dtype=waveforms.dtype, device=waveforms.device)
     cutoffs = torch.as_tensor(cutoffs_hz, dtype=waveforms.dtype, device=waveforms.device)
-    # from cutoffs of 20 Hz on, this gain at 0 Hz rounds to zero, so 0 Hz needs no case of its own
+    # for cutoffs of 20 Hz and more, this gain rounds to zero at 0 Hz, so 0 Hz needs no special case
     gains = (1 + (cutoffs[..., None] / frequencies.clamp(min=1.0)) ** (2 * ORDER)).rsqrt()
     return torch.fft.irfft(torch.fft.rfft(waveforms, padded_length) * gains, padded_length)[..., :num_samples]
 
@@ -127,13 +127,13 @@ def compress_dynamic_range(
     """
     Dynamic range compression, as by a compressor or an automatic gain control: division by a power of the envelope.
 
-    Each keeps its power.
+    Each waveform keeps its power.
 
     Args:
         waveforms (`torch.Tensor` of shape `(..., num_samples)`):
             On any device.
         exponents (`float` or `torch.Tensor` of shape `(...)`):
-            0 changes nothing, 1 leaves no dynamics: a ratio of 1 / (1 - exponent).
+            0 changes nothing, 1 removes all dynamics: a ratio of 1 / (1 - exponent).
         sampling_rate (`int`):
             In hertz.
     """
@@ -158,14 +158,14 @@ def keep_power(changed: torch.Tensor, waveforms: torch.Tensor) -> torch.Tensor:
 
 def match_spectra(voices: torch.Tensor, sampling_rate: int) -> torch.Tensor:
     """
-    Voices with one spectrum, as if one microphone had recorded them all: in each band the mean in dB of those that sound.
+    Match the spectra of voices, as if one microphone had recorded all: each band gets the mean in dB of the non-silent voices.
 
-    Each voice keeps its power, and pitch, rhythm and everything else that is finer than a band of the mel scale or shorter than
-    the waveforms. These should be seconds long: over less, the vowels are matched too.
+    Each voice keeps its power, its pitch, its rhythm, and all details finer than a mel band or shorter than the waveforms. The
+    waveforms should be seconds long; in shorter ones the vowels would be matched too.
 
     Args:
         voices (`torch.Tensor` of shape `(..., num_voices, num_samples)`):
-            On any device. One voice alone stays as it is.
+            On any device. A single voice is unchanged.
         sampling_rate (`int`):
             In hertz.
 
@@ -186,16 +186,16 @@ def match_spectra(voices: torch.Tensor, sampling_rate: int) -> torch.Tensor:
 
 
 def band_levels_db(spectra: torch.Tensor, bands: torch.Tensor) -> torch.Tensor:
-    """Power in each band against the mean of all bands: complex (..., num_frequencies) to (..., NUM_BANDS), in dB"""
+    """Power in each band relative to the mean of all bands: complex (..., num_frequencies) to (..., NUM_BANDS), in dB"""
     powers = spectra.abs().square() @ bands.T / bands.sum(dim=1)
     powers = powers / powers.mean(dim=-1, keepdim=True).clamp(min=torch.finfo(powers.dtype).tiny)
     return 10 * (powers + 10 ** (-FLOOR_DB / 10)).log10()
 
 
-# the crops of a run are of one length, and a copy to a GPU would wait for it
+# cached: the crops of a run have one length, and a copy to a GPU would synchronise
 @lru_cache(maxsize=4)
 def mel_bands(num_frequencies: int, sampling_rate: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Triangular bands that add up to one at every frequency from 0 to half of the sampling rate, (NUM_BANDS, num_frequencies)"""
+    """Triangular bands that sum to one at every frequency from 0 to half of the sampling rate, (NUM_BANDS, num_frequencies)"""
     mels = 2595 * (1 + torch.linspace(0, sampling_rate / 2, num_frequencies, dtype=torch.float64) / 700).log10()
     centers = torch.linspace(0, float(mels[-1]), NUM_BANDS, dtype=torch.float64)
     return (1 - (mels - centers[:, None]).abs() / centers[1]).clamp(min=0).to(device, dtype)

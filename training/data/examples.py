@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What a model is trained on: examples by number, each a function of the seed and its number alone."""
+"""Training examples by index; each depends only on the seed and its index."""
 
 import functools
 import math
@@ -36,22 +36,22 @@ class TrainingExamples(Dataset):
     Crops of mixtures for the steps of a run.
 
     Item `index` is a dictionary of float32 tensors: `mixture` (crop_length,) and `references` (num_sources, crop_length).
-    Speech is drawn afresh for every example. A list of mixtures is gone through epoch after epoch, each in another order.
-    Whatever yields such items by index can replace it.
+    Speech is drawn anew for every example. A list of mixtures is read epoch by epoch, each in another order. Any dataset with
+    such items by index can replace this class.
 
     Args:
         mixer ([`SpeechMixer`], *optional*):
             Draws mixtures of speech.
         lists (`list` of [`MixtureList`]):
-            Mixtures that exist already.
+            Existing mixtures.
         sampling_weights (`Sequence` of `float`):
             Share of the draws of the mixer, if there is one, and then of each list.
         crop_length (`int`):
             Number of samples of a crop.
         seed (`int`):
-            An example is a function of it and of its index.
+            Each example depends on it and on its index.
         num_examples (`int`):
-            Of the whole run.
+            Number of examples of the whole run.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class TrainingExamples(Dataset):
         return self.crop(self.lists[part], int(order[position]), rng)
 
     def crop(self, mixtures: MixtureList, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        """A random span of a mixture; a shorter one is put at a random place among zeros."""
+        """A random span of a mixture; a shorter mixture is placed at a random position among zeros."""
         spare = mixtures.rows[index]["num_samples"] - self.crop_length
         start, place = int(rng.integers(max(spare, 0) + 1)), int(rng.integers(max(-spare, 0) + 1))
         mixture = mixtures.read(index, start, self.crop_length)
@@ -99,9 +99,9 @@ class TrainingExamples(Dataset):
 
 def share_out(index: int, sampling_weights: list[Fraction]) -> tuple[int, int]:
     """
-    Which part example `index` comes from, and how many came from it before.
+    The part that example `index` comes from, and the number of earlier examples from it.
 
-    The parts take turns by their sampling weights, so that every list is gone through evenly, and no state has to be kept.
+    The parts alternate by their sampling weights, so that every list is read evenly, without any state.
     """
     remaining = index
     for part, weight in enumerate(sampling_weights[:-1]):
@@ -131,7 +131,7 @@ def load_mixer(
     floors = [folder.noise_floor_db for folder in arguments.speech]
     return SpeechMixer(
         [load_speech(folder, config.sampling_rate, show_progress) for folder in arguments.speech],
-        # of two recordings the mixture of mixtures is made
+        # a mixture of mixtures is the sum of two recordings
         num_voices=2 if arguments.objective == "mixit" else config.num_sources,
         crop_length=crop_length,
         sampling_rate=config.sampling_rate,
@@ -157,8 +157,8 @@ def load_examples(arguments: TrainingArguments, config: PreTrainedConfig, show_p
     for item, mixtures in zip(arguments.mixtures, lists, strict=True):
         if (found := len(mixtures.rows[0]["source_paths"])) != config.num_sources:
             raise SettingsError(
-                f"{item.name} lists mixtures of {found} sources, which a model of {config.num_sources} cannot be trained on: "
-                "give single voices as `speech`."
+                f"{item.name} lists mixtures of {found} sources, but the model has {config.num_sources}: give single voices as "
+                "`speech`."
             )
     sampling_weights = [sum(folder.weight for folder in arguments.speech)] if mixer is not None else []
     sampling_weights += [item.weight for item in arguments.mixtures]

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-What LibriMix writes and reads: its metadata csv, its tree of folders, its treatment of noise (arXiv 2005.11262 and its scripts).
+The formats of LibriMix: its metadata csv, its tree of folders, its treatment of noise (arXiv 2005.11262 and its scripts).
 
 A metadata row names two to five utterances, a gain for each, and a file of noise. A generated tree holds, for a split, one
 folder for each source (s1, s2, ...), one for each type of mixture, and the noise.
@@ -31,9 +31,9 @@ from .audio import read_audio
 from .rows import parse_number, place_rows, read_rows
 
 
-# the rate of LibriSpeech and of the noise, which the length of the cross-fade goes by
+# the rate of LibriSpeech and of the noise, at which the length of the cross-fade is defined
 ORIGINAL_RATE = 16000
-# how LibriSpeech names its files: speaker, chapter, number
+# file names of LibriSpeech: speaker, chapter, number
 UTTERANCE = re.compile(r"(\d+)-\d+-\d+")
 
 
@@ -43,23 +43,23 @@ def count_sources(row: Iterable[str]) -> int:
 
 
 def source_numbers(row: Iterable[str], mix_type: str) -> range:
-    """Which sources of a metadata row are in a type of mixture: all, or the first with noise alone."""
+    """The sources of a metadata row in a type of mixture: all, or only the first for a single voice with noise."""
     return range(1, 2 if mix_type == "mix_single" else 1 + count_sources(row))
 
 
 def utterance_id(path: Path) -> str:
-    """The name of an utterance in that of a mixture: LibriSpeech's own, or else its path below the speech."""
+    """The part of a mixture's name for an utterance: LibriSpeech's name, or else its path below the speech."""
     return path.stem if UTTERANCE.fullmatch(path.stem) else "-".join(path.with_suffix("").parts)
 
 
 def speaker_of(path: str) -> str:
-    """The speaker of an utterance: what LibriSpeech's names begin with, or else the first folder of the path."""
+    """The speaker of an utterance: the first part of LibriSpeech's name, or else the first folder of the path."""
     name = UTTERANCE.fullmatch(PurePosixPath(path).stem)
     return name[1] if name else PurePosixPath(path).parts[0]
 
 
 def speakers_of_mixture(mixture_id: str) -> list[str]:
-    """The speakers of a generated mixture, whose name joins those of its utterances; none if they are not LibriSpeech's."""
+    """The speakers of a generated mixture, from the utterances in its name; empty if they are not LibriSpeech's."""
     names = [UTTERANCE.fullmatch(part) for part in mixture_id.split("_")]
     return [name[1] for name in names] if all(names) else []
 
@@ -74,15 +74,14 @@ def read_metadata(
         path (`str` or `Path`):
             The csv.
         root (`str` or `Path`):
-            Folder that its paths start from.
+            Root of its paths.
         num_sources (`int` or `None`):
             Number of sources of the model; `None` allows mixtures of any number.
         must_exist (`bool`, *optional*, defaults to `True`):
-            Whether the files that it names must be there.
+            Whether the listed files must exist.
 
     Raises:
-        `SettingsError`: it is no such csv, has another number of sources, holds a row that cannot be used, or names a file
-            that is missing.
+        `SettingsError`: the csv has another format or number of sources, an invalid row, or lists a missing file.
     """
     rows = read_rows(path)
     columns = [name for name in rows[0] if name is not None] if rows else []
@@ -93,14 +92,14 @@ def read_metadata(
     ]
     if missing := [name for name in ("mixture_ID", *needed) if name not in columns]:
         raise SettingsError(
-            f"{path} is no LibriMix metadata csv: it has no row, or not the columns {', '.join(missing)}."
+            f"{path} is not a LibriMix metadata csv: it has no row, or lacks the columns {', '.join(missing)}."
         )
     if num_sources not in (None, found := count_sources(columns)):
         raise SettingsError(f"{path} lists mixtures of {found} sources, but the model has {num_sources}.")
     seen = set()
     for place, row in place_rows(path, rows):
         if row["mixture_ID"] in seen:
-            raise SettingsError(f"{place}: `mixture_ID` ({row['mixture_ID']!r}) is there twice: leave one out.")
+            raise SettingsError(f"{place}: `mixture_ID` ({row['mixture_ID']!r}) occurs twice: remove one row.")
         seen.add(row["mixture_ID"])
         parse_row(row, place)
         for file in source_paths(row, root) if must_exist else ():
@@ -110,7 +109,7 @@ def read_metadata(
 
 
 def parse_row(row: dict[str, str | float], place: str) -> None:
-    """Make numbers of the gains of a metadata row, or raise a `SettingsError` that names the cell."""
+    """Convert the gains of a metadata row to numbers, or raise a `SettingsError` that names the cell."""
     names = [f"source_{number}" for number in source_numbers(row, "mix_clean")]
     if row.get("noise_path"):
         names.append("noise")
@@ -126,16 +125,16 @@ def source_paths(row: dict[str, str | float], root: str | Path) -> list[Path]:
 
 
 def source_speaker(row: dict[str, str | float], number: int) -> str:
-    """The speaker of a source of a metadata row: what its column says, or else its path."""
+    """The speaker of a source of a metadata row, from its column or else from its path."""
     return row.get(f"source_{number}_speaker") or speaker_of(row[f"source_{number}_path"])
 
 
 def tree_sources(folder: Path, mix_type: str) -> list[Path]:
     """
-    The folders of a split of a generated tree that hold the sources of a type of mixture.
+    The folders of a split of a generated tree with the sources of a type of mixture.
 
     Raises:
-        `SettingsError`: it is no such split.
+        `SettingsError`: the folder is not such a split.
     """
     if not (folder / mix_type).is_dir():
         found = sorted(path.name for path in folder.iterdir() if path.is_dir())
@@ -158,9 +157,9 @@ def list_tree(folder: Path, mix_type: str) -> list[Path]:
 
 def extend_noise(path: str, length: int, sampling_rate: int) -> np.ndarray:
     """
-    The first channel of a noise file, `length` samples of it at 16 kHz, then resampled; what is too short is repeated.
+    The first channel of a noise file, `length` samples at 16 kHz, then resampled; shorter noise is repeated.
 
-    Where a repetition begins the end and the beginning cross-fade under a Hann window, half a second long.
+    At each repetition the end and the beginning cross-fade under a Hann window of half a second.
     """
     noise = read_audio(path, ORIGINAL_RATE, num_samples=length, channel=0)
     window = np.hanning(ORIGINAL_RATE + 1)

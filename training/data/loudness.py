@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Loudness as LibriMix measures it: ITU-R BS.1770, by pyloudnorm."""
+"""Loudness as in LibriMix: ITU-R BS.1770, by pyloudnorm."""
 
 import functools
 import warnings
@@ -22,25 +22,25 @@ import numpy as np
 from .audio import AudioError
 
 
-# the range that LibriMix draws the loudness of a voice from, and of noise, in LUFS
+# LibriMix's ranges for the loudness of a voice and of noise, in LUFS
 SPEECH_LUFS = (-33.0, -25.0)
 NOISE_LUFS = (-38.0, -30.0)
-# a mixture, or a voice, that peaks above this is turned down to it
+# maximum peak of a mixture or voice; louder ones are scaled down to it
 MAX_PEAK = 0.9
-# the block of the measurement
+# duration of a block of the measurement
 BLOCK_S = 0.4
 
 
 @functools.lru_cache
 def meter(sampling_rate: int) -> object:
-    """The filters of a sampling rate, built once."""
+    """The loudness meter for a sampling rate, built once."""
     import pyloudnorm
 
     return pyloudnorm.Meter(sampling_rate, block_size=BLOCK_S)
 
 
 def loudness_lufs(audio: np.ndarray, sampling_rate: int) -> float:
-    """Integrated loudness of mono audio in LUFS, -inf for silence; what is shorter than a block is padded to one."""
+    """Integrated loudness of mono audio in LUFS, -inf for silence; shorter audio is padded to one block."""
     padding = max(0, int(np.ceil(BLOCK_S * sampling_rate)) - len(audio))
     with warnings.catch_warnings():
         # the logarithm of silence
@@ -50,10 +50,10 @@ def loudness_lufs(audio: np.ndarray, sampling_rate: int) -> float:
 
 def audible_lufs(path: Path, audio: np.ndarray, sampling_rate: int) -> float:
     """
-    The loudness of what was read from a file.
+    The loudness of audio from a file.
 
     Raises:
-        `AudioError`: no gain makes it heard.
+        `AudioError`: the audio is silent.
     """
     loudness = loudness_lufs(audio, sampling_rate)
     if loudness == -np.inf:
@@ -62,5 +62,5 @@ def audible_lufs(path: Path, audio: np.ndarray, sampling_rate: int) -> float:
 
 
 def gain_between(from_lufs: float, to_lufs: float) -> float:
-    """The factor that changes one loudness to another."""
+    """The factor from one loudness to another."""
     return 10 ** ((to_lufs - from_lufs) / 20)

@@ -31,10 +31,10 @@ from .speech import Utterance
 
 @dataclass
 class DrawnVoice:
-    """One speaker of a mixture before any audio is read: the span of a recording and its treatment, as numbers."""
+    """One speaker of a mixture before any audio is read: the span of a recording and the parameters of its processing."""
 
     utterance: Utterance
-    # below zero, silence comes first
+    # negative: the crop starts with silence
     start: int
     # before the change of speed
     num_samples: int
@@ -47,7 +47,7 @@ class DrawnVoice:
 
 @dataclass
 class DrawnMixture:
-    """A mixture before any audio is read: its voices, and for each augmentation a number for each voice."""
+    """A mixture before any audio is read: its voices, and a parameter per augmentation and voice."""
 
     voices: list[DrawnVoice]
     parameters: list[list[float]]
@@ -55,11 +55,11 @@ class DrawnMixture:
 
 class SpeechMixer:
     """
-    Mixtures of different speakers, drawn by LibriMix's recipe: loudness of every voice, then the rule of the peak.
+    Mixtures of different speakers, drawn by LibriMix's recipe: a loudness for every voice, then a limit of the peak.
 
     Args:
         speech (`list`):
-            For each folder, its speakers, each a list of [`Utterance`].
+            The speakers of each folder, each a list of [`Utterance`].
         num_voices (`int`):
             Number of speakers of a mixture, all different.
         crop_length (`int`):
@@ -67,11 +67,11 @@ class SpeechMixer:
         sampling_rate (`int`):
             In hertz.
         augmentations (`Sequence` of [`AnyAugmentation`], *optional*):
-            Applied in their order, but for the speed, which comes first.
+            Applied in their order, except that the speed always comes first.
         sampling_weights (`Sequence` of `float`, *optional*):
             Share of the draws of each folder, relative to the others; equal by default.
         noise_floors (`Sequence` of [`NoiseFloor`] or `None`, *optional*):
-            Of each folder; none by default.
+            Noise floor of each folder; none by default.
 
     Raises:
         `SettingsError`: fewer speakers than voices.
@@ -90,7 +90,7 @@ class SpeechMixer:
         num_speakers = sum(len(folder) for folder in speech)
         if num_speakers < num_voices:
             raise SettingsError(
-                f"There are {num_speakers} speakers for mixtures of {num_voices}: one folder holds one speaker."
+                f"There are {num_speakers} speakers for mixtures of {num_voices}: add speakers, one folder for each."
             )
         self.speech = speech
         self.num_voices = num_voices
@@ -100,7 +100,7 @@ class SpeechMixer:
         self.speed_perturbation = speeds[0] if speeds else SpeedPerturbation(factors=[1.0])
         self.augmentations = [item for item in augmentations if isinstance(item, Augmentation)]
         sampling_weights = np.array(sampling_weights or [1.0] * len(speech), dtype=np.float64)
-        # the draw of a folder is a number from 0 to 1
+        # a folder is drawn by a number from 0 to 1
         self.upper_bounds = (sampling_weights / sampling_weights.sum()).cumsum()[:-1]
         self.noise_floors = noise_floors or [None] * len(speech)
 
@@ -109,24 +109,24 @@ class SpeechMixer:
         return self.render([self.draw_mixture(rng)], self.read)[0]
 
     def draw_mixture(self, rng: np.random.Generator) -> DrawnMixture:
-        """A mixture of different speakers, before any audio is read."""
+        """Draw a mixture of different speakers, before any audio is read."""
         speakers: set[tuple[int, int]] = set()
         while len(speakers) < self.num_voices:
             folder = int(np.searchsorted(self.upper_bounds, rng.random(), side="right"))
             speakers.add((folder, int(rng.integers(len(self.speech[folder])))))
-        # a set has no order that may be relied on
+        # sorted, because the order of a set is arbitrary
         voices = [self.draw_voice(folder, speaker, rng) for folder, speaker in sorted(speakers)]
         return DrawnMixture(voices, [item.draw(rng, self.num_voices) for item in self.augmentations])
 
     def draw_voice(self, folder: int, speaker: int, rng: np.random.Generator) -> DrawnVoice:
-        """A crop of one speaker at a random place, with a loudness and a speed."""
+        """Draw a crop of one speaker at a random position, with a loudness and a speed."""
         utterances = self.speech[folder][speaker]
         utterance = utterances[int(rng.integers(len(utterances)))]
         speed = self.speed_perturbation.draw(rng)
-        # the resampler needs one more sample than it makes
+        # the resampler needs one more input sample
         num_samples = math.ceil(self.crop_length * speed) + 1
         spare = utterance.num_samples - num_samples
-        # shorter speech is put at a random place among zeros
+        # shorter speech is placed at a random position among zeros
         start = int(rng.integers(abs(spare) + 1)) * (1 if spare >= 0 else -1)
         voice = DrawnVoice(utterance, start, num_samples, speed, loudness=rng.uniform(*SPEECH_LUFS))
         if (noise_floor := self.noise_floors[folder]) is not None:

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Lists of mixtures, each a table of one form whatever it comes from; the audio is read when it is asked for, and only the span.
+Lists of mixtures, with the same table format for all sources; audio is read on access, and only the requested span.
 
-Three sources: a generated Libri2Mix tree, the metadata csv of LibriMix with the speech it names (mixed on the fly as the
-official scripts would, arXiv 2005.11262), and any set of the datasets library with named columns.
+A list is a generated Libri2Mix tree, the metadata csv of LibriMix with its speech, or any set of the datasets library with
+named columns. Metadata are mixed on the fly as by the official scripts (arXiv 2005.11262).
 """
 
 import io
@@ -47,8 +47,8 @@ from .libri2mix import (
 )
 
 
-# `num_samples` counts at the rate of the table; without a `mixture_path` the mixture is the sum of what is listed beside it,
-# and `noise_length` counts at 16 kHz
+# `num_samples` counts at the rate of the table, `noise_length` at 16 kHz; without a `mixture_path` the mixture is the sum of
+# the other files of its row
 FEATURES = Features(
     {
         "mixture_id": Value("string"),
@@ -67,11 +67,11 @@ FEATURES = Features(
 
 @dataclass
 class Mixture:
-    """One mixture, or a span of it: float32 references (num_sources, num_samples) and, if given, what else sounds."""
+    """One mixture, or a span of it: float32 references (num_sources, num_samples) and, if given, the rest of its sound."""
 
     mixture_id: str
     references: torch.Tensor
-    # (num_samples,), for instance noise: what the references do not add up to
+    # (num_samples,): the mixture minus the sum of the references, for instance noise
     rest: torch.Tensor | None = None
 
     @property
@@ -91,14 +91,14 @@ class MixtureList(torch.utils.data.Dataset):
         sampling_rate (`int`):
             Rate to read at, in hertz.
         audio (`datasets.Dataset`, *optional*):
-            Rows of encoded files; the paths of the table are then names of its columns.
+            Rows of encoded files; the paths of the table are then its column names.
     """
 
     def __init__(self, table: Dataset, sampling_rate: int, audio: Dataset | None = None):
         self.table = table
         self.sampling_rate = sampling_rate
         self.audio = audio
-        # plain rows: taking one out of the table costs as much as decoding half a second
+        # plain rows, because reading one from the table takes as long as decoding half a second
         self.rows = table.to_list()
 
     def __len__(self) -> int:
@@ -108,7 +108,7 @@ class MixtureList(torch.utils.data.Dataset):
         return self.read(index)
 
     def read(self, index: int, start: int = 0, num_samples: int | None = None) -> Mixture:
-        """A mixture, or the span of it that begins at `start`; sources that end before the mixture are filled with zeros."""
+        """A mixture, or its span from `start`; shorter sources are padded with zeros."""
         row = self.rows[index]
         end = row["num_samples"] if num_samples is None else min(row["num_samples"], start + num_samples)
         span = (start, end - start)
@@ -122,7 +122,7 @@ class MixtureList(torch.utils.data.Dataset):
     def read_rest(
         self, index: int, row: dict, references: torch.Tensor, start: int, num_samples: int
     ) -> torch.Tensor | None:
-        """What a mixture holds beside its references."""
+        """The part of a mixture that is not in its references."""
         if row["mixture_path"] is not None:
             mixture = torch.from_numpy(self.read_span(index, row["mixture_path"], start, num_samples))
             return mixture - references.sum(dim=0)
@@ -137,12 +137,12 @@ class MixtureList(torch.utils.data.Dataset):
         return span if len(span) == num_samples else np.pad(span, (0, num_samples - len(span)))
 
     def open(self, index: int, path: str) -> File:
-        """The file behind a path of row `index`."""
+        """Open the file of a path in row `index`."""
         return path if self.audio is None else encoded_file(self.audio[index][path])
 
 
 def encoded_file(value: str | dict | None) -> File | None:
-    """What a column of paths or of `Audio(decode=False)` holds."""
+    """The file in a cell of a column of paths or of `Audio(decode=False)`."""
     if isinstance(value, dict):
         return value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])
     return value
@@ -156,22 +156,22 @@ def load_mixtures(
     show_progress: bool = True,
 ) -> MixtureList:
     """
-    The list that the arguments name.
+    Load the list of the arguments.
 
     Args:
         arguments ([`MixtureArguments`]):
-            Where from.
+            Source of the list.
         sampling_rate (`int`):
             Rate to read at, in hertz.
         num_sources (`int` or `None`):
             Number of sources of the model; `None` allows mixtures of any number.
         max_mixtures (`int`, *optional*):
-            Only the first so many.
+            Maximum number of mixtures, from the start of the list.
         show_progress (`bool`, *optional*, defaults to `True`):
             Whether to show a bar while the headers of the files are read.
 
     Raises:
-        `SettingsError`: it is not what the arguments say, or has another number of sources.
+        `SettingsError`: the list does not match the arguments, or has another number of sources.
     """
     audio = None
     if arguments.tree is not None:
@@ -193,7 +193,7 @@ def load_mixtures(
 
 
 def fill_row(mixture_id: str, num_samples: int, source_paths: list[str], **values: object) -> dict:
-    """A row of the table; what is not given is missing."""
+    """A row of the table; other values are missing."""
     row = dict.fromkeys(FEATURES) | {
         "mixture_id": mixture_id,
         "num_samples": num_samples,
@@ -206,13 +206,15 @@ def fill_row(mixture_id: str, num_samples: int, source_paths: list[str], **value
 
 
 def tree_rows(arguments: MixtureArguments, sampling_rate: int) -> Iterable[dict]:
-    """The mixtures of a generated split, by the files that are there: the paths in its csv are those of another machine."""
+    """The mixtures of a generated split, from its existing files: the paths in its csv may be those of another machine."""
     folder = Path(arguments.tree)
     sources = tree_sources(folder, arguments.mix_type)
     for path in list_tree(folder, arguments.mix_type):
         paths = [source / path.name for source in sources]
         if missing := [source for source in paths if not source.is_file()]:
-            raise SettingsError(f"{missing[0]} does not exist, but {path} does: the tree is not complete.")
+            raise SettingsError(
+                f"{missing[0]} does not exist, but {path} does: the tree is incomplete. Generate it again."
+            )
         num_samples = min(audio_length(file, sampling_rate) for file in (path, *paths))
         yield fill_row(
             path.stem,
@@ -224,8 +226,8 @@ def tree_rows(arguments: MixtureArguments, sampling_rate: int) -> Iterable[dict]
 
 
 def metadata_rows(arguments: MixtureArguments, sampling_rate: int, num_sources: int | None) -> Iterable[dict]:
-    """The mixtures of a LibriMix csv, to be made of the files that it names."""
-    # a voice alone in noise is taken from a list of any number of sources
+    """The mixtures of a LibriMix csv, to be mixed from the listed files."""
+    # a single voice in noise can come from a list with any number of sources
     wanted = None if arguments.mix_type == "mix_single" else num_sources
     rows = read_metadata(arguments.metadata, arguments.root, wanted)
     fit = {"min": min, "max": max}[arguments.mode]
@@ -233,7 +235,7 @@ def metadata_rows(arguments: MixtureArguments, sampling_rate: int, num_sources: 
         numbers = source_numbers(row, arguments.mix_type)
         paths = source_paths(row, arguments.root)
         headers = [read_header(path) for path in paths]
-        # the official scripts make as much noise ready as the longest source needs, before any resampling
+        # the official scripts prepare noise for the longest source, before any resampling
         noise_length = max(header.length(ORIGINAL_RATE) for header in headers)
         yield fill_row(
             row["mixture_ID"],
@@ -250,8 +252,8 @@ def noise_values(row: dict[str, str | float], arguments: MixtureArguments, noise
     """The noise of a row of metadata."""
     if arguments.noise_root is None or not row.get("noise_path"):
         raise SettingsError(
-            f"`mix_type` {arguments.mix_type} needs noise: give `noise_root`, the folder that noise_path in "
-            f"{arguments.metadata} starts from, or use mix_clean."
+            f"`mix_type` {arguments.mix_type} needs noise: give `noise_root`, the root of noise_path in {arguments.metadata}, "
+            "or use mix_clean."
         )
     path = Path(arguments.noise_root) / row["noise_path"]
     if not path.is_file():
@@ -262,12 +264,12 @@ def noise_values(row: dict[str, str | float], arguments: MixtureArguments, noise
 
 
 def is_saved_dataset(folder: Path) -> bool:
-    """Whether `save_to_disk` of the datasets library wrote a folder."""
+    """Whether a folder was written by `save_to_disk` of the datasets library."""
     return any((folder / f"{name}.json").is_file() for name in ("dataset_dict", "dataset_info", "state"))
 
 
 def holds_files(feature: object) -> bool:
-    """Whether a column of that type holds paths or encoded audio."""
+    """Whether a column of this type contains paths or encoded audio."""
     if isinstance(feature, dict):
         return {"bytes", "path"} <= feature.keys()
     return isinstance(feature, Audio) or feature in (Value("string"), Value("large_string"))
@@ -275,10 +277,10 @@ def holds_files(feature: object) -> bool:
 
 def open_dataset(arguments: MixtureArguments) -> Dataset:
     """
-    A set of the Hub, or a folder that `save_to_disk` wrote, with its audio left encoded.
+    Open a set of the Hub, or a folder written by `save_to_disk`, without decoding its audio.
 
     Raises:
-        `SettingsError`: it cannot be loaded, lacks a column, or holds no audio in it.
+        `SettingsError`: the set cannot be loaded, lacks a column, or a column contains no audio.
     """
     try:
         if is_saved_dataset(Path(arguments.dataset)):
@@ -296,17 +298,17 @@ def open_dataset(arguments: MixtureArguments) -> Dataset:
             )
         if not holds_files(found.features[column]):
             raise SettingsError(
-                f"The column {column!r} of the dataset {arguments.dataset!r} holds {found.features[column]}: "
-                "it must hold paths of audio files, or `Audio`."
+                f"The column {column!r} of the dataset {arguments.dataset!r} contains {found.features[column]}: "
+                "it must contain paths of audio files, or `Audio`."
             )
         if isinstance(found.features[column], Audio):
-            # decoding by the library would need torchcodec, and all of a file
+            # decoding by the library would need torchcodec, and decode whole files
             found = found.cast_column(column, Audio(decode=False))
     return found.select_columns(columns)
 
 
 def dataset_rows(audio: Dataset, arguments: MixtureArguments, sampling_rate: int) -> Iterable[dict]:
-    """The mixtures of a dataset, one a row, as long as the shortest of their files."""
+    """The mixtures of a dataset, one per row, as long as the shortest of their files."""
     for index, files in enumerate(audio):
         headers = row_headers(files, index, arguments.dataset)
         num_samples = min(header.length(sampling_rate) for header in headers)
@@ -318,7 +320,7 @@ def row_headers(files: dict[str, str | dict | None], index: int, name: str) -> l
     The headers of the files in a row of a dataset.
 
     Raises:
-        `SettingsError`: names the row and the column without a file that can be read.
+        `SettingsError`: a file cannot be read; the message names the row and the column.
     """
     headers = []
     for column, value in files.items():

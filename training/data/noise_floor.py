@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The noise floor of recordings that are too clean."""
+"""A noise floor for recordings that are too clean."""
 
 from dataclasses import dataclass
 
@@ -35,12 +35,12 @@ class NoiseFloor:
     level_db: list[float]
 
     def draw(self, rng: np.random.Generator) -> tuple[float, int]:
-        """The level of the noise of one voice in dB, and its seed."""
+        """Draw the level of the noise of one voice in dB, and its seed."""
         return rng.uniform(*self.level_db), int(rng.integers(2**63))
 
     @staticmethod
     def apply(waveform: torch.Tensor, loudness: float, parameters: tuple[float, int]) -> torch.Tensor:
-        """A voice (num_samples,) of a loudness in LUFS with its noise; each device draws samples of its own from a seed"""
+        """Add noise to a voice (num_samples,) with a loudness in LUFS; the samples for a seed depend on the device"""
         level_db, seed = parameters
         generator = torch.Generator(waveform.device).manual_seed(seed)
         noise = torch.randn(waveform.shape, generator=generator, device=waveform.device)

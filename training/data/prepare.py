@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Sets of one's own speech, drawn by the recipe of Libri2Mix and written in its layout (arXiv 2005.11262 and its scripts)."""
+"""Sets of mixtures of your own speech, drawn by the recipe of Libri2Mix in its layout (arXiv 2005.11262 and its scripts)."""
 
 import shutil
 from collections.abc import Iterator
@@ -35,13 +35,13 @@ from .speech import ListedFile, list_speech
 
 
 MIN_UTTERANCE_S = 3
-# draws of a mixture before it is given up: another pair has to be found when one was taken before
+# maximum number of draws for a mixture: a pair that was drawn before is rejected
 MAX_DRAWS = 1000
 
 
 @dataclass
 class Voice:
-    """An utterance of a mixture, or its noise: samples at 16 kHz, and the loudness it shall have."""
+    """An utterance of a mixture, or its noise: samples at 16 kHz, and the target loudness."""
 
     path: Path
     samples: np.ndarray
@@ -50,12 +50,12 @@ class Voice:
 
 def draw_gains(voices: list[Voice]) -> list[float]:
     """
-    The gain of every voice: to its loudness, but never above the peak, alone or in the mixture.
+    The gain of every voice: to its loudness, but limited by the peak, alone and in the mixture.
 
-    The loudness is that of the voice filled with zeros to the length of the longest.
+    The loudness is that of the voice padded with zeros to the length of the longest.
 
     Raises:
-        `AudioError`: one of them is silent.
+        `AudioError`: a voice is silent.
     """
     num_samples = max(len(voice.samples) for voice in voices)
     padded = [np.pad(voice.samples, (0, num_samples - len(voice.samples))) for voice in voices]
@@ -71,10 +71,10 @@ def draw_gains(voices: list[Voice]) -> list[float]:
 
 def check_speakers(files: list[ListedFile], num_sources: int, num_mixtures: int) -> dict[str, list[Path]]:
     """
-    The utterances of every speaker that are long enough.
+    The sufficiently long utterances of every speaker.
 
     Raises:
-        `SettingsError`: they are too few for so many different mixtures.
+        `SettingsError`: there are too few for the number of different mixtures.
     """
     speakers: dict[str, list[Path]] = {}
     for file in files:
@@ -82,7 +82,8 @@ def check_speakers(files: list[ListedFile], num_sources: int, num_mixtures: int)
             speakers.setdefault(file.speaker, []).append(file.path)
     if len(speakers) < num_sources:
         raise SettingsError(
-            f"{len(speakers)} speakers have an utterance of {MIN_UTTERANCE_S} s or more: mixtures of {num_sources} need as many."
+            f"Only {len(speakers)} speakers have an utterance of {MIN_UTTERANCE_S} s or more, but mixtures of "
+            f"{num_sources} need as many: add speech."
         )
     # elementary symmetric polynomial: the number of sets of utterances of different speakers
     sets = [1] + [0] * num_sources
@@ -91,13 +92,13 @@ def check_speakers(files: list[ListedFile], num_sources: int, num_mixtures: int)
             sets[size] += sets[size - 1] * len(utterances)
     if sets[num_sources] < num_mixtures:
         raise SettingsError(
-            f"The speech allows {sets[num_sources]} different mixtures of {num_sources}, not {num_mixtures}: ask for fewer."
+            f"The speech allows {sets[num_sources]} different mixtures of {num_sources}, not {num_mixtures}: lower --num-mixtures."
         )
     return speakers
 
 
 def draw_utterances(speakers: dict[str, list[Path]], num_sources: int, rng: np.random.Generator) -> list[Path]:
-    """Utterances of different speakers; every utterance is as likely as another."""
+    """Draw utterances of different speakers; every utterance is equally likely."""
     names = list(speakers)
     num_files = np.array([len(speakers[name]) for name in names], dtype=np.float64)
     drawn = rng.choice(len(names), size=num_sources, replace=False, p=num_files / num_files.sum())
@@ -108,7 +109,7 @@ def draw_metadata(
     speech: Path, num_mixtures: int, num_sources: int, noise: Path | None, seed: int
 ) -> Iterator[dict[str, str | float]]:
     """
-    Rows of a LibriMix metadata csv, drawn by its recipe; no set of utterances twice, nor two of one `mixture_ID`.
+    Draw rows of a LibriMix metadata csv by its recipe; neither a set of utterances nor a `mixture_ID` occurs twice.
 
     Args:
         speech (`Path`):
@@ -120,7 +121,7 @@ def draw_metadata(
         noise (`Path`, *optional*):
             Folder of noise.
         seed (`int`):
-            Of every draw.
+            Seed of every draw.
     """
     speakers = check_speakers(list_speech(speech), num_sources, num_mixtures)
     noises = list_noise(noise) if noise is not None else []
@@ -129,12 +130,12 @@ def draw_metadata(
     while len(seen) < num_mixtures:
         for _ in range(MAX_DRAWS):
             paths = draw_utterances(speakers, num_sources, rng)
-            # files that differ only in how they end have one id
+            # files that differ only in their suffix have the same id
             drawn = "_".join(sorted(utterance_id(path.relative_to(speech)) for path in paths))
             if drawn not in seen:
                 break
         else:
-            raise SettingsError(f"Hardly another pair is left after {len(seen)} mixtures: ask for fewer.")
+            raise SettingsError(f"Almost no new pair is left after {len(seen)} mixtures: lower --num-mixtures.")
         seen.add(drawn)
         voices = [Voice(path, read_audio(path, ORIGINAL_RATE), rng.uniform(*SPEECH_LUFS)) for path in paths]
         if noises:
@@ -168,13 +169,13 @@ def list_noise(folder: Path) -> list[Path]:
     """
     files = walk_files(folder, AUDIO_SUFFIXES)
     if not files:
-        raise SettingsError(f"{folder} holds no noise ({', '.join(AUDIO_SUFFIXES)}).")
+        raise SettingsError(f"{folder} contains no noise ({', '.join(AUDIO_SUFFIXES)}).")
     return files
 
 
 @dataclass
 class Prepared:
-    """Where a set is written, and as what."""
+    """The folder and the name of a set."""
 
     out: Path
     split: str
@@ -190,7 +191,7 @@ class Prepared:
 
     @property
     def metadata(self) -> Path:
-        """The csv that everything else is made from."""
+        """The csv from which all other files are made."""
         return self.out / "metadata" / self.name / f"{self.name.lower()}_{self.split}.csv"
 
     def folder(self, sampling_rate: int, mode: str) -> Path:
@@ -202,15 +203,15 @@ def prepare(
     speech: Path, prepared: Prepared, num_mixtures: int, noise: Path | None = None, seed: int = 72
 ) -> list[Path]:
     """
-    Draw a set of mixtures and write it as the scripts of LibriMix would: a metadata csv and a tree for each rate and mode.
+    Draw a set of mixtures and write it as by the scripts of LibriMix: a metadata csv and a tree for each rate and mode.
 
-    The same arguments write the same files. Nothing that exists is overwritten, and what fails leaves nothing.
+    The same arguments write the same files. Existing files are never overwritten, and a failure leaves no files.
 
     Returns:
         The folders of the trees.
 
     Raises:
-        `SettingsError`: the speech is too little, there is no noise for a type that needs it, or the set exists.
+        `SettingsError`: there is too little speech, the noise for a type is missing, or the set exists.
     """
     if noise is None and (noisy := [name for name in prepared.mix_types if name != "mix_clean"]):
         raise SettingsError(f"{noisy[0]} needs noise: pass --noise DIR, or --types mix_clean.")
@@ -236,7 +237,7 @@ def prepare(
 
 
 def publish(staged: Prepared, prepared: Prepared) -> None:
-    """Give a complete set its name: first the trees and the csv files beside them, then what all is made from."""
+    """Rename a complete set: first the trees and their csv files, then the csv from which they are made."""
     trees = {staged.folder(rate, mode) for rate in staged.sampling_rates for mode in staged.modes}
     lists = [path for tree in trees for path in (tree.parent / "metadata").iterdir()]
     for path in (*trees, *lists, staged.metadata):
@@ -246,7 +247,7 @@ def publish(staged: Prepared, prepared: Prepared) -> None:
 
 
 def write_tree(staged: Prepared, folder: Path, speech: Path, noise: Path | None, rate: int, mode: str) -> None:
-    """Write one generated split that will become `folder`, and beside it the csv that lists each type."""
+    """Write one generated split that will become `folder`, and a csv for each type beside it."""
     temporary = staged.folder(rate, mode)
     arguments = {"metadata": str(staged.metadata), "root": str(speech), "mode": mode}
     metadata = temporary.parent / "metadata"

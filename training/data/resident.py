@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Speech that lives on the device: a whole corpus as int16 in its memory, and mixtures drawn there: nothing is read or copied.
+Speech on the device: a whole corpus as int16 in its memory, from which mixtures are drawn without reading or copying.
 
-[`SpeechMixer`] draws and renders here too, example by example the same; only the samples of the noise floor differ.
+[`SpeechMixer`] draws and renders the same examples as in workers; only the samples of the noise floor differ.
 """
 
 from collections.abc import Iterator
@@ -28,13 +28,13 @@ from .mixer import DrawnVoice, SpeechMixer
 
 class ResidentSpeech:
     """
-    The speech of a [`SpeechMixer`] on a device, and its mixtures there.
+    The speech of a [`SpeechMixer`] on a device, and its mixtures.
 
     Args:
         mixer ([`SpeechMixer`]):
             Draws and renders; all of its speech must be in memory. An hour takes 115 MB of the device.
         device (`torch.device`):
-            Where the speech goes.
+            Device for the speech.
     """
 
     def __init__(self, mixer: SpeechMixer, device: torch.device):
@@ -51,7 +51,7 @@ class ResidentSpeech:
         return self.mixer.render(mixtures, self.cut)
 
     def cut(self, voices: list[DrawnVoice]) -> torch.Tensor:
-        """The spans of voices of one speed, float32 (num_voices, num_samples); silence where an utterance has ended."""
+        """The spans of voices of one speed, float32 (num_voices, num_samples), padded with silence."""
         positions = torch.arange(voices[0].num_samples, device=self.device)
         positions = positions + upload([voice.start for voice in voices], self.device)[:, None]
         lengths = upload([voice.utterance.num_samples for voice in voices], self.device)[:, None]
@@ -62,19 +62,19 @@ class ResidentSpeech:
 
 class ResidentLoader:
     """
-    The batches of a run like those of its `DataLoader`, made where they are needed.
+    The batches of a run, as from its `DataLoader`, but made on the device.
 
     Args:
         speech ([`ResidentSpeech`]):
-            Where the mixtures come from.
+            Source of the mixtures.
         seed (`int`):
-            Of the run; an example is a function of it and of its number.
+            Seed of the run; each example depends on it and on its index.
         examples (`range`):
-            The numbers of all examples that are left.
+            The indices of all remaining examples.
         part_size (`int`):
             Number of examples of a batch of one process.
         process_index, num_processes (`int`):
-            The processes take turns.
+            The processes alternate.
     """
 
     def __init__(

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Rows of a csv as people and their programs write it."""
+"""Rows of a csv, as written by people and spreadsheets."""
 
 import csv
 import math
@@ -23,29 +23,29 @@ from ..settings import SettingsError
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:
     """
-    The rows of a csv with a header, in UTF-8 with or without the mark that Excel begins it with.
+    The rows of a csv with a header, in UTF-8 with or without the byte order mark of Excel.
 
     Raises:
-        `SettingsError`: it is in another encoding.
+        `SettingsError`: the file has another encoding.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             return list(csv.DictReader(file))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise SettingsError(f"{path} cannot be read, save it as csv in UTF-8: {error}") from error
+        raise SettingsError(f"{path} cannot be read: save it as csv in UTF-8 ({error})") from error
 
 
 def place_rows(path: str | Path, rows: list[dict]) -> Iterator[tuple[str, dict]]:
     """
-    Rows with their places, numbered as a spreadsheet does, where the header is the first.
+    Rows with their positions, numbered as in a spreadsheet, with the header as the first.
 
     Raises:
-        `SettingsError`: a row has not as many cells as the header.
+        `SettingsError`: a row has fewer or more cells than the header.
     """
     for number, row in enumerate(rows, start=2):
         place = f"{path}, row {number}"
         if None in row or None in row.values():
-            raise SettingsError(f"{place} has not as many cells as the header: complete it.")
+            raise SettingsError(f"{place} has fewer or more cells than the header: correct it.")
         yield place, row
 
 
@@ -54,7 +54,7 @@ def parse_number(row: dict[str, str], column: str, place: str) -> float:
     The number in a cell.
 
     Raises:
-        `SettingsError`: it holds none, or NaN or infinity; `place` says where.
+        `SettingsError`: the cell is not a finite number; the message starts with `place`.
     """
     try:
         number = float(row.get(column, ""))

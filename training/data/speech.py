@@ -30,7 +30,7 @@ from .rows import parse_number, place_rows, read_rows
 
 @dataclass
 class Utterance:
-    """One recording of one speaker, `num_samples` long at the model's rate; in memory it holds them as int16."""
+    """One recording of one speaker, `num_samples` long at the model's rate, as int16 if in memory."""
 
     path: Path
     num_samples: int
@@ -46,7 +46,7 @@ class Utterance:
 
 @dataclass
 class ListedFile:
-    """A file of speech before it is opened; its loudness in LUFS where a list tells it."""
+    """A file of speech before it is opened, with its loudness in LUFS if a list contains it."""
 
     path: Path
     speaker: str
@@ -55,21 +55,21 @@ class ListedFile:
 
 def list_speech(root: str | Path, utterances: str | Path | None = None) -> list[ListedFile]:
     """
-    The files of a folder of speech, from a csv with `path`, `speaker` and perhaps `loudness`, or by walking it.
+    The files of a folder of speech, from a csv with `path`, `speaker` and optionally `loudness`, or from the folder itself.
 
-    The order does not depend on which.
+    The order is the same in both cases.
 
     Raises:
-        `SettingsError`: there is no such folder, the csv lacks a column or a number, or a file lies in no speaker's folder.
+        `SettingsError`: the folder does not exist, the csv lacks a column or a number, or a file is outside the speakers' folders.
     """
     root = Path(root)
     if not root.is_dir():
-        raise SettingsError(f"{root} is no folder: it must hold a folder for each speaker.")
+        raise SettingsError(f"{root} is not a folder: give a folder with a subfolder for each speaker.")
     if utterances is None:
         paths = walk_files(root, AUDIO_SUFFIXES)
         if loose := sorted(path for path in paths if path.parent == root):
             raise SettingsError(
-                f"{loose[0]} lies directly in {root}: put the files of each speaker into a folder of its own."
+                f"{loose[0]} is directly in {root}: put the files of each speaker into a separate folder."
             )
         files = [ListedFile(path, path.relative_to(root).parts[0]) for path in paths]
     else:
@@ -88,7 +88,7 @@ def list_speech(root: str | Path, utterances: str | Path | None = None) -> list[
 
 
 def load_utterance(file: ListedFile, sampling_rate: int, in_memory: bool) -> Utterance:
-    """Read what is needed of a file: all of it, or only its header if its loudness is known."""
+    """Read a whole file, or only its header if its loudness is known and it stays on disk."""
     if not in_memory and file.loudness is not None:
         return Utterance(file.path, audio_length(file.path, sampling_rate), file.loudness)
     audio = read_audio(file.path, sampling_rate)
@@ -112,5 +112,5 @@ def load_speech(folder: SpeechArguments, sampling_rate: int, show_progress: bool
             raise SettingsError(f"{file.path} is silent: leave it out.")
         speakers.setdefault(file.speaker, []).append(utterance)
     if not speakers:
-        raise SettingsError(f"{folder.root} holds no audio file ({', '.join(AUDIO_SUFFIXES)}).")
+        raise SettingsError(f"{folder.root} contains no audio file ({', '.join(AUDIO_SUFFIXES)}).")
     return list(speakers.values())

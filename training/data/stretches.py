@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The speech of one speaker, cut into stretches where it is quiet."""
+"""The speech of one speaker, cut into stretches at quiet positions."""
 
 from dataclasses import dataclass
 
@@ -22,13 +22,13 @@ from .activity import FRAMES_PER_S, MIN_SOUND_S, find_activity, frame_length, fr
 from .speech import Utterance
 
 
-# less of an utterance is no stretch of its own
+# minimum length of a stretch of an utterance
 MIN_REST_S = 1.0
 
 
 @dataclass
 class Stretch:
-    """Some seconds of one speaker, from speech to speech: samples, and whether each frame of 10 ms is speech."""
+    """Some seconds of one speaker that start and end with speech: samples, and whether each frame of 10 ms is speech."""
 
     samples: np.ndarray
     active: np.ndarray
@@ -36,7 +36,7 @@ class Stretch:
 
 
 class SpeakerLine:
-    """The speech of one speaker, one stretch after the other, all of it before any of it again."""
+    """Successive stretches of the speech of one speaker; none repeats before all of them have occurred."""
 
     def __init__(self, utterances: list[Utterance], sampling_rate: int, rng: np.random.Generator):
         self.utterances = utterances
@@ -46,7 +46,7 @@ class SpeakerLine:
         self.rest: Stretch | None = None
 
     def take(self, duration_s: float) -> Stretch:
-        """The next stretch of about that duration, which ends where the voice is quiet; shorter at the end of an utterance."""
+        """The next stretch of about this duration, which ends at a quiet position; shorter at the end of an utterance."""
         if self.rest is None or len(self.rest.active) < MIN_REST_S * FRAMES_PER_S:
             self.rest = self.open_utterance()
         stretch, num_frames = self.rest, round(duration_s * FRAMES_PER_S)
@@ -68,7 +68,7 @@ class SpeakerLine:
         samples = utterance.read(0, utterance.num_samples, self.sampling_rate)
         active = find_activity(samples, self.sampling_rate)
         if not active.any():
-            raise SettingsError(f"{utterance.path} holds no speech of {MIN_SOUND_S} s: leave it out.")
+            raise SettingsError(f"{utterance.path} contains no speech of {MIN_SOUND_S} s: leave it out.")
         return trim(Stretch(samples, active, utterance.loudness), 0, len(active), self.sampling_rate)
 
 
@@ -78,7 +78,7 @@ def trim(stretch: Stretch, start: int, stop: int, sampling_rate: int) -> Stretch
     start, stop = start + int(frames[0]), start + int(frames[-1]) + 1
     length = frame_length(sampling_rate)
     samples = stretch.samples[start * length : stop * length].copy()
-    # no click where a voice is cut
+    # fade, to avoid a click at the cut
     fade = np.linspace(0, 1, length, dtype=np.float32)
     samples[:length] *= fade
     samples[-length:] *= fade[::-1]
