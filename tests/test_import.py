@@ -11,6 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,25 @@ def test_the_package_holds_its_public_names_and_modules_only():
     modules = {path.stem for path in SOURCES}
     assert names - modules - {"sys", "TYPE_CHECKING"} == set(audioslots_hf.__all__)
     assert all(getattr(audioslots_hf, name).__name__ == name for name in audioslots_hf.__all__)
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.stem != "__init__"], ids=lambda path: path.stem)
+def test_every_module_lists_its_public_names(path):
+    """The modules of a family list its classes, as in transformers; the others list all that has no underscore."""
+    tree = ast.parse(path.read_text("utf-8"))
+    [listed] = [ast.literal_eval(node.value) for node in tree.body if "__all__" in assigned_names(node)]
+    defined = {name for node in tree.body for name in assigned_names(node)}
+    assert set(listed) <= defined and len(set(listed)) == len(listed)
+    if not path.stem.startswith(("configuration_", "modeling_", "feature_extraction_")):
+        assert set(listed) == {name for name in defined if not name.startswith("_")} - {"logger"}
+
+
+def assigned_names(node: ast.stmt) -> list[str]:
+    """The names that a statement of a module defines, without those that it imports."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return [name.id for target in targets for name in ast.walk(target or ast.Pass()) if isinstance(name, ast.Name)]
 
 
 def test_every_source_file_has_the_licence_header():

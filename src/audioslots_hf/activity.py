@@ -126,3 +126,28 @@ def find_spans(active: np.ndarray) -> list[tuple[int, int]]:
     """Start and stop of each run of true frames of (num_frames,)."""
     changes = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(np.int8), [0]])))
     return [(int(start), int(stop)) for start, stop in changes.reshape(-1, 2)]
+
+
+__all__ = [
+    "FRAMES_PER_S",
+    "LEAK_DB",
+    "MIN_DYNAMICS_DB",
+    "MIN_LEVEL_DB",
+    "MIN_PAUSE_S",
+    "MIN_SOUND_S",
+    "MIN_SPEECH_TO_NOISE_DB",
+    "NOISE_MARGIN_DB",
+    "NUM_COMPARED_FRAMES",
+    "PADDING_S",
+    "RANGE_DB",
+    "SILENCE_DB",
+    "find_activity",
+    "find_spans",
+    "find_threshold_db",
+    "frame_length",
+    "frame_powers",
+    "loud_level_db",
+    "moving_mean",
+    "smooth_activity",
+    "to_db",
+]

@@ -40,3 +40,6 @@ def keep_freed_memory() -> bool:
     largest = 2**31 - 1
     options = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: largest, M_TOP_PAD: 2**29}
     return all(libc.mallopt(option, value) == 1 for option, value in options.items())
+
+
+__all__ = ["M_MMAP_MAX", "M_TOP_PAD", "M_TRIM_THRESHOLD", "keep_freed_memory"]

@@ -213,3 +213,14 @@ class TrackWriter:
             ) as output:
                 for samples in source.blocks(BLOCK_S * self.sampling_rate, dtype="float32", always_2d=True):
                     output.write(samples * self.gain)
+
+
+__all__ = [
+    "AudioFile",
+    "BLOCK_SUBTYPES",
+    "FLOAT_SUBTYPES",
+    "MAX_BLOCK_VALUES",
+    "TrackWriter",
+    "open_audio",
+    "output_format",
+]

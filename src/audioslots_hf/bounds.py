@@ -67,3 +67,18 @@ def check_memory(name: str, num_values: int, num_bytes: int) -> None:
             f"{name} holds more than {allowed:,} samples in {num_bytes:,} bytes, which is too much to read at once: separate it "
             "with `audioslots separate`, which needs little memory, or cut it first."
         )
+
+
+__all__ = [
+    "FREE_NUM_VALUES",
+    "MAX_CHANNELS",
+    "MAX_CHANNEL_HOURS",
+    "MAX_DECODING_S",
+    "MAX_NUM_VALUES",
+    "MAX_SAMPLING_RATE",
+    "MAX_VALUES_PER_BYTE",
+    "MIN_SAMPLING_RATE",
+    "check_duration",
+    "check_form",
+    "check_memory",
+]

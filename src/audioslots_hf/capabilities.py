@@ -78,3 +78,6 @@ class FeatureExtractorCapabilities:
     def describe_framing(self) -> dict[str, dict[str, int]]:
         """Sizes that the scores of an oracle depend on, besides the chunk length."""
         return {}
+
+
+__all__ = ["ConfigCapabilities", "FeatureExtractorCapabilities", "ModelCapabilities"]

@@ -222,7 +222,7 @@ class Stitcher:
             return reorder(estimates, references)
         embeddings = separated.embeddings
         if embeddings is not None:
-            embeddings = embeddings[loudest_channel(separated.estimates)]
+            embeddings = embeddings[_loudest_channel(separated.estimates)]
         history = self.overlap_add.history(estimates.shape[-1])
         return self.tracker.follow(estimates, estimates[..., :0] if history is None else history, embeddings)
 
@@ -242,7 +242,7 @@ def reorder(estimates: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return estimates[:, match_estimates(costs)[0]]
 
 
-def loudest_channel(estimates: torch.Tensor) -> int:
+def _loudest_channel(estimates: torch.Tensor) -> int:
     """Index of the channel with the highest energy, (num_channels, num_sources, num_samples) -> scalar"""
     return int(estimates.square().sum(dim=(1, 2)).argmax())
 
@@ -257,6 +257,21 @@ def align_channels(estimates: torch.Tensor) -> torch.Tensor:
         return estimates
     # pad with zeros, so that even a single sample has a frame; windows of 512 samples are longer than any such delay
     magnitudes = stft(torch.nn.functional.pad(estimates, (0, 256)), 512, 256).abs().flatten(2)
-    loudest = magnitudes[loudest_channel(estimates)]
+    loudest = magnitudes[_loudest_channel(estimates)]
     orders = match_estimates(pairwise_mse(magnitudes, loudest.expand_as(magnitudes)))
     return reorder_estimates(estimates, orders)
+
+
+__all__ = [
+    "Chunk",
+    "OverlapAdd",
+    "SeparatedChunks",
+    "Stitcher",
+    "align_channels",
+    "batch_chunks",
+    "check_chunk_hop_length",
+    "cut_recording",
+    "iter_chunks",
+    "reorder",
+    "shift",
+]

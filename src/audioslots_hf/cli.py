@@ -234,3 +234,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+__all__ = [
+    "MODEL_HELP",
+    "build_parser",
+    "choose_device",
+    "main",
+    "parse_count",
+    "report_failures",
+    "run_evaluate",
+    "run_export",
+    "run_info",
+    "run_job",
+    "run_separate",
+    "wants_speakers",
+]

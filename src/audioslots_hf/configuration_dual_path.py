@@ -100,3 +100,6 @@ class DualPathConfig(PreTrainedConfig, ConfigCapabilities):
     def min_input_length(self) -> int:
         """Half a segment in samples: torch.export would need a separate program for fewer frames."""
         return self.encoder_stride * self.segment_length // 2
+
+
+__all__ = ["DualPathConfig"]

@@ -121,3 +121,24 @@ def describe_data(file: BinaryIO, start: int, num_bytes: int, tag: int, size: in
 def is_chunk_name(name: bytes) -> bool:
     """Whether four bytes may be the name of a chunk."""
     return len(name) == 4 and name.isascii() and name.decode("ascii").isprintable()
+
+
+__all__ = [
+    "EXACT_MAGICS",
+    "EXTENSIBLE",
+    "FLAC_HEADS",
+    "HEAD_BYTES",
+    "MP3_TAGS",
+    "NO_CHUNKS",
+    "OGG_FIRST_PAGE",
+    "OGG_PAGE_BYTES",
+    "SEARCH_BYTES",
+    "check_wav",
+    "describe_data",
+    "file_size",
+    "holds",
+    "is_chunk_name",
+    "is_exact",
+    "is_single_stream",
+    "read_at",
+]

@@ -361,3 +361,24 @@ def gate_tracks(tracks: torch.Tensor, activity: np.ndarray, start: int, sampling
     gated = gates * tracks
     rest = gates.amax(dim=0) * mixture - gated.sum(dim=1, keepdim=True)
     return gated + rest * gates / gates.sum(dim=0).clamp(min=1e-6)
+
+
+__all__ = [
+    "CHUNK_RANGE_DB",
+    "ChunkSummary",
+    "ConversationPlan",
+    "ConversationSeparator",
+    "DOMINANCE_DB",
+    "MIN_EMBEDDED_S",
+    "VoiceEncoder",
+    "WINDOW_S",
+    "find_dominant",
+    "gate_tracks",
+    "gather_evidence",
+    "join_powers",
+    "make_plan",
+    "order_voices",
+    "place_frames",
+    "window_length",
+    "window_separator",
+]

@@ -87,3 +87,6 @@ class ConversationDescription:
             "warnings": self.warnings,
         }
         return json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+
+
+__all__ = ["ConversationDescription"]

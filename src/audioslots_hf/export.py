@@ -114,7 +114,7 @@ class EstimatesOnly(nn.Module):
 
 
 @torch.library.custom_op("audioslots::lstm", mutates_args=())
-def opaque_lstm(
+def _opaque_lstm(
     inputs: torch.Tensor,
     states: list[torch.Tensor],
     weights: list[torch.Tensor],
@@ -134,8 +134,8 @@ def opaque_lstm(
     return torch.lstm(inputs, states, weights, has_biases, num_layers, dropout, train, bidirectional, batch_first)
 
 
-@opaque_lstm.register_fake
-def shapes_of_lstm(
+@_opaque_lstm.register_fake
+def _shapes_of_lstm(
     inputs: torch.Tensor,
     states: list[torch.Tensor],
     weights: list[torch.Tensor],
@@ -146,17 +146,17 @@ def shapes_of_lstm(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The outputs of [`opaque_lstm`], without values."""
+    """The outputs of [`_opaque_lstm`], without values."""
     size = states[0].shape[-1] * (2 if bidirectional else 1)
     return inputs.new_empty((*inputs.shape[:2], size)), torch.empty_like(states[0]), torch.empty_like(states[1])
 
 
 class OpaqueLstm(TorchFunctionMode):
-    """Replaces `torch.lstm` by [`opaque_lstm`]."""
+    """Replaces `torch.lstm` by [`_opaque_lstm`]."""
 
     def __torch_function__(self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None):
         if func is torch.lstm:
-            return opaque_lstm(*args)
+            return _opaque_lstm(*args)
         return func(*args, **(kwargs or {}))
 
 
@@ -226,7 +226,7 @@ def describe_model(pipeline: AudioSeparationPipeline, shape: InputShape) -> dict
 
 
 def trace_model(function: nn.Module, shape: InputShape) -> ExportedProgram:
-    """The graph of a model, with every LSTM as one [`opaque_lstm`]."""
+    """The graph of a model, with every LSTM as one [`_opaque_lstm`]."""
     # otherwise the program would reject lengths because of the memory layout of their tensors, on which it does not depend
     oblivious = fx_config.patch(backed_size_oblivious=True)
     with torch.no_grad(), OpaqueLstm(), oblivious:
@@ -251,7 +251,7 @@ def write_torch_export(program: ExportedProgram, path: Path, description: dict, 
     torch.export.save(program, path, extra_files={DESCRIPTION_FILE: json.dumps(description, indent=2)})
 
 
-def write_onnx(program: ExportedProgram, path: Path, description: dict, shape: InputShape) -> None:
+def _write_onnx(program: ExportedProgram, path: Path, description: dict, shape: InputShape) -> None:
     """Write an .onnx file that holds its weights."""
     import onnx
     from onnxscript.function_libs.torch_lib.ops.core import aten_lstm
@@ -262,7 +262,7 @@ def write_onnx(program: ExportedProgram, path: Path, description: dict, shape: I
         output_names=[OUTPUT_NAME],
         custom_translation_table={
             torch.ops.audioslots.lstm.default: aten_lstm,
-            torch.ops.aten.mean.dim: translate_mean,
+            torch.ops.aten.mean.dim: _translate_mean,
         },
         dynamo=True,
         verbose=False,
@@ -272,13 +272,13 @@ def write_onnx(program: ExportedProgram, path: Path, description: dict, shape: I
         del node.metadata_props[:]
     # replace the exporter's generated names of sizes
     del model.graph.value_info[:]
-    rename_axes(model.graph.input[0], shape.axes)
-    rename_axes(model.graph.output[0], ["batch_size", "num_sources", *shape.axes[1:]])
+    _rename_axes(model.graph.input[0], shape.axes)
+    _rename_axes(model.graph.output[0], ["batch_size", "num_sources", *shape.axes[1:]])
     onnx.helper.set_model_props(model, {name: str(value) for name, value in description.items()})
     onnx.save_model(model, path)
 
 
-def translate_mean(inputs, dim=None, keepdim=False, *, dtype=None):  # noqa: ANN001, ANN201
+def _translate_mean(inputs, dim=None, keepdim=False, *, dtype=None):  # noqa: ANN001, ANN202
     """
     `torch.mean` in ONNX, one axis after another.
 
@@ -294,7 +294,7 @@ def translate_mean(inputs, dim=None, keepdim=False, *, dtype=None):  # noqa: ANN
     return inputs
 
 
-def rename_axes(value, names: list[str | int]) -> None:  # noqa: ANN001
+def _rename_axes(value, names: list[str | int]) -> None:  # noqa: ANN001
     """Name the dimensions of an ONNX value that have no fixed size."""
     for dimension, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
         if dimension.HasField("dim_param"):
@@ -319,7 +319,7 @@ def open_onnx(path: Path) -> Function | None:
     return lambda inputs: torch.from_numpy(session.run(None, {name: inputs.numpy()})[0])
 
 
-def relative_difference(function: Function, reference: Function, inputs: torch.Tensor) -> float:
+def _relative_difference(function: Function, reference: Function, inputs: torch.Tensor) -> float:
     """The largest difference between two functions, as a share of the reference's peak."""
     expected = reference(inputs)
     return ((function(inputs) - expected).abs().max() / expected.abs().max()).item()
@@ -349,7 +349,7 @@ def compare_functions(
     """
     if exported is None:
         return {"maximum difference": 'not verified: pip install "audioslots-hf[export]"'}
-    differences = [relative_difference(exported, eager, inputs) for inputs in examples]
+    differences = [_relative_difference(exported, eager, inputs) for inputs in examples]
     # also true for NaN
     if not all(difference <= TOLERANCE for difference in differences):
         raise ValueError(
@@ -387,7 +387,7 @@ def export_model(pipeline: AudioSeparationPipeline, export_format: str, path: Pa
         `ValueError`: the model cannot be exported, or the outputs of the file differ; no file is left in either case.
     """
     write, open_file = {
-        "onnx": (write_onnx, open_onnx),
+        "onnx": (_write_onnx, open_onnx),
         "torch-export": (write_torch_export, open_torch_export),
     }[export_format]
     model, config = pipeline.model.eval(), pipeline.model.config
@@ -412,3 +412,27 @@ def export_model(pipeline: AudioSeparationPipeline, export_format: str, path: Pa
         "size": f"{path.stat().st_size / 2**20:.2f} MiB",
         **comparison,
     }
+
+
+__all__ = [
+    "DESCRIPTION_FILE",
+    "EstimatesOnly",
+    "Function",
+    "InputShape",
+    "NUM_RUNS",
+    "OUTPUT_NAME",
+    "OpaqueLstm",
+    "SUFFIXES",
+    "TOLERANCE",
+    "compare_functions",
+    "describe_model",
+    "export_model",
+    "open_onnx",
+    "open_torch_export",
+    "plan_export",
+    "real_time_factor",
+    "require_packages",
+    "silence",
+    "trace_model",
+    "write_torch_export",
+]

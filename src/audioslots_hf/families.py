@@ -104,3 +104,6 @@ def find_public_class(name: str) -> type:
         if name in family.modules:
             return family.load(name)
     raise AttributeError(f"module {__package__!r} has no attribute {name!r}")
+
+
+__all__ = ["DEFAULT_FAMILY", "FAMILIES", "Family", "find_public_class", "list_public_classes"]

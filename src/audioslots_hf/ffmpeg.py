@@ -241,3 +241,19 @@ def import_av() -> Any:
     except ImportError as error:
         raise ImportError("Reading compressed audio and video needs PyAV: pip install av") from error
     return av
+
+
+__all__ = [
+    "COUNTED_FORMATS",
+    "FORMATS",
+    "FfmpegSound",
+    "LENGTH_TOLERANCE_S",
+    "SCALES",
+    "SOUNDFILE_FORMATS",
+    "TimedFile",
+    "describe",
+    "describe_stream",
+    "import_av",
+    "refuse",
+    "to_samples",
+]

@@ -107,3 +107,6 @@ def write_csv(path: Path, rows: list[dict]) -> None:
         writer.writeheader()
         # only NaN differs from itself
         writer.writerows({key: value if value == value else None for key, value in row.items()} for row in rows)
+
+
+__all__ = ["remove", "rename", "replacing", "replacing_all", "sync", "temporary_name", "write_csv", "write_text"]

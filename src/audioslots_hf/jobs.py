@@ -135,3 +135,6 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise OSError(f"The output folder {folder} cannot be written to: change its permissions or choose another.")
+
+
+__all__ = ["MAX_NAMES", "SeparationJob", "find_inputs", "make_folder", "plan_jobs"]

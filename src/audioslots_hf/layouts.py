@@ -154,3 +154,20 @@ def find_mixtures(folder: Path, recordings: list[str], problems: list[str]) -> d
             problems.append(f"{mixtures[path.stem]} and {path} are the same mixture: remove one")
         mixtures[path.stem] = path
     return mixtures
+
+
+__all__ = [
+    "LAYOUTS",
+    "MIXTURE_NAMES",
+    "SOURCE_FILE",
+    "SOURCE_FOLDER",
+    "SOURCE_NAME",
+    "Sources",
+    "collect_sources",
+    "find_mixtures",
+    "find_sources",
+    "list_audio",
+    "natural_key",
+    "read_flat",
+    "walk_files",
+]

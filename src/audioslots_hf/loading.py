@@ -71,3 +71,6 @@ def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioS
                 f"returned: {reason}"
             )
         raise ValueError(f"The model {checkpoint!r} cannot be loaded: {reason}") from error
+
+
+__all__ = ["CHECKPOINTS_DIR", "DEFAULT_CHECKPOINT", "find_checkpoint", "list_checkpoints", "load_separator"]

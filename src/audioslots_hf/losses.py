@@ -64,14 +64,14 @@ def matched_negative_si_snr(estimates: torch.Tensor, references: torch.Tensor) -
 
     `(batch_size, num_sources, num_samples)` twice -> scalar, in float32.
     """
-    check_same_shape(estimates, references)
+    _check_same_shape(estimates, references)
     # half precision would round the products, and their difference is the noise: small errors would look like none
     with without_autocast(estimates.device):
         costs = pairwise_negative_si_snr(estimates.float(), references.float())
     return matched_costs(costs).mean()
 
 
-def pairwise_negative_snr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+def _pairwise_negative_snr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     """
     Thresholded negative SNR in dB of every estimate against every reference, defined for silent references too.
 
@@ -95,9 +95,9 @@ def matched_snr(estimates: torch.Tensor, references: torch.Tensor) -> tuple[torc
     `(batch_size, num_sources, num_samples)` twice -> a scalar in float32, and the int64 order `(batch_size, num_sources)` of
     [`~matching.match_estimates`].
     """
-    check_same_shape(estimates, references)
+    _check_same_shape(estimates, references)
     with without_autocast(estimates.device):
-        costs = pairwise_negative_snr(estimates.float(), references.float())
+        costs = _pairwise_negative_snr(estimates.float(), references.float())
     orders = match_estimates(costs)
     return costs.gather(1, orders.unsqueeze(1)).mean(), orders
 
@@ -134,7 +134,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager:
     return torch.autocast(device.type, enabled=False) if is_on else nullcontext()
 
 
-def check_same_shape(estimates: torch.Tensor, references: torch.Tensor) -> None:
+def _check_same_shape(estimates: torch.Tensor, references: torch.Tensor) -> None:
     """Raise a `ValueError` unless there is one reference per estimate."""
     if estimates.shape != references.shape:
         raise ValueError(
@@ -149,7 +149,7 @@ def matched_mse(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tens
 
     `(batch_size, num_sources, ...)` twice -> scalar, in float32.
     """
-    check_same_shape(estimates, references)
+    _check_same_shape(estimates, references)
     costs = pairwise_mse(estimates.float(), references.float())
     return matched_costs(costs).mean()
 
@@ -191,7 +191,7 @@ def speaker_contrastive_loss(
     Raises:
         `ValueError`: the number of references differs from that of estimates, or the number of ids from that of chunks.
     """
-    check_same_shape(estimates, references)
+    _check_same_shape(estimates, references)
     if recording_ids.shape != (len(embeddings),):
         raise ValueError(
             f"`recording_ids` has shape {tuple(recording_ids.shape)} but must have ({len(embeddings)},): one for each chunk."
@@ -229,15 +229,15 @@ def mixit_negative_snr(estimates: torch.Tensor, recordings: torch.Tensor) -> tor
     Raises:
         `ValueError`: the batch sizes or numbers of samples differ, or there are fewer estimates than recordings.
     """
-    check_mixit_shapes(estimates, recordings)
+    _check_mixit_shapes(estimates, recordings)
     estimates, recordings = estimates.float(), recordings.float()
     with without_autocast(estimates.device):
-        assignment = find_mixit_assignment(estimates.detach(), recordings)
+        assignment = _find_mixit_assignment(estimates.detach(), recordings)
         errors = recordings - assignment @ estimates
-        return negative_snr(errors.square().sum(dim=-1), recordings).mean()
+        return _negative_snr(errors.square().sum(dim=-1), recordings).mean()
 
 
-def check_mixit_shapes(estimates: torch.Tensor, recordings: torch.Tensor) -> None:
+def _check_mixit_shapes(estimates: torch.Tensor, recordings: torch.Tensor) -> None:
     """Raise a `ValueError` unless the estimates can be divided among the recordings."""
     fits = estimates.ndim == recordings.ndim == 3 and estimates.shape[::2] == recordings.shape[::2]
     if not fits or estimates.shape[1] < recordings.shape[1]:
@@ -248,7 +248,7 @@ def check_mixit_shapes(estimates: torch.Tensor, recordings: torch.Tensor) -> Non
         )
 
 
-def find_mixit_assignment(estimates: torch.Tensor, recordings: torch.Tensor) -> torch.Tensor:
+def _find_mixit_assignment(estimates: torch.Tensor, recordings: torch.Tensor) -> torch.Tensor:
     """Assignment of the estimates to the recordings, zeros and ones: (batch_size, num_recordings, num_sources)"""
     candidates = all_assignments(recordings.shape[1], estimates)
     # |recording - sum of its estimates|^2 from inner products: only the best sum of waveforms is computed
@@ -257,7 +257,7 @@ def find_mixit_assignment(estimates: torch.Tensor, recordings: torch.Tensor) -> 
     energies = recordings.square().sum(dim=-1).unsqueeze(1)
     # (batch_size, num_assignments, num_recordings)
     errors = energies - 2 * (candidates * inner).sum(dim=-1) + (candidates @ gram * candidates).sum(dim=-1)
-    costs = negative_snr(errors.clamp(min=0), recordings.unsqueeze(1)).sum(dim=-1)
+    costs = _negative_snr(errors.clamp(min=0), recordings.unsqueeze(1)).sum(dim=-1)
     return candidates[costs.argmin(dim=-1)]
 
 
@@ -271,8 +271,29 @@ def all_assignments(num_recordings: int, estimates: torch.Tensor) -> torch.Tenso
     return (owners.unsqueeze(1) == recordings).to(estimates.dtype)
 
 
-def negative_snr(error_energies: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+def _negative_snr(error_energies: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     """Thresholded negative SNR in dB from the energy of the error: (..., num_references) of (..., num_references, num_samples)"""
     energies = references.square().sum(dim=-1)
     eps = 1e-8 * references.shape[-1]
     return 10 * torch.log10((error_energies + 10 ** (-MAX_MIXIT_SNR_DB / 10) * energies + eps) / (energies + eps))
+
+
+__all__ = [
+    "ACTIVITY_DB",
+    "MAX_MIXIT_SNR_DB",
+    "MAX_SNR_DB",
+    "MIXTURE_ACTIVITY_DB",
+    "SILENCE_DB",
+    "active_frames",
+    "activity_loss",
+    "all_assignments",
+    "matched_mse",
+    "matched_negative_si_snr",
+    "matched_snr",
+    "mixit_negative_snr",
+    "pairwise_mse",
+    "pairwise_negative_si_snr",
+    "speaker_contrastive_loss",
+    "speaker_scores",
+    "without_autocast",
+]

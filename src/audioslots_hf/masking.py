@@ -62,3 +62,6 @@ def apply_masks(masks: torch.Tensor, mixture_spectrograms: torch.Tensor) -> torc
     masks = torch.cat([masks, masks[..., -1:, :]], dim=-2)
     masks = torch.cat([masks, masks[..., -1:]], dim=-1)
     return masks * mixture_spectrograms.unsqueeze(-3)
+
+
+__all__ = ["apply_masks", "binary_masks", "wiener_masks"]

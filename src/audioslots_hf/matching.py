@@ -105,3 +105,15 @@ def solve_assignment(costs: torch.Tensor) -> torch.Tensor:
     matrices = costs.float().nan_to_num().cpu().numpy()
     columns = torch.stack([torch.from_numpy(linear_sum_assignment(matrix)[1]) for matrix in matrices])
     return columns.argsort(dim=-1).to(costs.device)
+
+
+__all__ = [
+    "MAX_ENUMERATED_SOURCES",
+    "UNMATCHED",
+    "all_permutations",
+    "enumerate_orders",
+    "match_estimates",
+    "matched_costs",
+    "reorder_estimates",
+    "solve_assignment",
+]

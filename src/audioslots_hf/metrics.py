@@ -66,7 +66,7 @@ def sdr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     # circular correlations shorter than two filters would overlap themselves
     missing = max(0, filter_length - references.shape[-1])
     estimates, references = (
-        torch.nn.functional.pad(normalize_peak(signals.double()), (0, missing)) for signals in (estimates, references)
+        torch.nn.functional.pad(_normalize_peak(signals.double()), (0, missing)) for signals in (estimates, references)
     )
     ratios = signal_distortion_ratio(
         estimates, references, filter_length=filter_length, load_diag=10 ** (-MAX_SDR_DB / 10)
@@ -75,7 +75,7 @@ def sdr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
     return ratios.nan_to_num(nan=-MAX_SDR_DB).clamp(-MAX_SDR_DB, MAX_SDR_DB)
 
 
-def normalize_peak(signals: torch.Tensor) -> torch.Tensor:
+def _normalize_peak(signals: torch.Tensor) -> torch.Tensor:
     """Float64 (..., num_samples) -> the same with a peak of 1; silence is unchanged."""
     return signals / signals.abs().amax(dim=-1, keepdim=True).clamp(min=1e-300)
 
@@ -152,3 +152,15 @@ def score_separation(
         if mixtures is not None:
             scores[f"{name}i"] = scores[name] - metric(mixtures.unsqueeze(1).expand_as(references), references)
     return scores
+
+
+__all__ = [
+    "MAX_SDR_DB",
+    "MIN_SI_SNR_DB",
+    "best_order",
+    "order_estimates",
+    "score_separation",
+    "sdr",
+    "si_snr",
+    "si_snr_improvement",
+]

@@ -361,3 +361,6 @@ def sinusoidal_positions(length: int, like: torch.Tensor) -> torch.Tensor:
     exponents = torch.arange(0, size, 2, device=like.device) / size
     angles = torch.arange(length, device=like.device)[:, None] * torch.exp(-math.log(10000.0) * exponents)
     return torch.cat([angles.sin(), angles.cos()], dim=-1).to(like.dtype)
+
+
+__all__ = ["DualPathForAudioSeparation", "DualPathModel", "DualPathPreTrainedModel"]

@@ -88,3 +88,17 @@ def promised_samples(file: BinaryIO) -> int | None:
     encoder = tag[8 + 4 * bin(tag[7] & 0b1011).count("1") + (100 if tag[7] & 0b100 else 0) :]
     added = int.from_bytes(encoder[21:24], "big")
     return max(0, num_samples - (added >> 12) - (added & 0xFFF))
+
+
+__all__ = [
+    "BIT_RATES",
+    "Frame",
+    "HAS_NUM_FRAMES",
+    "LAYER_3",
+    "MAX_FRAME_BYTES",
+    "MONO",
+    "SAMPLING_RATES",
+    "promised_samples",
+    "read_frame",
+    "skip_tags",
+]

@@ -227,7 +227,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         for start in range(0, len(model_outputs), num_channels):
             items = model_outputs[start : start + num_channels]
             is_last = start + num_channels == len(model_outputs)
-            parts.append(stitcher.add(gather_channels(items), is_last))
+            parts.append(stitcher.add(_gather_channels(items), is_last))
         sources = torch.cat(parts, dim=-1)
         sources = resample(sources, separator.sampling_rate, recording.sampling_rate)[..., :num_samples]
         return [
@@ -275,10 +275,13 @@ def load_default_voice_encoder() -> PreTrainedModel:
         ) from error
 
 
-def gather_channels(items: list[dict[str, Any]]) -> SeparatedChunks:
+def _gather_channels(items: list[dict[str, Any]]) -> SeparatedChunks:
     """Join the items of one chunk, one per channel."""
     length = int(items[0]["num_samples"])
     estimates = torch.cat([item["estimates"][..., :length] for item in items])
     if items[0]["embeddings"] is None:
         return SeparatedChunks(estimates)
     return SeparatedChunks(estimates, torch.cat([item["embeddings"] for item in items]))
+
+
+__all__ = ["AudioSeparationPipeline", "load_default_voice_encoder"]

@@ -120,3 +120,6 @@ def plot_scores(path: str | Path, scores: dict[str, list[float]]) -> None:
         axes[1].set(xlabel="SI-SNR of the mixture in dB", ylabel="SI-SNRi in dB")
         axes[1].grid(alpha=0.3)
     figure.savefig(path, dpi=110)
+
+
+__all__ = ["RANGE_DB", "SILENCE_DB", "plot_scores", "plot_separation", "require_matplotlib"]

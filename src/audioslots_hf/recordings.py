@@ -209,3 +209,6 @@ def _download(url: str) -> bytes:
             return response.read()
     except (OSError, http.client.HTTPException) as error:
         raise ValueError(f"{url} cannot be downloaded: {error}") from error
+
+
+__all__ = ["BLOCK_S", "DOWNLOAD_TIMEOUT_S", "Recording", "choose_sound", "load_recording", "open_file", "open_sound"]

@@ -34,7 +34,7 @@ def register_family(family: Family) -> None:
     feature_extractor_class.register_for_auto_class("AutoFeatureExtractor")
 
 
-def register_voice_encoder() -> None:
+def _register_voice_encoder() -> None:
     """Register the voice encoder, which is not a separation model, with the Auto classes."""
     AutoConfig.register(VoiceEncoderConfig.model_type, VoiceEncoderConfig)
     AutoModel.register(VoiceEncoderConfig, VoiceEncoderModel)
@@ -46,10 +46,13 @@ def register() -> None:
     """Register the families and the voice encoder with the Auto classes, and the pipeline as `"audio-to-audio"`."""
     for family in FAMILIES.values():
         register_family(family)
-    register_voice_encoder()
+    _register_voice_encoder()
     PIPELINE_REGISTRY.register_pipeline(
         "audio-to-audio", pipeline_class=AudioSeparationPipeline, pt_model=AutoModel, type="audio"
     )
 
 
 register()
+
+
+__all__ = ["register", "register_family"]

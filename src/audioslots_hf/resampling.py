@@ -70,3 +70,6 @@ def _resample(waveforms: torch.Tensor, up: int, down: int) -> torch.Tensor:
 def resample(waveforms: torch.Tensor, source_rate: int, target_rate: int) -> torch.Tensor:
     """[`resample_blocks`] for a recording in memory, (..., num_samples) -> (..., resampled length)"""
     return torch.cat(list(resample_blocks([waveforms], source_rate, target_rate)), dim=-1)
+
+
+__all__ = ["resample", "resample_blocks"]

@@ -70,7 +70,7 @@ def skip_lstms(model: nn.Module) -> list[int]:
     return macs
 
 
-def peak_memory_bytes() -> int:
+def _peak_memory_bytes() -> int:
     """The peak resident memory of this process."""
     # the module is absent on Windows
     import resource
@@ -113,16 +113,19 @@ def measure_resources(separator: Separator, duration_s: int = 60) -> dict[str, s
         "parameters": f"{model.num_parameters():,}",
         "operations per second of audio": f"{macs_per_s / 1e9:.2f} GMAC",
         f"real-time factor on {device}": f"{elapsed_s / duration_s:.4f} ({duration_s / elapsed_s:.1f}x real time)",
-        f"peak memory for {duration_s} s, all included": describe_memory(device),
+        f"peak memory for {duration_s} s, all included": _describe_memory(device),
     }
 
 
-def describe_memory(device: torch.device) -> str:
+def _describe_memory(device: torch.device) -> str:
     """The peak memory of this process, and of its tensors on a GPU."""
     try:
-        memory = f"{peak_memory_bytes() / 2**20:.0f} MiB"
+        memory = f"{_peak_memory_bytes() / 2**20:.0f} MiB"
     except ImportError:
         memory = "not measured on this system"
     if device.type == "cuda":
         memory += f", and {torch.cuda.max_memory_allocated(device) / 2**20:.0f} MiB on {device}"
     return memory
+
+
+__all__ = ["count_macs", "count_macs_by_kind", "measure_resources", "skip_lstms"]

@@ -81,13 +81,13 @@ def plan_scoring(estimates: Path, references: Path, mixtures: Path | None = None
     for job in tqdm(jobs, desc="Checking", unit="recording"):
         if mixtures is not None and job.mixture is None:
             problems.append(f"{job.recording} has no mixture in {mixtures}")
-        problems += check_job(job)
+        problems += _check_job(job)
     if problems:
         raise ValueError("The files do not belong together:\n" + "\n".join(f"  {problem}" for problem in problems))
     return jobs
 
 
-def check_job(job: ScoringJob) -> list[str]:
+def _check_job(job: ScoringJob) -> list[str]:
     """Messages for all differences that prevent the comparison of the files of one recording."""
     problems = []
     if len(job.estimates) != len(job.references):
@@ -115,27 +115,27 @@ def check_job(job: ScoringJob) -> list[str]:
     return problems
 
 
-def read_mono(path: Path) -> torch.Tensor:
+def _read_mono(path: Path) -> torch.Tensor:
     """Read a whole file, averaged over its channels, as float32 (num_samples,)."""
     with open_audio(path) as audio:
         return torch.cat([block.mean(dim=0) for block in audio.blocks()])
 
 
-def read_sources(paths: list[Path], num_samples: int | None = None) -> torch.Tensor:
+def _read_sources(paths: list[Path], num_samples: int | None = None) -> torch.Tensor:
     """
     Files -> float32 (num_sources, num_samples), by default as long as the longest.
 
     The references determine the length of a recording: longer estimates are cut, and shorter ones padded with silence, so
     that every part of a reference is scored.
     """
-    waveforms = [read_mono(path) for path in paths]
+    waveforms = [_read_mono(path) for path in paths]
     padded = torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
     if num_samples is None:
         return padded
     return torch.nn.functional.pad(padded, (0, num_samples - padded.shape[-1]))
 
 
-def score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
+def _score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
     """
     Score one recording.
 
@@ -151,15 +151,15 @@ def score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
     Raises:
         `ValueError`, `OSError`: a file cannot be decoded to its end.
     """
-    references = read_sources(list(job.references.values()))
+    references = _read_sources(list(job.references.values()))
     num_samples = references.shape[-1]
-    estimates = read_sources(list(job.estimates.values()), num_samples)
-    mixtures = None if job.mixture is None else read_sources([job.mixture], num_samples)
+    estimates = _read_sources(list(job.estimates.values()), num_samples)
+    mixtures = None if job.mixture is None else _read_sources([job.mixture], num_samples)
     for path, reference in zip(job.references.values(), references, strict=True):
-        if fault := describe_silence(path, reference):
+        if fault := _describe_silence(path, reference):
             logger.warning(f"{path} {fault}: its scores are meaningless, but count in the means.")
     for path, estimate in zip(job.estimates.values(), estimates, strict=True):
-        if fault := describe_silence(path, estimate):
+        if fault := _describe_silence(path, estimate):
             logger.warning(f"{path} {fault}: it gets the lowest score.")
     scores = score_separation(estimates[None], references[None], mixtures, with_sdr=with_sdr)
     order = scores.pop("order")[0].tolist()
@@ -176,7 +176,7 @@ def score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
     ]
 
 
-def describe_silence(path: Path, waveform: torch.Tensor) -> str:
+def _describe_silence(path: Path, waveform: torch.Tensor) -> str:
     """Why the mean of the channels of a file, `(num_samples,)`, holds no sound; empty where it does."""
     # scores leave a DC offset out
     if (waveform != waveform[0]).any():
@@ -189,22 +189,22 @@ def describe_silence(path: Path, waveform: torch.Tensor) -> str:
 
 def score_jobs(jobs: list[ScoringJob]) -> tuple[list[dict[str, str | float]], list[str]]:
     """
-    [`score_job`] for all recordings, one in memory at a time; with SDR if torchmetrics is installed.
+    [`_score_job`] for all recordings, one in memory at a time; with SDR if torchmetrics is installed.
 
     Returns:
         The rows, and a message for each recording with a broken file.
     """
-    with_sdr = is_installed("torchmetrics")
+    with_sdr = _is_installed("torchmetrics")
     rows, failures = [], []
     for job in tqdm(jobs, desc="Scoring", unit="recording"):
         try:
-            rows += score_job(job, with_sdr)
+            rows += _score_job(job, with_sdr)
         except (ValueError, OSError) as error:
             failures.append(f"{job.recording}: {error}")
     return rows, failures
 
 
-def is_installed(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     """Whether a package is installed, without importing it, which may take seconds."""
     return importlib.util.find_spec(package) is not None
 
@@ -257,9 +257,23 @@ def write_scores(folder: Path, rows: list[dict[str, str | float]]) -> list[Path]
     columns = ["recording", "source", "reference", "estimate", *SCORES]
     write_csv(table, [{name: row.get(name) for name in columns} for row in rows])
     write_text(summary, json.dumps(summarize_scores(rows), indent=2) + "\n")
-    if not is_installed("matplotlib"):
+    if not _is_installed("matplotlib"):
         picture.unlink(missing_ok=True)
         return [table, summary]
     with replacing(picture) as path:
         plot_scores(path, {name: [row[name] for row in rows] for name in SCORES if name in rows[0]})
     return [table, summary, picture]
+
+
+__all__ = [
+    "MAX_LENGTH_DIFFERENCE_S",
+    "OUTPUTS",
+    "SCORES",
+    "ScoringJob",
+    "format_summary",
+    "plan_outputs",
+    "plan_scoring",
+    "score_jobs",
+    "summarize_scores",
+    "write_scores",
+]

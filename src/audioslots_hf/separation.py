@@ -206,3 +206,17 @@ def plot_files(path: Path, mixture: Path, sources: list[Path]) -> None:
             sampling_rate = audio.sampling_rate
     with replacing(path) as temporary:
         plot_separation(temporary, tracks, sampling_rate)
+
+
+__all__ = [
+    "MAX_PLOT_S",
+    "check_outputs",
+    "plot_files",
+    "restore_rate",
+    "separate_conversation",
+    "separate_file",
+    "show_progress",
+    "stream_estimates",
+    "stream_tracks",
+    "warn_about_gain",
+]

@@ -198,3 +198,6 @@ class Separator:
             separated[:, : len(row)] += offset / len(separated)
         embeddings = outputs.get("speaker_embeddings")
         return SeparatedChunks(estimates.cpu(), None if embeddings is None else embeddings.float().cpu())
+
+
+__all__ = ["Separator", "check_chunk_length", "default_batch_size", "default_chunk_hop_length"]

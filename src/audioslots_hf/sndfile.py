@@ -126,3 +126,6 @@ def import_soundfile() -> Any:
     except ImportError as error:
         raise ImportError("Reading audio files needs soundfile: pip install soundfile") from error
     return soundfile
+
+
+__all__ = ["INEXACT_SUBTYPES", "STREAMED_BYTES", "SndfileSound", "Unnamed", "check_length", "import_soundfile"]

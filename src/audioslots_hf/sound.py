@@ -124,3 +124,6 @@ def regroup(parts: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
         waiting, num_waiting = [joined[num_whole:]], num_waiting - num_whole
     if num_waiting:
         yield np.concatenate(waiting)
+
+
+__all__ = ["Sound", "TruncatedError", "regroup"]

@@ -252,3 +252,29 @@ def find_voices(
     if num_speakers is not None:
         return cluster_voices(evidence, num_speakers)
     return count_voices(evidence, DEFAULT_MAX_SPEAKERS if max_speakers is None else max_speakers)
+
+
+__all__ = [
+    "DEFAULT_MAX_SPEAKERS",
+    "JOIN_MARGIN",
+    "MAX_ITERATIONS",
+    "MAX_SEEDING",
+    "MAX_SIMILARITY",
+    "MIN_SPEECH_S",
+    "MIN_VOICE_S",
+    "MIN_VOICE_SHARE",
+    "NUM_CUTS",
+    "VoiceClusters",
+    "VoiceEvidence",
+    "assign_voices",
+    "check_speakers",
+    "choose_seeding",
+    "cluster_voices",
+    "count_voices",
+    "find_voices",
+    "link_embeddings",
+    "normalize",
+    "parse_speakers",
+    "refine_clusters",
+    "update_centroids",
+]

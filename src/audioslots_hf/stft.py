@@ -53,7 +53,7 @@ def istft(spectrograms: torch.Tensor, n_fft: int, hop_length: int) -> torch.Tens
     return waveforms.reshape(*batch_shape, num_samples)
 
 
-def fourier_bases(n_fft: int, like: torch.Tensor) -> torch.Tensor:
+def _fourier_bases(n_fft: int, like: torch.Tensor) -> torch.Tensor:
     """
     Cosines and negative sines of the real Fourier transform, under a Hann window: float32 (n_fft + 2, 1, n_fft)
 
@@ -76,7 +76,7 @@ def real_stft(waveforms: torch.Tensor, n_fft: int, hop_length: int) -> torch.Ten
     """
     waveforms = waveforms.float()
     padding = (n_fft - hop_length) // 2
-    bases = fourier_bases(n_fft, like=waveforms)
+    bases = _fourier_bases(n_fft, like=waveforms)
     spectra = torch.nn.functional.conv1d(waveforms.unsqueeze(1), bases, stride=hop_length, padding=padding)
     return spectra.unflatten(1, (2, -1))
 
@@ -84,7 +84,7 @@ def real_stft(waveforms: torch.Tensor, n_fft: int, hop_length: int) -> torch.Ten
 def inverse_real_stft(spectra: torch.Tensor, n_fft: int, hop_length: int) -> torch.Tensor:
     """The inverse of [`real_stft`]: (..., 2, n_fft // 2 + 1, num_frames) -> float32 (..., num_frames * hop_length)"""
     *batch_shape, _, num_bins, num_frames = spectra.shape
-    bases = fourier_bases(n_fft, like=spectra)
+    bases = _fourier_bases(n_fft, like=spectra)
     # all bins but the first and the last stand for their conjugates too
     weights = torch.full((num_bins, 1), 2 / n_fft, device=spectra.device)
     weights[0], weights[-1] = 1 / n_fft, 1 / n_fft
@@ -95,3 +95,6 @@ def inverse_real_stft(spectra: torch.Tensor, n_fft: int, hop_length: int) -> tor
     ones = torch.ones(1, 1, num_frames, device=spectra.device)
     sums = torch.nn.functional.conv_transpose1d(ones, window, **settings)
     return (waveforms / sums).view(*batch_shape, -1)
+
+
+__all__ = ["inverse_real_stft", "istft", "real_stft", "stft"]

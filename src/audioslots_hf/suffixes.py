@@ -49,3 +49,6 @@ FFMPEG_SUFFIXES = (
     *(".dts", ".ape", ".wv", ".tta", ".tak", ".mpc", ".qcp", ".dsf", ".shn", ".voc", ".bwf"),
 )
 AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES + FFMPEG_SUFFIXES
+
+
+__all__ = ["AUDIO_SUFFIXES", "FFMPEG_SUFFIXES", "FORMAT_SUFFIXES", "SOUNDFILE_SUFFIXES"]

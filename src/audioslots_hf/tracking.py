@@ -129,3 +129,16 @@ class Tracker:
             self.embeddings = SPEAKER_MEMORY * self.embeddings + embeddings[self.order]
         self.embedding_weight = SPEAKER_MEMORY * self.embedding_weight + 1
         return estimates[:, self.order]
+
+
+__all__ = [
+    "MEMORY",
+    "NUM_BANDS",
+    "OVERLAP_WEIGHT",
+    "SPEAKER_MEMORY",
+    "Tracker",
+    "band_filters",
+    "normalize",
+    "overlap_scores",
+    "spectral_profiles",
+]

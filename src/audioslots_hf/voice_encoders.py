@@ -45,3 +45,6 @@ def load_voice_encoder(model: str | Path | None = None, **model_kwargs) -> Voice
     name = DEFAULT_VOICE_ENCODER if model is None else str(model)
     is_shipped = not isinstance(model, Path) and name in list_voice_encoders()
     return VoiceEncoderModel.from_pretrained(VOICES_DIR / name if is_shipped else name, **model_kwargs).eval()
+
+
+__all__ = ["DEFAULT_VOICE_ENCODER", "VOICES_DIR", "list_voice_encoders", "load_voice_encoder"]

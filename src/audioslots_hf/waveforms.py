@@ -207,3 +207,19 @@ def _to_rows(audio: np.ndarray | torch.Tensor | Sequence) -> torch.Tensor | list
                 f"A waveform must have one dimension, not the shape {tuple(row.shape)}: split the channels."
             )
     return rows
+
+
+__all__ = [
+    "MAX_CHANNELS",
+    "MIN_OFFSET",
+    "MIN_OFFSET_S",
+    "batch_references",
+    "batch_waveforms",
+    "check_return_tensors",
+    "check_sampling_rate",
+    "count_samples",
+    "cut_to_length",
+    "find_offset",
+    "root_mean_square",
+    "to_waveform",
+]
