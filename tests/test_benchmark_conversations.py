@@ -148,3 +148,20 @@ def test_the_lists_of_speech_ship(speech):
     assert lines[0] == "path,speaker,num_samples,loudness"
     speakers = {line.split(",")[1] for line in lines[1:]}
     assert len(speakers) in (5, 10, 16) and len(lines) > 100
+
+
+def test_the_number_of_people_goes_to_the_pipeline(root, oracle, monkeypatch):
+    given = []
+
+    def pipeline(mixture, sampling_rate, show_progress, **options):
+        given.append(options)
+        return [{"audio": mixture}]
+
+    monkeypatch.setattr(conversations, "load_separator", lambda *args, **options: pipeline)
+    words = ["--durations", "5", "--overlaps", "0", "--voices", "1", "3", "--recordings", "1"]
+    for option, expected in ((["auto"], ["auto", "auto"]), (["true"], [1, 3]), (["2"], [2, 2])):
+        assert conversations.run(parse(root, *words, "--num-speakers", *option))["num_speakers"] in ("auto", "true", 2)
+        assert [options["num_speakers"] for options in given] == expected
+        given.clear()
+    conversations.run(parse(root, *words))
+    assert given == [{}, {}]

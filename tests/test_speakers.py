@@ -44,7 +44,9 @@ def conversation(
             else:
                 speech_s[chunk] = 0.9
     embeddings = normalize(centers[truth] + noise * rng.normal(size=(num_chunks, 2, centers.shape[1])))
-    return VoiceEvidence(embeddings, speech_s, levels), truth
+    return VoiceEvidence(
+        embeddings, speech_s, np.where(truth == truth[:, ::-1], speech_s, 0.5 * speech_s), levels
+    ), truth
 
 
 def is_same_up_to_names(found: np.ndarray, truth: np.ndarray) -> bool:
@@ -80,31 +82,33 @@ def test_the_two_estimates_of_a_chunk_are_two_people_though_one_voice_is_nearest
     first, second = voices(2)
     # both lean to the first voice; the other explains the second estimate far better than it would explain neither
     embeddings = normalize(np.stack([[first, 0.45 * first + 0.55 * second]]))
-    evidence = VoiceEvidence(embeddings, np.full((1, 2), 2.0), np.ones((1, 2)))
+    evidence = VoiceEvidence(embeddings, *np.full((2, 1, 2), 2.0), np.ones((1, 2)))
     assert assign_voices(evidence, np.stack([first, second]))[0].tolist() == [[0, 1]]
 
 
 def test_two_estimates_nearly_as_near_to_one_voice_are_parts_of_it():
     first, second = voices(2)
     embeddings = normalize(np.stack([[first, 0.505 * first + 0.495 * second]]))
-    evidence = VoiceEvidence(embeddings, np.full((1, 2), 2.0), np.ones((1, 2)))
+    evidence = VoiceEvidence(embeddings, *np.full((2, 1, 2), 2.0), np.ones((1, 2)))
     assert assign_voices(evidence, np.stack([first, second]))[0].tolist() == [[0, 0]]
     # nearer to the other voice by more than the margin
     embeddings = normalize(np.stack([[first, 0.3 * first + 0.7 * second]]))
-    evidence = VoiceEvidence(embeddings, np.full((1, 2), 2.0), np.ones((1, 2)))
+    evidence = VoiceEvidence(embeddings, *np.full((2, 1, 2), 2.0), np.ones((1, 2)))
     assert assign_voices(evidence, np.stack([first, second]))[0].tolist() == [[0, 1]]
 
 
 def test_an_estimate_without_speech_decides_nothing_and_goes_with_the_other():
     first, second = voices(2)
     # what embedding a leak has makes no difference
-    evidence = VoiceEvidence(np.stack([[second, first]]), np.array([[2.0, 0.0]]), np.array([[0.1, 0.001]]))
+    evidence = VoiceEvidence(np.stack([[second, first]]), *np.array([[[2.0, 0.0]]] * 2), np.array([[0.1, 0.001]]))
     assert assign_voices(evidence, np.stack([first, second]))[0].tolist() == [[1, 1]]
 
 
 def test_clusters_do_not_depend_on_the_order_of_the_estimates():
     evidence, truth = conversation(3, seed=3)
-    swapped = VoiceEvidence(evidence.embeddings[:, ::-1], evidence.speech_s[:, ::-1], evidence.levels[:, ::-1])
+    swapped = VoiceEvidence(
+        *(getattr(evidence, name)[:, ::-1] for name in ("embeddings", "speech_s", "alone_s", "levels"))
+    )
     found = find_voices(swapped, num_speakers=3)
     assert is_same_up_to_names(found.assignment[:, ::-1], truth)
 
@@ -117,7 +121,7 @@ def test_a_quiet_voice_of_few_words_is_still_a_voice():
 
 
 def test_too_little_speech_is_one_voice():
-    evidence = VoiceEvidence(np.zeros((3, 2, 8)), np.full((3, 2), 0.1), np.ones((3, 2)))
+    evidence = VoiceEvidence(np.zeros((3, 2, 8)), *np.full((2, 3, 2), 0.1), np.ones((3, 2)))
     found = find_voices(evidence)
     assert found.assignment.tolist() == [[0, 0]] * 3
 

@@ -301,13 +301,14 @@ def place_frames(powers: np.ndarray, start: int, values: np.ndarray) -> None:
 
 def gather_evidence(summaries: list[ChunkSummary], threshold_db: float) -> VoiceEvidence:
     """What clustering has to know."""
-    speech_s = [
-        (find_dominant(summary.powers, summary.mixture_powers) & (to_db(summary.powers) > threshold_db)).sum(axis=1)
-        for summary in summaries
-    ]
+    speech_s, alone_s = [], []
+    for summary in summaries:
+        active = find_dominant(summary.powers, summary.mixture_powers) & (to_db(summary.powers) > threshold_db)
+        speech_s.append(active.sum(axis=1) / FRAMES_PER_S)
+        alone_s.append((active & (active.sum(axis=0) == 1)).sum(axis=1) / FRAMES_PER_S)
     levels = [np.sqrt(summary.powers.mean(axis=1)) for summary in summaries]
     embeddings = [summary.embeddings for summary in summaries]
-    return VoiceEvidence(np.stack(embeddings), np.stack(speech_s) / FRAMES_PER_S, np.stack(levels))
+    return VoiceEvidence(np.stack(embeddings), np.stack(speech_s), np.stack(alone_s), np.stack(levels))
 
 
 def join_powers(

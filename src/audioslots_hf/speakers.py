@@ -22,7 +22,9 @@ import numpy as np
 # How much more alike two estimates of one chunk must be to two voices than to one, as a cosine, to count as two.
 JOIN_MARGIN = 0.05
 # With less speech an embedding says little: it takes part in no decision about voices.
-MIN_SPEECH_S = 0.4
+MIN_SPEECH_S = 0.6
+# of a second beside another voice, relative to one alone
+OVERLAP_WEIGHT = 0.1
 # Seeds come from so many estimates at most, those of most speech: linkage takes time with the square of their number.
 MAX_SEEDING = 600
 MAX_ITERATIONS = 20
@@ -32,7 +34,7 @@ NUM_CUTS = 10
 MIN_VOICE_S = 1.5
 MIN_VOICE_SHARE = 0.03
 # Voices whose centroids are more alike are one.
-MAX_SIMILARITY = 0.75
+MAX_SIMILARITY = 0.5
 DEFAULT_MAX_SPEAKERS = 6
 
 
@@ -46,18 +48,22 @@ class VoiceEvidence:
             Of length 1; anything where an estimate holds no speech.
         speech_s (`np.ndarray` of shape `(num_chunks, num_estimates)`):
             Seconds of speech that an estimate holds, as far as it is no leak of another one.
+        alone_s (`np.ndarray` of shape `(num_chunks, num_estimates)`):
+            Seconds of it in which no other estimate of the chunk holds speech.
         levels (`np.ndarray` of shape `(num_chunks, num_estimates)`):
             Amplitude of each estimate.
     """
 
     embeddings: np.ndarray
     speech_s: np.ndarray
+    alone_s: np.ndarray
     levels: np.ndarray
 
     @property
     def weights(self) -> np.ndarray:
-        """How much each estimate says about its voice, (num_chunks, num_estimates)."""
-        return np.where(self.speech_s >= MIN_SPEECH_S, self.speech_s * self.levels, 0.0)
+        """How much each estimate says about its voice, (num_chunks, num_estimates): most where it is alone, and nothing leaks."""
+        seconds = OVERLAP_WEIGHT * self.speech_s + self.alone_s
+        return np.where(self.speech_s >= MIN_SPEECH_S, seconds * self.levels, 0.0)
 
 
 @dataclass
@@ -218,12 +224,14 @@ def count_voices(evidence: VoiceEvidence, max_voices: int) -> VoiceClusters:
         try:
             clusters = cluster_voices(evidence, num_voices)
         except ValueError:
+            # too little speech for more
             break
         speech_s = np.array([evidence.speech_s[clusters.assignment == voice].sum() for voice in range(num_voices)])
         similarities = (clusters.centroids @ clusters.centroids.T)[np.triu_indices(num_voices, 1)]
         is_heard = speech_s.min() >= max(MIN_VOICE_S, MIN_VOICE_SHARE * speech_s.sum())
-        if is_heard and similarities.max() <= MAX_SIMILARITY:
-            best = clusters
+        if not is_heard or similarities.max() > MAX_SIMILARITY:
+            break
+        best = clusters
     return best
 
 

@@ -116,9 +116,17 @@ def find_speech(options: argparse.Namespace) -> list[str]:
     return options.speech or found
 
 
-def separate(separator: AudioSeparationPipeline, mixture: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def parse_count(word: str) -> int | str:
+    """A number of people, or `auto` or `true`."""
+    return word if word in ("auto", "true") else int(word)
+
+
+def separate(
+    separator: AudioSeparationPipeline, mixture: np.ndarray, num_speakers: int | str | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Tracks (num_tracks, num_samples) and, where the pipeline gives segments, their activity (num_tracks, num_frames)."""
-    sources = separator(mixture, sampling_rate=SAMPLING_RATE, show_progress=False)
+    options = {} if num_speakers is None else {"num_speakers": num_speakers}
+    sources = separator(mixture, sampling_rate=SAMPLING_RATE, show_progress=False, **options)
     tracks = np.array([source["audio"] for source in sources], np.float32).reshape(len(sources), len(mixture))
     if not sources or any(source.get("segments") is None for source in sources):
         return tracks, None
@@ -135,12 +143,18 @@ def frames_of_segments(segments: list[tuple[float, float]], num_frames: int) -> 
 
 
 def measure(
-    separator: AudioSeparationPipeline, conversation: Conversation, picture: Path | None, title: str
+    separator: AudioSeparationPipeline,
+    conversation: Conversation,
+    picture: Path | None,
+    title: str,
+    num_speakers: int | str | None = None,
 ) -> dict[str, Any]:
     """The scores of one recording, its seconds of computing among them; draws it where a picture is named."""
     mixture = conversation.mixture
     started = time.perf_counter()
-    tracks, activity = separate(separator, mixture)
+    if num_speakers == "true":
+        num_speakers = len(conversation.references)
+    tracks, activity = separate(separator, mixture, num_speakers)
     seconds = time.perf_counter() - started
     if activity is None:
         activity = find_track_activity(tracks, mixture, SAMPLING_RATE)
@@ -173,6 +187,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overlaps", type=float, nargs="+", default=[20, 0, 10, 40], help="in percent (default: 20 0 10 40)"
     )
     parser.add_argument("--recordings", type=int, default=4, help="number of each list (default: 4)")
+    parser.add_argument(
+        "--num-speakers",
+        type=parse_count,
+        help="passed to the pipeline: a number, auto, or true for that of each list (default: what it does without)",
+    )
     parser.add_argument("--quick", action="store_true", help="two voices, 60 s, 20 %% alone")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw who speaks when in each recording")
 
@@ -198,11 +217,17 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             rows = []
             for index in range(options.recordings):
                 picture = None if options.plot is None else options.plot / f"{number:02d}-{index:02d}.png"
-                rows.append(measure(separator, simulator[index], picture, f"{kind}, recording {index}"))
+                title = f"{kind}, recording {index}"
+                rows.append(measure(separator, simulator[index], picture, title, options.num_speakers))
                 bar.update()
             results[str(kind)] = summarize(rows)
             print_row(str(kind), results[str(kind)], is_first=number == 0)
-    return {"model": options.model or DEFAULT_CHECKPOINT, "recordings_per_list": options.recordings, "lists": results}
+    return {
+        "model": options.model or DEFAULT_CHECKPOINT,
+        "num_speakers": options.num_speakers,
+        "recordings_per_list": options.recordings,
+        "lists": results,
+    }
 
 
 def print_row(name: str, summary: dict[str, float | None], is_first: bool) -> None:
