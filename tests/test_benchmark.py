@@ -70,7 +70,7 @@ def test_operations_are_those_of_the_closed_form(short_audio):
     assert 0.25 * macs == pytest.approx(layers + filterbanks + masks, rel=1e-6)
 
 
-def test_lstms_count_what_the_counter_finds_step_by_step():
+def test_lstms_count_as_many_operations_as_step_by_step():
     """On the meta device FlopCounterMode sees every product of an LSTM."""
     with torch.device("meta"):
         lstm = torch.nn.LSTM(5, 7, num_layers=2, bidirectional=True).requires_grad_(False)
@@ -92,7 +92,7 @@ def test_galr_needs_about_half_of_the_operations():
     assert all(0.44 < value < 0.52 for value in saving.values())
 
 
-def test_savings_leave_out_what_was_not_measured():
+def test_savings_leave_out_missing_measurements():
     dprnn, galr = plan([16], [16000], ["cpu"])
     assert savings({dprnn: 10.0, galr: 4.0}, [16, 8]) == {"16": 0.6}
 
@@ -106,7 +106,7 @@ def test_a_case_too_large_for_the_memory_is_not_tried():
     assert fits(large, {Case("dprnn", 16, 8000, "cpu"): available_bytes()})
 
 
-def test_peak_memory_sees_what_is_freed_again():
+def test_peak_memory_includes_freed_memory():
     memory = PeakMemory("cpu")
     # directly from the system, because the allocator might reuse freed memory
     with mmap.mmap(-1, 2**26) as pages:
@@ -239,7 +239,7 @@ def test_a_training_step_is_measured(capsys):
     assert "batches of 2 chunks, CPU" in capsys.readouterr().out
 
 
-def test_what_the_profiler_may_not_see_is_left_open(monkeypatch, capsys):
+def test_kernels_hidden_from_the_profiler_are_reported_as_not_measured(monkeypatch, capsys):
     monkeypatch.setattr(gpu_step, "time_kernels", lambda take_step, device: gpu_step.Kernels(0.0, 0.0))
     results = gpu_step.run(parse(gpu_step, str(DEBUG), "batch_size=2", "--steps", "1", "--warmup-steps", "0"))
     assert results["products_share_of_ceiling"] is results["idle_share"] is None
@@ -274,7 +274,7 @@ def test_the_operations_of_a_step_are_up_to_three_times_those_of_a_forward_pass(
     assert 5 * 5 * products < counted_products <= 5 * 6 * products
 
 
-def test_a_benchmark_names_what_is_wrong(monkeypatch, capsys):
+def test_a_benchmark_names_the_fault(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["benchmark", "gpu-step", str(DEBUG), "batch_size=0"])
     with pytest.raises(SystemExit):
         benchmark.main()

@@ -78,7 +78,7 @@ def test_operations_of_dprnn_are_those_of_the_closed_form():
 
 
 @pytest.mark.parametrize(("seconds", "num_chunks"), [(0.1, 1), (0.2, 1), (0.21, 2), (0.4, 5), (60, 1197)])
-def test_what_overlaps_is_counted_each_time(seconds, num_chunks):
+def test_overlaps_are_counted_each_time(seconds, num_chunks):
     """Chunks of a fifth of a second, the next after a quarter of it."""
     chunks = peers.measure_size(short_segments(is_chunked=True), 8000, seconds)
     whole = peers.measure_size(short_segments(), 8000, 0.2)

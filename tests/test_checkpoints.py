@@ -69,7 +69,7 @@ def test_the_log_is_cut_after_the_last_checkpoint_and_before_half_a_line(tmp_pat
     assert (tmp_path / "log.jsonl").read_text() == expected
 
 
-def test_a_start_takes_away_what_a_kill_left_and_nothing_else(tmp_path):
+def test_a_start_removes_only_the_leftovers_of_a_kill(tmp_path):
     for name in (".tmp-checkpoint-7", ".tmp-best", ".tmp-last", "best", ".tmp-mine"):
         write_folder(tmp_path / name, "x")
     write_folder(tmp_path / "checkpoint-5", "x")

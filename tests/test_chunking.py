@@ -208,7 +208,7 @@ def test_every_channel_takes_the_order_of_the_loudest():
 
 
 @pytest.mark.parametrize("batch_size, block_length", [(1, 1), (3, 7), (16, 100), (7, 333)])
-def test_many_small_blocks_give_what_the_whole_gives(batch_size, block_length):
+def test_many_small_blocks_give_the_same_as_the_whole(batch_size, block_length):
     waveforms = torch.from_numpy(noise(2, 333))
     whole = FakeSeparator(two_tracks, CHUNK_LENGTH, 20, batch_size=1000).separate(waveforms)
     blocks = FakeSeparator(two_tracks, CHUNK_LENGTH, 20, batch_size).stream(waveforms.split(block_length, dim=-1))
@@ -216,7 +216,7 @@ def test_many_small_blocks_give_what_the_whole_gives(batch_size, block_length):
     torch.testing.assert_close(torch.cat(list(blocks), dim=-1), whole, rtol=0, atol=0)
 
 
-def test_recordings_in_common_batches_give_what_each_gives_alone():
+def test_recordings_in_common_batches_give_the_same_as_alone():
     recordings = [torch.from_numpy(noise(2, num_samples, seed=num_samples)) for num_samples in (333, 7, 40, 100)]
     sizes = []
 

@@ -464,7 +464,7 @@ def test_progress_counts_the_samples_of_each_file(separate, tmp_path):
     assert "a.wav: 100%" in errors and "6.00k/6.00k" in errors
 
 
-def test_info_prints_what_a_model_costs(checkpoint, separator, capsys):
+def test_info_prints_the_resource_use_of_a_model(checkpoint, separator, capsys):
     assert main(["info", str(checkpoint), "--device", "cpu"]) == 0
     values = {line[:38].strip(): line[38:] for line in capsys.readouterr().out.splitlines()}
     assert values["model"] == "AudioSlotsForAudioSeparation" and values["sampling rate"] == "8000 Hz"

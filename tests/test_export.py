@@ -101,7 +101,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("family, export_format", CASES)
-def test_the_command_writes_what_equals_the_model(tmp_path, capsys, family, export_format):
+def test_the_command_writes_a_file_that_equals_the_model(tmp_path, capsys, family, export_format):
     folder = save_checkpoint(family, tmp_path / "model")
     path = tmp_path / "out" / f"model{export.SUFFIXES[export_format]}"
     path.parent.mkdir()
@@ -212,7 +212,7 @@ def test_a_model_that_cannot_be_traced_is_reported_by_name(separator, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_readme_says_cannot_be_exported_is_said_at_once(tmp_path, monkeypatch):
+def test_a_model_that_cannot_be_exported_is_reported_at_once(tmp_path, monkeypatch):
     pipeline = load_separator(save_checkpoint("galr", tmp_path / "galr"), device="cpu")
     pipeline.model.config.encoder_kernel_size = 2
     monkeypatch.setattr(export, "trace_model", None)

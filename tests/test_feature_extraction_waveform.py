@@ -31,7 +31,7 @@ def test_mixtures_come_at_unit_level_and_references_at_theirs(feature_extractor)
 
 
 @pytest.mark.parametrize("num_samples", [8000, 7999, 1])
-def test_what_goes_in_at_unit_level_comes_back_at_its_own(feature_extractor, num_samples):
+def test_inputs_have_unit_level_and_outputs_their_own(feature_extractor, num_samples):
     references = 100 * torch.randn(1, 2, num_samples, generator=torch.Generator().manual_seed(0))
     features = feature_extractor(references.sum(dim=1), sampling_rate=16000, labels=references)
     assert features["labels"].shape == (1, 2, 8000)

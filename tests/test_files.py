@@ -61,7 +61,7 @@ def test_of_a_set_of_files_none_is_renamed_before_all_are_complete(tmp_path):
     assert sorted(tmp_path.iterdir()) == paths
 
 
-def test_what_an_earlier_process_left_behind_does_not_get_into_a_folder(tmp_path):
+def test_leftovers_of_an_earlier_process_do_not_get_into_a_folder(tmp_path):
     write_folder(tmp_path / ".tmp-best", "left behind")
     with replacing(tmp_path / "best") as temporary:
         assert not temporary.exists()

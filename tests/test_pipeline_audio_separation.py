@@ -182,7 +182,7 @@ def mixed_bag(path) -> list:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7])
-def test_a_list_and_a_generator_give_what_one_by_one_gives(checkpoint, separator, wav, batch_size):
+def test_a_list_and_a_generator_give_the_same_as_one_by_one(checkpoint, separator, wav, batch_size):
     batched = load_separator(checkpoint, device="cpu", batch_size=batch_size)
     one_by_one = [separator(audio) for audio in mixed_bag(wav)]
     from_list = batched(mixed_bag(wav))
@@ -281,7 +281,7 @@ def test_a_model_fresh_from_training_separates_without_dropout(separator):
     assert_same_sources(fresh(noise(2001)), separator(noise(2001)))
 
 
-def test_transformers_own_pipeline_gives_what_load_separator_gives(checkpoint, separator):
+def test_transformers_own_pipeline_gives_the_same_as_load_separator(checkpoint, separator):
     plain = pipeline("audio-to-audio", model=str(checkpoint), device="cpu")
     assert isinstance(plain, AudioSeparationPipeline)
     assert_same_sources(plain(noise(2001)), separator(noise(2001)))
@@ -323,7 +323,7 @@ def test_a_spoilt_checkpoint_is_told_from_a_missing_one(shipped, checkpoint, tmp
 
 
 @pytest.mark.parametrize("name", ["no-such/model", "a b/c d/e"])
-def test_an_unknown_model_is_named_with_what_there_is(shipped, monkeypatch, name):
+def test_an_unknown_model_is_reported_with_the_shipped_ones(shipped, monkeypatch, name):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match=rf"'{name}' cannot be loaded: .*shipped checkpoints \(tiny\)") as info:
         load_separator(name)

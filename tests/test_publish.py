@@ -56,7 +56,7 @@ def test_an_exported_model_is_half_the_size_and_computes_in_float32(checkpoint, 
         (DEFAULT_CHECKPOINT, ["--name", "a/b"], "--name is 'a/b'"),
     ],
 )
-def test_what_cannot_be_exported_leaves_nothing(tmp_path, monkeypatch, capsys, source, options, message):
+def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch, capsys, source, options, message):
     source = export.CHECKPOINTS_DIR / source
     monkeypatch.setattr(export, "CHECKPOINTS_DIR", tmp_path)
     with pytest.raises(SystemExit):
@@ -64,7 +64,7 @@ def test_what_cannot_be_exported_leaves_nothing(tmp_path, monkeypatch, capsys, s
     assert message in capsys.readouterr().err.replace("\n", " ") and list(tmp_path.iterdir()) == []
 
 
-def test_a_failing_export_keeps_what_was_there(checkpoint, tmp_path, monkeypatch):
+def test_an_export_that_fails_keeps_the_present_checkpoint(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "CHECKPOINTS_DIR", tmp_path)
     folder = export.export(checkpoint, "tiny")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -107,7 +107,7 @@ def evaluations(tmp_path):
     return load_evaluations(folder)
 
 
-def test_table_1_says_what_was_not_run(evaluations):
+def test_table_1_marks_rows_that_were_not_run(evaluations):
     assert format_table_1(evaluations) == (
         "| | model | IBM SI-SNR | IBM SI-SNRi | Wiener SI-SNR | Wiener SI-SNRi |\n"
         "| --- | --- | --- | --- | --- | --- |\n"
@@ -237,7 +237,7 @@ def test_the_standard_error_is_that_of_the_mean_over_the_mixtures(tmp_path):
     assert "standard_error" not in one
 
 
-def test_scores_are_grouped_by_what_their_voices_are_like():
+def test_scores_are_grouped_by_properties_of_the_voices():
     same, fifth, octave = (score(0), score(5, source_1_sex="M", source_2_sex="F"), score(10, source_2_f0_hz=""))
     assert by_input_si_snr([same, fifth]) == {"-5 to -2.5": [12.0, 12.0], "2.5 to 5": [6.0, 6.0]}
     assert by_pitch_distance([{"si_snri": "9", "source_1_si_snri": "9", "source_1_f0_hz": "100"}]) == {}

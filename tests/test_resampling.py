@@ -36,7 +36,7 @@ RATE_PAIRS = [
 
 @pytest.mark.parametrize("block_length", [100, 4801, 1_000_000])
 @pytest.mark.parametrize("source_rate, target_rate", RATE_PAIRS)
-def test_blocks_give_what_scipy_gives_on_the_whole(source_rate, target_rate, block_length):
+def test_blocks_give_the_same_as_scipy_on_the_whole(source_rate, target_rate, block_length):
     # more than two steps of one second, and an odd rest
     waveform = torch.from_numpy(noise(2, int(2.3 * source_rate) | 1))
     resampled = torch.cat(

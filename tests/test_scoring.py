@@ -232,7 +232,7 @@ def test_without_the_optional_packages_the_rest_is_scored(evaluate, tmp_path, mo
     assert set(summary) == {"num_recordings", "num_sources", "si_snr", "si_snri"}
 
 
-def test_what_separate_writes_is_scored_as_it_is(checkpoint, tmp_path):
+def test_tracks_of_separate_can_be_scored_unchanged(checkpoint, tmp_path):
     mixture = write(tmp_path / "in" / "c.wav", tones(6001, 44100) + noise(6001), 44100)
     for index, reference in enumerate((tones(6001, 44100), noise(6001))):
         write(tmp_path / "true" / f"c_{index}.wav", reference, 44100)

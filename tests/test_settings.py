@@ -69,7 +69,7 @@ def write(folder: Path, **files: str) -> None:
         path.write_text(text)
 
 
-def test_a_file_takes_what_it_does_not_set_from_its_bases(tmp_path):
+def test_a_file_inherits_keys_from_its_bases(tmp_path):
     write(
         tmp_path,
         paper="title: paper\nstyle: {line: {width: 1, color: red}, fill: none}\nshapes: [{type: circle, radius: 1}]",

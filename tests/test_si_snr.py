@@ -97,6 +97,6 @@ def test_examples_can_be_added_one_by_one(metric, examples):
         ({"predictions": [], "references": [], "mixtures": None}, "There are no examples to score"),
     ],
 )
-def test_what_does_not_belong_together_is_an_error(tmp_path, examples, spoil, message):
+def test_inconsistent_inputs_are_an_error(tmp_path, examples, spoil, message):
     with pytest.raises(ValueError, match=message):
         SiSnr(cache_dir=str(tmp_path)).compute(**{**examples, **spoil})

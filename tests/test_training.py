@@ -247,7 +247,7 @@ def test_bfloat16_and_workers_train_too(tmp_path):
     assert all(np.isfinite(loss) for loss in read_log(tmp_path).values())
 
 
-def test_workers_draw_what_the_main_process_draws(debug_run, tmp_path):
+def test_workers_draw_the_same_as_the_main_process(debug_run, tmp_path):
     train(debug_arguments(tmp_path, "num_workers=2", "max_steps=60", "max_minutes=0", "log_steps=1"))
     train(debug_arguments(tmp_path / "plain", "max_minutes=0", "log_steps=1"))
     assert read_log(tmp_path) == read_log(tmp_path / "plain")

@@ -71,7 +71,7 @@ def test_gradient_checkpointing_gives_equal_losses(tmp_path, model):
     assert losses == plain
 
 
-def test_the_average_of_the_weights_is_what_is_saved(tmp_path):
+def test_the_average_of_the_weights_is_saved(tmp_path):
     losses_of(tmp_path, "max_steps=3", "save_steps=1", "num_kept_checkpoints=3", "ema_decay=0.75")
     weights = [load_file(tmp_path / f"checkpoint-{step}" / "model.safetensors") for step in (1, 2, 3)]
     for name in ("best", "last"):
@@ -160,7 +160,7 @@ def test_a_run_that_validates_first_is_measured_where_its_time_is_up_too(tmp_pat
     assert "dB after 1 steps" in capsys.readouterr().out
 
 
-def test_what_is_drawn_in_a_part_depends_on_seed_and_first_example_alone():
+def test_draws_in_a_part_depend_only_on_seed_and_first_example():
     draws = []
     for seed, index in ((72, 0), (72, 8), (73, 0), (72, 0)):
         seed_draws(seed, index)
@@ -238,7 +238,7 @@ def launch(folder: Path, num_processes: int, *overrides: str) -> list[float]:
 
 
 @pytest.mark.slow
-def test_two_processes_draw_and_learn_what_one_does_in_parts(tmp_path):
+def test_two_processes_draw_and_learn_the_same_as_one_in_parts(tmp_path):
     """Dropout, the average, validation, early stop and resuming included: four examples as 2 x 2 in either way."""
     settings = (*TINY_GALR, "max_steps=12", "log_steps=2", "save_steps=5", "valid_steps=4", "patience=9")
     train(debug_arguments(tmp_path / "one", *settings, "gradient_accumulation_steps=2"))

@@ -133,7 +133,7 @@ def test_the_commands_of_a_section_run_one_after_the_other(section, workplace, m
 
 
 @pytest.mark.slow
-def test_what_travels_in_parcels_arrives_whole(workplace):
+def test_parcels_arrive_complete(workplace):
     (workplace / "parcel" / "speech").mkdir(parents=True)
     (workplace / "parcel" / "speech" / "a.opus").write_bytes(bytes(range(256)))
     [pack] = [line for line in commands_of("A GPU for half an hour") if "speech.tar." in line]

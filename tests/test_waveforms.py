@@ -103,7 +103,7 @@ def test_floats_of_any_kind_keep_their_values_without_a_warning(convert):
         (["speech"], "not supported"),
     ],
 )
-def test_what_is_no_audio_raises_and_says_why(audio, message):
+def test_invalid_audio_raises_with_the_reason(audio, message):
     with pytest.raises(ValueError, match=message):
         to_waveform(audio)
 
@@ -156,7 +156,7 @@ def test_a_batch_that_does_not_fit_raises_and_says_why(audio, message):
         batch_waveforms(audio, padded_length=8)
 
 
-def test_what_lies_on_another_device_is_not_waited_for():
+def test_audio_on_another_device_is_not_waited_for():
     """To read a value of a tensor on the meta device is an error, where on a GPU it is a wait."""
     waveforms, lengths = batch_waveforms(torch.empty(2, 100, device="meta"), padded_length=120)
     assert waveforms.shape == (2, 120) and lengths == [100, 100]

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Audio files: read in blocks, and written under a temporary name."""
+"""Reading of audio files in blocks, and atomic writing of tracks."""
 
 import tempfile
 from collections.abc import Iterator
@@ -31,9 +31,9 @@ from .suffixes import AUDIO_SUFFIXES, FORMAT_SUFFIXES
 
 logger = get_logger(__name__)
 
-# 64 MiB in float32, whatever rate and channels a header claims
+# 64 MiB in float32, for any rate and number of channels
 MAX_BLOCK_VALUES = 2**24
-# These are written in whole blocks only, and may so become longer.
+# These are written only in whole blocks, which can make a file longer.
 BLOCK_SUBTYPES = (
     "IMA_ADPCM",
     "MS_ADPCM",
@@ -44,7 +44,7 @@ BLOCK_SUBTYPES = (
     "G721_32",
     "G723_24",
 )
-# Subtypes that hold samples beyond +-1.
+# Subtypes that can represent samples beyond +-1.
 FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
 
 
@@ -56,7 +56,7 @@ class AudioFile:
         sound ([`Sound`]):
             The open file.
         path (`Path`):
-            What the user named, for messages.
+            The path from the user, for messages.
     """
 
     def __init__(self, sound: Sound, path: Path):
@@ -67,12 +67,12 @@ class AudioFile:
 
     @property
     def expected_samples(self) -> int | None:
-        """About how many samples there are, for a progress bar; none where the file gives no hint."""
+        """Approximate number of samples, for a progress bar; `None` if the file does not declare it."""
         return self.sound.expected_samples
 
     @cached_property
     def num_samples(self) -> int:
-        """How many samples there are. A file that does not say it is decoded once more for this."""
+        """Number of samples. A file that does not declare it is decoded an additional time."""
         if self.sound.num_samples is not None:
             return self.sound.num_samples
         with open_sound(self.path, str(self.path)) as sound:
@@ -83,7 +83,7 @@ class AudioFile:
         Successive float32 parts `(num_channels, num_samples)`.
 
         Raises:
-            `ValueError`: the file breaks off, cannot be decoded, or holds NaN or infinite samples.
+            `ValueError`: the file is truncated, cannot be decoded, or contains NaN or infinite samples.
         """
         num_read = 0
         block_length = max(1, min(BLOCK_S * self.sampling_rate, MAX_BLOCK_VALUES // self.num_channels))
@@ -107,10 +107,10 @@ class AudioFile:
 @contextmanager
 def open_audio(path: Path) -> Iterator[AudioFile]:
     """
-    Open a file for reading, in any format that libsndfile or FFmpeg knows.
+    Open a file for reading, in any format that libsndfile or FFmpeg supports.
 
     Raises:
-        `FileNotFoundError`, `ValueError`: with the file, what is wrong with it and what to do.
+        `FileNotFoundError`, `ValueError`: the file cannot be read; the message names the file, the fault and the fix.
     """
     with open_sound(path, str(path)) as sound:
         yield AudioFile(sound, path)
@@ -118,21 +118,21 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
 
 def output_format(audio: AudioFile) -> tuple[str, str, str]:
     """
-    Suffix, soundfile format and subtype for an output like the input: wav in 16 bit where that cannot be written.
+    Suffix, soundfile format and subtype for an output like the input; 16-bit wav if its format cannot be written.
     """
     file_format, subtype, suffix = audio.sound.file_format, audio.sound.subtype, audio.path.suffix
     if file_format is None or not soundfile.check_format(file_format, subtype):
         return ".wav", "WAV", "PCM_16"
     if not _can_write((suffix, file_format, subtype), audio.sampling_rate, audio.num_channels):
         return ".wav", "WAV", "PCM_16"
-    # a name that is that of another format would mislead whoever reads the tracks
+    # the suffix of another format would be misleading
     own = FORMAT_SUFFIXES.get(file_format, (suffix,))
     is_misleading = suffix.lower() in AUDIO_SUFFIXES and suffix.lower() not in own
     return (own[0] if is_misleading else suffix), file_format, subtype
 
 
 def _can_write(found: tuple[str, str, str], sampling_rate: int, num_channels: int) -> bool:
-    """Whether the codec takes this rate and number of channels, which only trying tells."""
+    """Whether the codec supports this rate and number of channels, determined by a trial."""
     with tempfile.TemporaryFile() as file:
         try:
             soundfile.SoundFile(file, "w", sampling_rate, num_channels, found[2], format=found[1]).close()
@@ -143,9 +143,9 @@ def _can_write(found: tuple[str, str, str], sampling_rate: int, num_channels: in
 
 class TrackWriter:
     """
-    Takes the blocks of every source, and writes all files at once when their common gain is known.
+    Collects the blocks of every source, and writes all files at the end, once their common gain is known.
 
-    Until then the samples lie in a temporary folder beside the outputs, in floating point; an interrupted run leaves no
+    Until then the samples are stored in a temporary folder beside the outputs, in floating point. An interrupted run leaves no
     output.
 
     Args:
@@ -156,7 +156,7 @@ class TrackWriter:
         num_channels (`int`):
             Number of channels of each output.
         file_format (`str`), subtype (`str`):
-            As soundfile names them.
+            Names of soundfile.
     """
 
     def __init__(self, paths: list[Path], sampling_rate: int, num_channels: int, file_format: str, subtype: str):
@@ -188,14 +188,14 @@ class TrackWriter:
 
     @property
     def gain(self) -> float:
-        """What all sources are multiplied by so that none clips; 1 if the output holds floating point."""
+        """Common factor of all sources that prevents clipping; 1 for floating-point outputs."""
         if self.subtype in FLOAT_SUBTYPES or self.peak <= 1.0:
             return 1.0
         # the largest value of 16 bit PCM is one step below 1
         return (1 - 2**-15) / self.peak
 
     def save(self) -> None:
-        """Write every output, then give all of them their names."""
+        """Write every output, then rename all of them."""
         with replacing_all(self.paths) as temporaries:
             self._write_all(temporaries)
             if self.subtype in BLOCK_SUBTYPES and soundfile.info(temporaries[0]).frames != self.files[0].frames:

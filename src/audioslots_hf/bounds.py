@@ -11,16 +11,16 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""How much audio is taken: what a header claims decides about work and memory, so it has bounds."""
+"""Bounds of rate, channels and duration: the values in a header determine time and memory."""
 
 MIN_SAMPLING_RATE = 1_000
-# of recorders of bats; more is a broken header
+# the highest rate of bat detectors; higher values come from broken headers
 MAX_SAMPLING_RATE = 768_000
 # an ambisonic recording of order seven
 MAX_CHANNELS = 64
-# over all channels: a day of eight microphones
+# summed over all channels: a day of eight microphones
 MAX_CHANNEL_HOURS = 200
-# what is read into memory as a whole: 8 GiB in float32
+# largest recording that is read into memory at once: 8 GiB in float32
 MAX_NUM_VALUES = 2**31
 # A file of a few hundred kB may decode to GBs of silence. Speech of the lowest bit rates has about 60 samples per byte.
 MAX_VALUES_PER_BYTE = 200
@@ -30,7 +30,7 @@ MAX_DECODING_S = 60
 
 
 def check_form(name: str, sampling_rate: int, num_channels: int) -> None:
-    """Raise a `ValueError` unless a recording has a rate, in hertz, and channels that can be worked on."""
+    """Raise a `ValueError` unless the rate, in hertz, and the number of channels of a recording are supported."""
     if not MIN_SAMPLING_RATE <= sampling_rate <= MAX_SAMPLING_RATE:
         raise ValueError(
             f"{name} has a sampling rate of {sampling_rate} Hz: {MIN_SAMPLING_RATE} to {MAX_SAMPLING_RATE} Hz are taken. If its "
@@ -41,7 +41,7 @@ def check_form(name: str, sampling_rate: int, num_channels: int) -> None:
 
 
 def check_duration(name: str, num_samples: int, sampling_rate: int, num_channels: int) -> None:
-    """Raise a `ValueError` if a recording is longer than any that can be meant."""
+    """Raise a `ValueError` if a recording is implausibly long."""
     hours = num_samples * num_channels / sampling_rate / 3600
     if hours > MAX_CHANNEL_HOURS:
         raise ValueError(
@@ -51,11 +51,11 @@ def check_duration(name: str, num_samples: int, sampling_rate: int, num_channels
 
 def check_memory(name: str, num_values: int, num_bytes: int) -> None:
     """
-    Raise a `ValueError` if a recording that is read as a whole takes too much memory.
+    Raise a `ValueError` if reading a whole recording takes too much memory.
 
     Args:
         name (`str`):
-            What the user named.
+            Name of the recording, for the message.
         num_values (`int`):
             Samples of all channels.
         num_bytes (`int`):

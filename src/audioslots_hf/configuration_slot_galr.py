@@ -52,7 +52,7 @@ class SlotGalrConfig(PreTrainedConfig, ConfigCapabilities):
     intermediate_size (`int`, *optional*, defaults to 256):
         Width of the feed-forward network of the slot module.
     num_fourier_frequencies (`int`, *optional*, defaults to 4):
-        Number of frequencies of the Fourier features that tell the slot module the position of a cell.
+        Number of frequencies of the Fourier features that encode the position of a cell for the slot module.
     map_hidden_size (`int`, *optional*, defaults to 64):
         Width of the map, which has one vector per band and frame.
     map_intermediate_size (`int`, *optional*, defaults to 96):
@@ -68,13 +68,13 @@ class SlotGalrConfig(PreTrainedConfig, ConfigCapabilities):
     frame_kernel_size (`int`, *optional*, defaults to 5):
         Length of the convolutions along the frames, an odd number.
     summary_stride (`int`, *optional*, defaults to 4):
-        Number of frames that the attention along time sees as one.
+        Number of frames per summary in the attention along time.
     activity_loss_weight (`float`, *optional*, defaults to 0.3):
-        Weight of the cross-entropy of the activity, beside the SNR of the waveforms.
+        Weight of the cross-entropy of the activity, which is added to the SNR loss of the waveforms.
     """
 
     model_type = "slot_galr"
-    # the name that every family of this package shares
+    # the name shared by every family of this package
     attribute_map = {"num_sources": "num_slots"}
     # transformers' Trainer would gather these over a whole evaluation
     keys_to_ignore_at_inference = ["activity", "last_hidden_state", "hidden_states", "attentions"]
@@ -123,7 +123,7 @@ class SlotGalrConfig(PreTrainedConfig, ConfigCapabilities):
                 f"`map_hidden_size` ({self.map_hidden_size}) must be a multiple of `map_num_attention_heads` "
                 f"({self.map_num_attention_heads})."
             )
-        # transformers 5.17 takes a lower bound of 0 for none
+        # transformers 5.17 ignores a lower bound of 0
         for name in ("compression_exponent", "layer_norm_eps"):
             if getattr(self, name) <= 0.0:
                 raise ValueError(f"`{name}` ({getattr(self, name)}) must be greater than 0.")
@@ -145,7 +145,7 @@ class SlotGalrConfig(PreTrainedConfig, ConfigCapabilities):
         widths, counts = self.band_widths, self.num_bands_per_width
         if len(widths) != len(counts) or min((*widths, *counts), default=0) < 1:
             raise ValueError(
-                f"`band_widths` ({widths}) and `num_bands_per_width` ({counts}) must hold as many positive integers."
+                f"`band_widths` ({widths}) and `num_bands_per_width` ({counts}) must be equally long lists of positive integers."
             )
         covered = sum(width * count for width, count in zip(widths, counts, strict=True))
         if covered != self.n_fft // 2:

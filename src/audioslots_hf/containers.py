@@ -11,14 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The content of a file -> which library reads it to its true end; its name says nothing."""
+"""Choice of the library that reads a file to its true end, by the content of the file, not by its name."""
 
 from io import SEEK_END
 from typing import BinaryIO
 
 
 HEAD_BYTES = 128
-# of formats that libsndfile reads without loss and checks the length of
+# marks of formats that libsndfile reads without loss and whose length it checks
 EXACT_MAGICS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"dns.", b"caff", b"NIST")
 # the tag of a `fmt ` chunk that has its true tag elsewhere; libsndfile takes such floats in w64 for integers
 EXTENSIBLE = b"\xfe\xff"
@@ -33,7 +33,7 @@ SEARCH_BYTES = 2**20
 
 
 def file_size(file: BinaryIO) -> int:
-    """In bytes; the place in the file is kept."""
+    """Size of a file in bytes; keeps the position in the file."""
     place = file.tell()
     size = file.seek(0, SEEK_END)
     file.seek(place)
@@ -41,13 +41,13 @@ def file_size(file: BinaryIO) -> int:
 
 
 def read_at(file: BinaryIO, start: int, num_bytes: int) -> bytes:
-    """Bytes of a file from a place."""
+    """Bytes of a file from a position."""
     file.seek(start)
     return file.read(num_bytes)
 
 
 def is_exact(file: BinaryIO) -> bool:
-    """Whether libsndfile reads all that a file holds: what has no length, or several, is read by FFmpeg to its end."""
+    """Whether libsndfile reads a file completely; FFmpeg reads files with no or several lengths to their end."""
     head = read_at(file, 0, HEAD_BYTES)
     if head[:4] == b"riff":
         return EXTENSIBLE not in (head[64:66], head[88:90])
@@ -61,7 +61,7 @@ def is_exact(file: BinaryIO) -> bool:
 
 
 def holds(file: BinaryIO, marks: tuple[bytes, ...], start: int) -> bool:
-    """Whether a file holds one of several marks of one length from a place on."""
+    """Whether a file has one of several marks of equal length at a position."""
     file.seek(start)
     tail = b""
     while block := file.read(SEARCH_BYTES):
@@ -72,7 +72,7 @@ def holds(file: BinaryIO, marks: tuple[bytes, ...], start: int) -> bool:
 
 
 def is_single_stream(file: BinaryIO) -> bool:
-    """Whether all pages of an Ogg file follow one another, and belong to one stream (RFC 3533, section 6)."""
+    """Whether all pages of an Ogg file are consecutive, and belong to one stream (RFC 3533, section 6)."""
     size, place, num_first_pages = file_size(file), 0, 0
     while place < size:
         page = read_at(file, place, OGG_PAGE_BYTES + 255)
@@ -85,7 +85,7 @@ def is_single_stream(file: BinaryIO) -> bool:
 
 
 def check_wav(file: BinaryIO) -> list[str]:
-    """Sentences on a wav whose header is not right but whose samples are read all the same."""
+    """Warnings about a wav with a wrong header whose samples are read nevertheless."""
     size, place, tag = file_size(file), 12, 0
     head = read_at(file, 0, 12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
@@ -102,7 +102,7 @@ def check_wav(file: BinaryIO) -> list[str]:
 
 
 def describe_data(file: BinaryIO, start: int, num_bytes: int, tag: int, size: int) -> list[str]:
-    """[`check_wav`] for samples that begin at a byte and have a size and a format, by the header, in a file of `size` bytes."""
+    """[`check_wav`] for samples with a start, a size and a format tag from the header, in a file of `size` bytes."""
     if num_bytes == 0 and size > start:
         return ["was not closed: its header says that it holds no samples. All that is there was read."]
     notes = (

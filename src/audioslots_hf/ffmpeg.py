@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Files that FFmpeg reads, in this process through PyAV: compressed formats, videos, and what has no true length."""
+"""Files that FFmpeg reads, in this process through PyAV: compressed formats, videos, and files without a true length."""
 
 import time
 from collections.abc import Iterator
@@ -26,12 +26,12 @@ from .mp3 import promised_samples
 from .sound import Sound, TruncatedError
 
 
-# Of these formats files are opened. A playlist (HLS, DASH, ffconcat, SDP, ...) would open others, and is none of them.
+# The supported formats. Playlists (HLS, DASH, ffconcat, SDP, ...) are excluded, because they would open other files.
 FORMATS = (
     "aac,ac3,eac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,flac,flv,g722,gsm,iff,ircam,loas,matroska,mov,mp3,mpc,mpc8,"
     "mpeg,mpegts,nistsphere,ogg,oma,qcp,shn,sox,tak,truehd,tta,voc,w64,wav,wv,xwma"
 )
-# (format, codec) -> what soundfile calls a file of this kind
+# (format, codec) -> soundfile's name for files of this kind
 SOUNDFILE_FORMATS = {
     ("mp3", "mp3"): ("MP3", "MPEG_LAYER_III"),
     ("ogg", "vorbis"): ("OGG", "VORBIS"),
@@ -52,26 +52,26 @@ SOUNDFILE_FORMATS = {
         }.items()
     },
 }
-# the header of these counts samples; others guess, from the bit rate
+# the headers of these formats declare the number of samples; others estimate it from the bit rate
 COUNTED_FORMATS = ("w64", "mov,mp4,m4a,3gp,3g2,mj2")
-# of a second; an edit list leaves out what the encoder added
+# in seconds; an edit list removes the padding of the encoder
 LENGTH_TOLERANCE_S = 0.25
-# what a sample is divided by, and what is subtracted before
+# divisor of a sample, and offset that is subtracted first
 SCALES = {"u8": (2**7, 2**7), "s16": (2**15, 0), "s32": (2**31, 0), "s64": (2**63, 0), "flt": (1, 0), "dbl": (1, 0)}
 
 
 class TimedFile:
-    """A file that is read until a deadline, so that no content keeps a decoder busy for ever."""
+    """A file with a deadline for reading, so that no content keeps a decoder busy forever."""
 
     def __init__(self, file: BinaryIO, name: str):
         self.file, self.label = file, name
-        # from its suffix FFmpeg knows formats without a header
+        # FFmpeg recognizes formats without a header by their suffix
         self.name = name
         self.seek, self.tell = file.seek, file.tell
         self.extend()
 
     def extend(self) -> None:
-        """Begin to count anew."""
+        """Restart the time limit."""
         self.deadline = time.monotonic() + MAX_DECODING_S
 
     def read(self, num_bytes: int) -> bytes:
@@ -83,10 +83,10 @@ class TimedFile:
 
 class FfmpegSound(Sound):
     """
-    A file that FFmpeg decodes: the best of its streams of audio, to its end.
+    A file that FFmpeg decodes: its best audio stream, to the end.
 
     Raises:
-        `ValueError`: it is no audio.
+        `ValueError`: the file is not audio.
     """
 
     def __init__(self, file: BinaryIO, name: str, path: Path | None = None):
@@ -119,7 +119,7 @@ class FfmpegSound(Sound):
             taken = list(streams).index(self.stream) + 1
             self.notes.append(f"holds {len(streams)} streams of audio ({listed}): number {taken} is taken.")
         self.frames = self._decode_frames()
-        # probing of what comes later may have left its rate in the decoder, for the first frame alone
+        # probing may have left the rate of a later part in the decoder, which affects only the first frame
         self.head = list(islice(self.frames, 2))
         if not self.head:
             raise ValueError("it is empty, or broken: it holds no samples that can be decoded.")
@@ -138,7 +138,7 @@ class FfmpegSound(Sound):
             self.promised = self.expected_samples - round(LENGTH_TOLERANCE_S * self.sampling_rate)
 
     def _decode_frames(self) -> Iterator[Any]:
-        """The frames of the stream; what cannot be decoded is left out, as FFmpeg does, and counted."""
+        """The frames of the stream; undecodable packets are skipped, as in FFmpeg, and counted."""
         try:
             for packet in self.container.demux(self.stream):
                 try:
@@ -211,17 +211,17 @@ def to_samples(frame: Any) -> np.ndarray:
     scale, offset = SCALES[frame.format.name.removesuffix("p")]
     if samples.dtype.kind == "f":
         return samples.astype(np.float32)
-    # as soundfile rounds: integers of 32 bits have more digits than float32
+    # the rounding of soundfile: 32-bit integers have more digits than float32
     return ((samples.astype(np.float64) - offset) / scale).astype(np.float32)
 
 
 def refuse(url: str, *_: Any) -> Any:
-    """Open no other file, whatever the content asks for."""
+    """Refuse to open another file that the content refers to."""
     raise ValueError(f"it refers to another file ({url[:80]}), which is not opened.")
 
 
 def describe(error: Exception) -> str:
-    """One line for the user."""
+    """An error as one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.splitlines()[0]
 
@@ -235,7 +235,7 @@ def describe_stream(number: int, stream: Any) -> str:
 
 
 def import_av() -> Any:
-    """The library, or an `ImportError` that names the fix."""
+    """Import the library, or raise an `ImportError` that names the fix."""
     try:
         import av
     except ImportError as error:

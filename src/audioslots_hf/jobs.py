@@ -22,13 +22,13 @@ from .layouts import walk_files
 from .suffixes import AUDIO_SUFFIXES
 
 
-# so many files that are left out are named
+# maximum number of skipped files that a message lists
 MAX_NAMES = 5
 
 
 @dataclass
 class SeparationJob:
-    """One input file and the folder its tracks go to."""
+    """One input file and the folder of its tracks."""
 
     recording: Path
     folder: Path
@@ -39,33 +39,33 @@ class SeparationJob:
 
     @property
     def rttm_path(self) -> Path:
-        """Where the segments of this recording go, as RTTM."""
+        """Path of the segments of this recording, as RTTM."""
         return self.folder / f"{self.recording.stem}.rttm"
 
     @property
     def json_path(self) -> Path:
-        """Where the description of this conversation goes."""
+        """Path of the description of this conversation."""
         return self.folder / f"{self.recording.stem}.json"
 
     @property
     def plot_path(self) -> Path:
-        """Where the picture of this separation goes."""
+        """Path of the plot of this separation."""
         return self.folder / f"{self.recording.stem}_separation.png"
 
 
 def find_inputs(inputs: list[Path], output: Path, notes: list[str]) -> list[tuple[Path, Path]]:
     """
-    Every audio file with the folder, relative to the output, that its tracks go to.
+    Every audio file, with the folder of its tracks relative to the output.
 
-    Hidden files are left out, and of a folder that holds the output folder, the tracks of an earlier run.
+    Hidden files are left out, and so are tracks of an earlier run, if a folder contains the output folder.
 
     Args:
         inputs (`list` of `Path`):
             Files and folders.
         output (`Path`):
-            Where the tracks go.
+            Folder of the tracks.
         notes (`list` of `str`):
-            A line is appended for each folder of which files are left out for their names.
+            Receives a line for each folder with files that are left out because of their names.
 
     Raises:
         `ValueError`: a folder without audio.
@@ -98,7 +98,7 @@ def plan_jobs(files: list[tuple[Path, Path]], output: Path) -> list[SeparationJo
 
     Raises:
         `ValueError`: two inputs would write the same tracks, or an input is a track.
-        `OSError`: the output folder cannot be made or written to.
+        `OSError`: the output folder cannot be created or written to.
     """
     jobs: dict[Path, SeparationJob] = {}
     clashes: dict[Path, list[str]] = {}
@@ -114,7 +114,7 @@ def plan_jobs(files: list[tuple[Path, Path]], output: Path) -> list[SeparationJo
             f"  {' and '.join(names)} would both write {target}_source_0" for target, names in clashes.items()
         )
         raise ValueError(f"Rename files, or separate them into different folders:\n{listed}")
-    # asked of the disk once for each file: folders may be linked
+    # resolved once for each file, because folders may be links
     targets = {target.resolve() for target in jobs}
     for job in jobs.values():
         # with --force, tracks of an earlier run would be overwritten before they are read
@@ -129,7 +129,7 @@ def plan_jobs(files: list[tuple[Path, Path]], output: Path) -> list[SeparationJo
 
 
 def make_folder(folder: Path) -> None:
-    """Make an output folder, or raise an `OSError` that says why it cannot be used."""
+    """Create an output folder, or raise an `OSError` with the reason."""
     if folder.exists() and not folder.is_dir():
         raise OSError(f"The output {folder} is a file, not a folder.")
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Folders of separated files -> which file is which source of which recording."""
+"""Layouts of folders of separated files: the recording and the source of each file."""
 
 import os
 import re
@@ -43,15 +43,15 @@ def list_audio(folder: Path) -> list[Path]:
 
 def walk_files(folder: Path, suffixes: tuple[str, ...] | None = None) -> list[Path]:
     """
-    The files, all or those that end so, in a folder and in those below it, also where they are linked, by name; each folder once.
+    The files in a folder and its subfolders by name, all or those with a suffix; follows links, and visits each folder once.
 
-    What is hidden is left out: notes of another system, or samples of a run that was killed.
+    Hidden files are left out, such as metadata of other systems, or samples of a killed run.
     """
     files, seen = [], set()
     for parent, folders, names in os.walk(folder, followlinks=True):
         place = os.path.realpath(parent)
         if place in seen:
-            # a link may lead back to where it is
+            # a link may point to a parent folder
             folders.clear()
             continue
         seen.add(place)
@@ -67,22 +67,22 @@ def find_sources(folder: Path, problems: list[str]) -> Sources:
     Read a folder in one of three layouts.
 
     * Files `NAME_LABEL`, where the label is a number, alone or after one of `source`, `src`, `speaker`, `spk`, `estimate`, `est` and
-      `s`. A file called `NAME` beside them is their mixture, no source.
-    * Folders called like that with a word (`s1`, `spk2`), each with a file `NAME` per recording, as in LibriMix. What lies beside such folders
-      is no source.
-    * One folder `NAME` per recording. A file called `mix` or `mixture` in it is no source.
+      `s`. A file `NAME` beside them is their mixture, not a source.
+    * Folders named after a label with a word (`s1`, `spk2`), each with a file `NAME` per recording, as in LibriMix. Other files and
+      folders beside them are not sources.
+    * One folder `NAME` per recording. A file called `mix` or `mixture` in it is not a source.
 
     Args:
         folder (`Path`):
-            Where to look.
+            Folder to read.
         problems (`list` of `str`):
-            What is wrong with single files is appended to it.
+            Receives a message for each file with a fault.
 
     Returns:
         `dict` of recordings to `dict` of sources to files, sources in the order of their numbers.
 
     Raises:
-        `ValueError`: there is no such folder, or it holds no audio, or audio both in folders and beside them.
+        `ValueError`: the folder does not exist, contains no audio, or contains audio both in subfolders and beside them.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder.")
@@ -116,7 +116,7 @@ def read_flat(files: list[Path], problems: list[str]) -> Iterator[tuple[str, str
     """Files `NAME_LABEL` of one folder -> recording, source and file."""
     matches = {path: SOURCE_FILE.fullmatch(path.stem) for path in files}
     recordings = {match[1] for match in matches.values() if match}
-    # the mixtures of take_1 and take_2 are called like sources of take
+    # the mixtures of take_1 and take_2 have names of sources of take
     of_mixtures = recordings - {match[1] for path, match in matches.items() if match and path.stem not in recordings}
     for path, match in matches.items():
         if match and match[1] not in of_mixtures:
@@ -126,7 +126,7 @@ def read_flat(files: list[Path], problems: list[str]) -> Iterator[tuple[str, str
 
 
 def collect_sources(found: Iterator[tuple[str, str, Path]], problems: list[str]) -> Sources:
-    """Sort what was found by recording and source."""
+    """Sort the found files by recording and source."""
     sources: Sources = {}
     for recording, source, path in found:
         files = sources.setdefault(recording, {})
@@ -140,12 +140,12 @@ def collect_sources(found: Iterator[tuple[str, str, Path]], problems: list[str])
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
-    """`s2` comes before `s10`."""
+    """Sort key that puts `s2` before `s10`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def find_mixtures(folder: Path, recordings: list[str], problems: list[str]) -> dict[str, Path]:
-    """The file `NAME` of each recording; others may lie beside them."""
+    """The file `NAME` of each recording; other files are ignored."""
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder.")
     mixtures: dict[str, Path] = {}

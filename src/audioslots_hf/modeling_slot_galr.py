@@ -12,8 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-PyTorch SlotGALR model: the slots of AudioSlots (arXiv 2305.05591) over a map that is local along bands and frames and globally
-attentive on a summary of the frames, as GALR (arXiv 2101.05014). Each slot conditions the map into a complex mask of its own.
+PyTorch SlotGALR model: the slots of AudioSlots (arXiv 2305.05591) attend to a map of bands and frames. As in GALR (arXiv
+2101.05014), the map is processed locally, and by attention on a summary of the frames. Each slot conditions the map to give
+a complex mask of its source.
 
 The map has the layout (batch_size, num_slots, num_frames, num_bands, map_hidden_size), with a single slot before the slots.
 """
@@ -134,7 +135,7 @@ class SlotGalrConvolution(nn.Module):
 
 
 class SlotGalrGatedBlock(nn.Module):
-    """A gated convolution (SwiGLU) along bands or frames, with a residual connection: what is local."""
+    """A gated convolution (SwiGLU) along bands or frames, with a residual connection: the local processing."""
 
     def __init__(self, config: SlotGalrConfig, frame_kernel_size: int, band_kernel_size: int):
         super().__init__()
@@ -180,7 +181,7 @@ class SlotGalrLayer(GradientCheckpointingLayer):
     Gated convolutions along bands and along frames, attention across the bands, and attention across a summary of all frames
     of all slots.
 
-    The summary is the mean of `summary_stride` frames; each frame gets what its summary has attended to.
+    The summary is the mean of `summary_stride` frames; the result for each summary is added to all of its frames.
     """
 
     def __init__(self, config: SlotGalrConfig):
@@ -200,7 +201,7 @@ class SlotGalrLayer(GradientCheckpointingLayer):
 
     @torch.no_grad()
     def silence(self) -> None:
-        """Let the layer pass on its input: the last map of each residual branch becomes zero."""
+        """Make the layer an identity: the last map of each residual branch becomes zero."""
         for proj in (
             self.band_block.proj,
             self.band_attention.o_proj,
@@ -277,7 +278,7 @@ class SlotGalrDecoder(nn.Module):
     """
     From the map of each source to its complex mask.
 
-    The projections have no bias: what all masks have in common is cancelled where the estimates are made to add up.
+    The projections have no bias: a term that all masks share cancels in the constraint on the sum of the estimates.
     """
 
     def __init__(self, config: SlotGalrConfig):
@@ -298,7 +299,7 @@ class SlotGalrDecoder(nn.Module):
             for projection, group in zip(self.bands, groups, strict=True)
         ]
         masks = torch.cat(masks, dim=3).permute(0, 1, 4, 3, 2).float()
-        # the Nyquist bin, of which the network sees nothing
+        # the Nyquist bin, which is not an input of the network
         return torch.cat([masks, masks[..., -1:, :]], dim=-2)
 
 
@@ -309,7 +310,7 @@ class SlotGalrPreTrainedModel(PreTrainedModel):
     main_input_name = "input_values"
     input_modalities = ("audio",)
     supports_gradient_checkpointing = True
-    # the loss is a mean over the batch: transformers' Trainer has to divide it among the steps that it accumulates
+    # the loss is a mean over the batch: transformers' Trainer must divide it by the number of accumulated steps
     accepts_loss_kwargs = False
     _no_split_modules = ["SlotGalrLayer", "AudioSlotsTransformerLayer", "AudioSlotsSlotAttentionLayer"]
     _supports_sdpa = True
@@ -329,7 +330,7 @@ class SlotGalrPreTrainedModel(PreTrainedModel):
         elif isinstance(module, nn.RMSNorm):
             init.ones_(module.weight)
         elif isinstance(module, SlotGalrSlots):
-            # unit variance keeps the slots apart from the start, as the learned queries of DETR
+            # unit variance separates the slots from the start, like the learned queries of DETR
             init.normal_(module.queries)
 
 
@@ -373,7 +374,7 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
         self.post_init()
 
     def start_new_parts(self, before: SlotGalrConfig) -> set[str]:
-        """The last layers before and after the slots, those that a checkpoint lacks, pass on their input until they are trained."""
+        """The last layers before and after the slots, which the checkpoint lacks, return their input until they are trained."""
         added = set()
         parts = (
             ("layers", self.model.layers, before.num_map_layers),
@@ -400,11 +401,11 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
         input_values (`torch.Tensor` of shape `(batch_size, num_samples)`):
             Mixtures at unit level, from [`WaveformFeatureExtractor`]; `num_samples` is a multiple of `hop_length`.
         labels (`torch.Tensor` of shape `(batch_size, num_slots, num_samples)`, *optional*):
-            References, in any order; a reference that is silent asks for a silent estimate.
+            References, in any order; the target for a silent reference is a silent estimate.
         levels (`torch.Tensor` of shape `(batch_size,)`, *optional*):
-            Not used here: carried for `post_process_audio_separation`.
+            Not used by the model, but by `post_process_audio_separation`.
         num_samples (`torch.Tensor` of shape `(batch_size,)`, *optional*):
-            Not used here: carried for `post_process_audio_separation`.
+            Not used by the model, but by `post_process_audio_separation`.
         """
         if input_values.shape[-1] % self.config.hop_length != 0:
             raise ValueError(

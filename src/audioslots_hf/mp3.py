@@ -11,19 +11,19 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What the first frames of an MP3 say of its length."""
+"""Length of an MP3, from its first frames."""
 
 from typing import BinaryIO, NamedTuple
 
 from .containers import read_at
 
 
-# of layer III, in kbit/s, by whether it is MPEG-1
+# bit rates of layer III in kbit/s, by whether it is MPEG-1
 BIT_RATES = {
     True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-# in hertz, by the two bits that name the version
+# sampling rates in hertz, by the two version bits
 SAMPLING_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 LAYER_3 = 1
 MONO = 3
@@ -33,16 +33,16 @@ HAS_NUM_FRAMES = 1
 
 
 class Frame(NamedTuple):
-    """What the four bytes at the head of a frame of layer III say (ISO 11172-3, 2.4.1.3)."""
+    """Fields of the four header bytes of a layer III frame (ISO 11172-3, 2.4.1.3)."""
 
     num_bytes: int
     num_samples: int
-    # where the samples would begin
+    # offset of the samples
     data_start: int
 
 
 def read_frame(content: bytes, start: int = 0) -> Frame | None:
-    """The frame that begins at a byte; none if there is none."""
+    """The frame at a byte, or `None`."""
     head = content[start : start + 4]
     if len(head) < 4 or head[0] != 0xFF or head[1] >> 5 != 7:
         return None
@@ -58,10 +58,10 @@ def read_frame(content: bytes, start: int = 0) -> Frame | None:
 
 
 def skip_tags(file: BinaryIO) -> int:
-    """Where the first frame may begin: after the ID3v2 tags."""
+    """Offset after the ID3v2 tags, where the first frame may start."""
     start = 0
     while (head := read_at(file, start, 10))[:3] == b"ID3":
-        # four bytes of seven bits each
+        # four bytes with seven bits each
         size = 0
         for byte in head[6:]:
             size = size << 7 | byte & 127
@@ -71,10 +71,10 @@ def skip_tags(file: BinaryIO) -> int:
 
 def promised_samples(file: BinaryIO) -> int | None:
     """
-    How many samples an MP3 says that it holds; none where it does not say.
+    The declared number of samples of an MP3, or `None`.
 
-    An encoder that knows it puts a frame without sound in front, with the number of frames, and with the samples that it added
-    before and behind.
+    Encoders can declare it in a first frame without sound, with the number of frames, and the numbers of padding samples at the
+    start and the end.
     """
     content = read_at(file, skip_tags(file), MAX_FRAME_BYTES)
     frame = read_frame(content)
@@ -84,7 +84,7 @@ def promised_samples(file: BinaryIO) -> int | None:
     if tag[:4] not in (b"Xing", b"Info") or not tag[7] & HAS_NUM_FRAMES:
         return None
     num_samples = int.from_bytes(tag[8:12], "big") * frame.num_samples
-    # behind flags, numbers of frames and bytes, 100 places and quality: the name of the encoder, then, at its 21st byte, 12 bits each
+    # after flags, numbers of frames and bytes, 100 seek points and quality: the name of the encoder; at its 21st byte, 12 bits each
     encoder = tag[8 + 4 * bin(tag[7] & 0b1011).count("1") + (100 if tag[7] & 0b100 else 0) :]
     added = int.from_bytes(encoder[21:24], "big")
     return max(0, num_samples - (added >> 12) - (added & 0xFFF))

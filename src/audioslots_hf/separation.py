@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""From one audio file to one file per source, in bounded memory."""
+"""Separation of one audio file into one file per source, in bounded memory."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ from .separator import Separator
 
 logger = get_logger(__name__)
 
-# A picture of more than this shows nothing.
+# A plot of a longer recording would show no details.
 MAX_PLOT_S = 30
 
 
@@ -41,7 +41,7 @@ def separate_file(job: SeparationJob, separator: Separator, force: bool, plot: b
 
     Args:
         job ([`SeparationJob`]):
-            What to separate, and where to.
+            The input and the outputs.
         separator ([`Separator`]):
             The loaded model.
         force (`bool`):
@@ -79,7 +79,7 @@ def separate_conversation(
 
     Args:
         job ([`SeparationJob`]):
-            What to separate, and where to.
+            The input and the outputs.
         separator ([`ConversationSeparator`]):
             The loaded model and voice encoder.
         force (`bool`):
@@ -92,7 +92,7 @@ def separate_conversation(
             Whether to write a description of the conversation as well.
 
     Returns:
-        The files written: no tracks where nobody speaks.
+        The written files; there are no tracks if nobody speaks.
 
     Raises:
         `ValueError`, `OSError`: the input cannot be read, or an output exists. Then no track is written.
@@ -142,7 +142,7 @@ def check_outputs(paths: list[Path], force: bool) -> None:
 
 
 def warn_about_gain(writer: TrackWriter, job: SeparationJob) -> str | None:
-    """Say that tracks are made quieter so that none clips -> the sentence, if they are."""
+    """Warn if tracks are attenuated to prevent clipping -> the warning, or `None`."""
     if writer.gain == 1.0:
         return None
     warning = (

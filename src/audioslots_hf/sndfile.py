@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Files that libsndfile reads: samples without loss, and formats that say how long they are."""
+"""Files that libsndfile reads: lossless samples, and formats that declare their length."""
 
 import re
 from collections.abc import Iterator
@@ -24,14 +24,14 @@ from .containers import file_size
 from .sound import Sound, TruncatedError
 
 
-# a streamed wav promises the largest size there is (SoX: 0x7FFFF000, ffmpeg: 0xFFFFFFFF)
+# a streamed wav declares the largest size (SoX: 0x7FFFF000, ffmpeg: 0xFFFFFFFF)
 STREAMED_BYTES = 0x7FFFF000
-# an mp3 inside, of which libsndfile guesses the length
+# an mp3 inside, whose length libsndfile estimates
 INEXACT_SUBTYPES = ("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
 
 
 class Unnamed:
-    """A file without its name, from which soundfile would choose a format."""
+    """A file without its name, because soundfile would choose a format by the name."""
 
     def __init__(self, file: BinaryIO):
         self.read, self.readinto, self.seek, self.tell = file.read, file.readinto, file.seek, file.tell
@@ -42,7 +42,7 @@ class SndfileSound(Sound):
     A file that libsndfile decodes.
 
     Raises:
-        `ValueError`: it is no audio, or is shorter than its header says.
+        `ValueError`: the file is not audio, or is shorter than its header declares.
     """
 
     def __init__(self, file: BinaryIO, name: str, path: Path | None = None):
@@ -50,7 +50,7 @@ class SndfileSound(Sound):
         soundfile = import_soundfile()
         file.seek(0)
         try:
-            # without a path libsndfile calls back for every part that it reads
+            # without a path libsndfile calls Python for every part that it reads
             is_named = path is not None and path.suffix.lower() not in (".raw", ".gsm", ".vox")
             self.sound = soundfile.SoundFile(path if is_named else Unnamed(file))
         except (soundfile.SoundFileError, TypeError) as error:
@@ -87,23 +87,23 @@ class SndfileSound(Sound):
 
 def check_length(sound: Any, name: str, num_bytes: int) -> list[str]:
     """
-    Compare the samples that an open file promises with those that it holds.
+    Compare the declared number of samples of an open file with the actual one.
 
     Args:
         sound ([`soundfile.SoundFile`]):
             The open file.
         name (`str`):
-            What the user named, for messages.
+            Name of the file, for messages.
         num_bytes (`int`):
             Size of the file.
 
     Returns:
-        A sentence where the header is wrong but no samples are missing.
+        A warning if the header is wrong but no samples are missing.
 
     Raises:
         `TruncatedError`: samples are missing.
     """
-    # libsndfile shortens a truncated wav, aiff, au, rf64 or w64 to what is there and says so only in its log
+    # libsndfile cuts a truncated wav, aiff, au, rf64 or w64 at its end, and reports this only in its log
     match = re.search(r"(?:data|SSND|Data Size|Riff size|riff) +: (\d+) \(should be (\d+)\)", sound.extra_info)
     if match is None:
         return []
@@ -120,7 +120,7 @@ def check_length(sound: Any, name: str, num_bytes: int) -> list[str]:
 
 
 def import_soundfile() -> Any:
-    """The library, or an `ImportError` that names the fix."""
+    """Import the library, or raise an `ImportError` that names the fix."""
     try:
         import soundfile
     except ImportError as error:

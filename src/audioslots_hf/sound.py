@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A file of audio that is open for reading, whichever library decodes it."""
+"""An audio file that is open for reading, with any decoding library."""
 
 import os
 from abc import ABC, abstractmethod
@@ -29,32 +29,32 @@ logger = get_logger(__name__)
 
 
 class TruncatedError(ValueError):
-    """A file that ends before what its header promises."""
+    """A file that is shorter than its header declares."""
 
 
 class Sound(ABC):
     """
-    An open file: its form, and its samples from first to last.
+    An open file: its format, and its samples from first to last.
 
     Args:
         file (`BinaryIO`):
             The file.
         name (`str`):
-            What the user named, for messages.
+            Name of the file, for messages.
         path (`Path`, *optional*):
-            Where the file is, if it is on a disk: whether it changes while it is read is looked at there.
+            Path of the file, if it is on disk, to detect changes during reading.
     """
 
     sampling_rate: int
     num_channels: int
-    # as the file says it, where that can be believed
+    # number of samples by the header, if it is reliable
     num_samples: int | None = None
     # for a progress bar
     expected_samples: int | None = None
-    # what soundfile calls a file of this kind; none if it writes none
+    # soundfile's names for files of this kind; `None` if soundfile cannot write it
     file_format: str | None = None
     subtype: str | None = None
-    # whether what is decoded is all that there is
+    # whether decoding gives all samples of the file
     is_exact: bool = True
 
     def __init__(self, file: BinaryIO, name: str, path: Path | None = None):
@@ -70,10 +70,10 @@ class Sound(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Free what the decoder holds."""
+        """Close the decoder."""
 
     def check_form(self) -> None:
-        """Raise a `ValueError` if the file claims a rate, channels or a length that cannot be meant."""
+        """Raise a `ValueError` if the rate, the channels or the length of the file are implausible."""
         check_form(self.name, self.sampling_rate, self.num_channels)
         if self.num_samples is not None:
             check_duration(self.name, self.num_samples, self.sampling_rate, self.num_channels)
@@ -82,10 +82,10 @@ class Sound(ABC):
         """
         Successive parts of `block_length` samples, the last one shorter: float32 `(num_samples, num_channels)`.
 
-        What was noticed on the way is logged at the end.
+        Warnings about the file are logged at the end.
 
         Raises:
-            `ValueError`: the file breaks off, cannot be decoded, holds no samples or too many, or changed meanwhile.
+            `ValueError`: the file is truncated, cannot be decoded, has no samples or too many, or changed during reading.
         """
         num_samples = 0
         for block in regroup(self.decode(block_length), block_length):

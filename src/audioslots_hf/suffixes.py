@@ -11,9 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Suffixes of audio files: the files of a folder that are read, and the names of tracks."""
+"""Suffixes of audio files, which select the files of a folder and name the tracks."""
 
-# what soundfile calls a format -> how its files end; the first one is given to tracks
+# soundfile's name of a format -> suffixes; tracks get the first one
 FORMAT_SUFFIXES = {
     "WAV": (".wav", ".wave"),
     "WAVEX": (".wav", ".wave"),

@@ -176,7 +176,7 @@ def test_speech_that_only_decoding_shows_to_be_useless_is_named(capsys, tmp_path
         (["anna/a.wav"], "a second speaker"),
     ],
 )
-def test_what_is_missing_is_said(capsys, tmp_path, files, message):
+def test_missing_parts_are_reported(capsys, tmp_path, files, message):
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         soundfile.write(tmp_path / name, noise(16000), 16000)
@@ -304,7 +304,7 @@ def test_a_saved_dataset_is_described(capsys, tmp_path):
     assert status == 1 and "name them as `source_columns`" in output
 
 
-def test_a_list_holds_what_walking_the_folder_finds(capsys, tmp_path):
+def test_a_list_holds_the_files_of_the_folder(capsys, tmp_path):
     status, output = run(capsys, "list", SPEECH, "--out", tmp_path / "list.csv")
     assert status == 0 and "6 files" in output
     walked, listed = list_speech(SPEECH), list_speech(SPEECH, tmp_path / "list.csv")
@@ -375,7 +375,7 @@ def test_librispeech_comes_through_torchaudio_with_its_checksums(capsys, tmp_pat
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["LibriSpeech"]
 
 
-def test_a_download_that_is_not_what_was_asked_for_is_named(capsys, tmp_path, monkeypatch):
+def test_a_download_of_another_file_is_reported(capsys, tmp_path, monkeypatch):
     def download(*arguments, **options):
         raise RuntimeError("invalid hash value")
 

@@ -35,7 +35,7 @@ from training.data.effects import (
 
 
 @pytest.mark.parametrize("speed", [Fraction(1, 2), Fraction(4, 5), Fraction(19, 20), Fraction(23, 20), Fraction(2)])
-def test_a_voice_at_another_speed_is_what_scipy_makes_of_it(speed):
+def test_a_voice_at_another_speed_equals_the_resampling_of_scipy(speed):
     voices = noise(3, 4001)
     expected = resample_poly(voices, speed.denominator, speed.numerator, axis=-1)
     for num_samples in (expected.shape[1], 1000, expected.shape[1] + 500):
