@@ -13,6 +13,7 @@
 # limitations under the License.
 import io
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -51,6 +52,10 @@ FORMS = {
     "raw": lambda path, samples: {"raw": torch.from_numpy(samples), "sampling_rate": np.int64(11025)},
     "list": lambda path, samples: {"array": samples.tolist(), "sampling_rate": 11025.0},
     "decoder": lambda path, samples: {"audio": Decoder(samples, 11025)},
+    "BytesIO": lambda path, samples: io.BytesIO(path.read_bytes()),
+    "open file": lambda path, samples: path.open("rb"),
+    "samples": lambda path, samples: SimpleNamespace(data=torch.from_numpy(samples), sample_rate=11025),
+    "tuple": lambda path, samples: (11025, samples),
     "row of path": lambda path, samples: dataset_row({"audio": str(path), "text": "hello"}),
     "row of numbers": lambda path, samples: dataset_row({"audio": samples, "sampling_rate": 11025}),
     "row of columns": lambda path, samples: dataset_row({"array": samples, "sampling_rate": 11025}),
@@ -157,6 +162,12 @@ def test_the_bytes_of_every_format_keep_their_length(file_format, subtype):
         ({"raw": np.zeros(3), "sampling_rate": None}, "'raw' has no 'sampling_rate'"),
         ({"audio": np.zeros(3), "sampling_rate": -1}, "`sampling_rate` is -1: it must be a positive"),
         ({"array": np.zeros(3), "sampling_rate": 0}, "`sampling_rate` is 0: it must be a positive"),
+        ({"array": np.zeros(3), "sampling_rate": "16000"}, "`sampling_rate` is '16000': it must be a positive"),
+        (
+            {"array": np.zeros(3), "sampling_rate": 1},
+            "The audio has a sampling rate of 1 Hz: 1000 to 768000 Hz are taken",
+        ),
+        (io.StringIO("text"), "gives str: open it in binary mode"),
         ({"text": "hello"}, r"has the keys \['text'\]: it needs 'array'"),
         ({"bytes": None, "path": None}, "it needs 'array' and 'sampling_rate', or 'path'"),
         (np.zeros((2, 3, 4)), r"shape \(2, 3, 4\) is not supported"),

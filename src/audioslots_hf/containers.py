@@ -60,6 +60,12 @@ def is_exact(file: BinaryIO) -> bool:
     return head.startswith(EXACT_MAGICS)
 
 
+def is_mpeg(file: BinaryIO) -> bool:
+    """Whether a file begins as an MP3 does: of those libsndfile only guesses the length."""
+    head = read_at(file, 0, 3)
+    return head == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
+
+
 def holds(file: BinaryIO, marks: tuple[bytes, ...], start: int) -> bool:
     """Whether a file has one of several marks of equal length at a position."""
     file.seek(start)

@@ -67,7 +67,7 @@ class TimedFile:
         self.file, self.label = file, name
         # FFmpeg recognizes formats without a header by their suffix
         self.name = name
-        self.seek, self.tell = file.seek, file.tell
+        self.tell = file.tell
         self.extend()
 
     def extend(self) -> None:
@@ -79,6 +79,13 @@ class TimedFile:
         if time.monotonic() > self.deadline:
             raise ValueError(f"{self.label} cannot be decoded: nothing came of it for {MAX_DECODING_S} s.")
         return self.file.read(num_bytes)
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Go to a place; a negative number, for FFmpeg an error, where a broken header names none."""
+        try:
+            return self.file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
 
 
 class FfmpegSound(Sound):

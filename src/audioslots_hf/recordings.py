@@ -19,14 +19,15 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 
-from .bounds import check_memory
-from .containers import check_wav, file_size, is_exact
+from .bounds import check_form, check_memory
+from .containers import check_wav, file_size, is_exact, is_mpeg
 from .ffmpeg import FfmpegSound
 from .sndfile import SndfileSound
 from .sound import Sound, TruncatedError
@@ -68,7 +69,7 @@ def load_recording(audio: Any, sampling_rate: int) -> Recording:
 
     Args:
         audio:
-            A path, a URL, the bytes of a file, an array or tensor, a dictionary with `"array"` or `"raw"` and
+            A path, a URL, the bytes of a file, an open file, an array or tensor, a dictionary with `"array"` or `"raw"` and
             `"sampling_rate"`, or a row of a `datasets` set (with or without its `"audio"` column around it, decoded or
             not). Two-dimensional arrays hold the channels along the shorter dimension.
         sampling_rate (`int`):
@@ -90,8 +91,15 @@ def load_recording(audio: Any, sampling_rate: int) -> Recording:
         return _from_array(audio, sampling_rate)
     # torchcodec's decoder, which `datasets` hands out for an Audio column
     if hasattr(audio, "get_all_samples"):
-        samples = audio.get_all_samples()
-        return _from_array(samples.data, samples.sample_rate)
+        audio = audio.get_all_samples()
+    # torchcodec's samples
+    if hasattr(audio, "sample_rate") and hasattr(audio, "data"):
+        return _from_array(audio.data, audio.sample_rate)
+    if hasattr(audio, "read"):
+        return _read_open_file(audio)
+    # gradio's form
+    if isinstance(audio, tuple) and len(audio) == 2 and isinstance(audio[1], np.ndarray):
+        return _from_array(audio[1], audio[0])
     # a column of plain numbers in a row of `datasets`
     if isinstance(audio, list):
         return _from_array(np.asarray(audio), sampling_rate)
@@ -118,11 +126,12 @@ def _load_mapping(audio: Mapping, sampling_rate: int) -> Recording:
 
 
 def _from_array(array: np.ndarray | torch.Tensor, sampling_rate: int) -> Recording:
+    if not isinstance(sampling_rate, Real) or not sampling_rate > 0 or sampling_rate % 1 != 0:
+        raise ValueError(f"`sampling_rate` is {sampling_rate!r}: it must be a positive whole number of hertz.")
     # NumPy's own integers would overflow where lengths are computed from them
-    if not sampling_rate > 0 or sampling_rate % 1 != 0:
-        raise ValueError(f"`sampling_rate` is {sampling_rate}: it must be a positive whole number of hertz.")
     sampling_rate = int(sampling_rate)
     waveform = to_waveform(array).cpu()
+    check_form("The audio", sampling_rate, min(waveform.shape) if waveform.ndim == 2 else 1)
     if waveform.ndim == 1:
         return Recording(waveform[None], sampling_rate, "mono")
     if waveform.ndim != 2:
@@ -165,9 +174,9 @@ def choose_sound(file: BinaryIO, name: str, path: Path | None) -> Sound:
     """Open a file with the library that reads it to its true end; where that fails, with the other."""
     if file_size(file) == 0:
         raise ValueError(f"{name} cannot be read as audio: it is empty.")
-    kinds: list[type[Sound]] = [SndfileSound, FfmpegSound]
-    if not is_exact(file):
-        kinds.reverse()
+    kinds: list[type[Sound]] = [SndfileSound, FfmpegSound] if is_exact(file) else [FfmpegSound, SndfileSound]
+    if is_mpeg(file):
+        kinds = [FfmpegSound]
     problems: list[ValueError] = []
     notes = check_wav(file)
     for kind in kinds:
@@ -188,6 +197,16 @@ def choose_sound(file: BinaryIO, name: str, path: Path | None) -> Sound:
 
 def _read_bytes(content: bytes, name: str) -> Recording:
     return _read_file(content, name, len(content))
+
+
+def _read_open_file(file: Any) -> Recording:
+    """From its start, wherever it was read to."""
+    if hasattr(file, "seek"):
+        file.seek(0)
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise ValueError(f"The open file {file!r} gives {type(content).__name__}: open it in binary mode, 'rb'.")
+    return _read_bytes(content, name=str(getattr(file, "name", "the given file")))
 
 
 def _read_file(source: Path | bytes, name: str, num_bytes: int) -> Recording:

@@ -26,6 +26,7 @@ from . import (
     loader,
     long_audio,
     peers,
+    robustness,
     track_continuity,
     voice_encoder,
 )
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "loader": loader,
     "long-audio": long_audio,
     "peers": peers,
+    "robustness": robustness,
     "track-continuity": track_continuity,
     "voice-encoder": voice_encoder,
 }
