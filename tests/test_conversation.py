@@ -182,7 +182,7 @@ def test_a_chunk_length_that_the_model_does_not_take_is_refused(checkpoint):
 
     pipeline = load_separator(checkpoint, device="cpu")
     with pytest.raises(
-        ValueError, match="`chunk_length` is 400: a model of the family 'audioslots' takes its own, 800"
+        ValueError, match="`chunk_length` is 400: a model of the family 'audioslots' supports only its own, 800"
     ):
         Separator(pipeline.model, pipeline.feature_extractor, chunk_length=400)
 

@@ -101,7 +101,7 @@ def test_a_batch_of_recordings_gives_each_its_own_number_of_people(bands, checkp
 def test_options_that_make_no_sense_are_refused(separator, mixture):
     with pytest.raises(ValueError, match=r"`num_speakers` \(3\) is more than `max_speakers` \(2\)"):
         separator(mixture, num_speakers=3, max_speakers=2)
-    with pytest.raises(ValueError, match=r"`chunk_hop_length` \(400\) does not go with"):
+    with pytest.raises(ValueError, match=r"`chunk_hop_length` \(400\) cannot be combined with"):
         separator(mixture, num_speakers=2, chunk_hop_length=400)
 
 
@@ -188,7 +188,7 @@ def test_outputs_that_exist_are_kept_unless_forced(separate, tmp_path, mixture):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--num-speakers", "0"], "`num_speakers` is 0: it must be a whole number from 1 on"),
+        (["--num-speakers", "0"], "`num_speakers` is 0: it must be a whole number of at least 1"),
         (["--num-speakers", "3", "--max-speakers", "2"], "`num_speakers` (3) is more than `max_speakers` (2)"),
         (["--max-speakers", "-2"], "`max_speakers` is -2"),
     ],

@@ -114,7 +114,7 @@ def test_what_goes_on_in_another_form_is_converted_to_the_first(tmp_path, ffmpeg
     found = read_all(tmp_path / "both.mp3")
     assert found.shape[1] == 1 and len(found) == pytest.approx(88200, abs=5000)
     # the decoder gives the first frame of the second part the rate of the first
-    assert re.search(r"both.mp3 goes on as \d+ Hz, stereo: it is converted to 44100 Hz, mono.", caplog.text)
+    assert re.search(r"both.mp3 changes to \d+ Hz, stereo: it is converted to 44100 Hz, mono.", caplog.text)
 
 
 def test_of_several_streams_the_one_that_is_taken_is_named(tmp_path, ffmpeg, caplog):
@@ -207,7 +207,7 @@ def test_decoding_ends_at_its_deadline(tmp_path, ffmpeg, monkeypatch):
         timed = TimedFile(file, "a.m4a")
         assert timed.read(10)
         time.sleep(0.06)
-        with pytest.raises(ValueError, match="a.m4a cannot be decoded: nothing came of it for 0.05 s"):
+        with pytest.raises(ValueError, match="a.m4a cannot be decoded: it gave no samples for 0.05 s"):
             timed.read(10)
 
     class Slow(TimedFile):
@@ -216,5 +216,5 @@ def test_decoding_ends_at_its_deadline(tmp_path, ffmpeg, monkeypatch):
             return super().read(num_bytes)
 
     monkeypatch.setattr(ffmpeg_module, "TimedFile", Slow)
-    with open(path, "rb") as file, pytest.raises(ValueError, match="nothing came of it for 0.05 s"):
+    with open(path, "rb") as file, pytest.raises(ValueError, match="it gave no samples for 0.05 s"):
         FfmpegSound(file, "a.m4a")

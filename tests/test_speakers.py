@@ -135,7 +135,7 @@ def test_more_voices_than_there_is_speech_for_are_refused():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((0, None), "`num_speakers` is 0: it must be a whole number from 1 on"),
+        ((0, None), "`num_speakers` is 0: it must be a whole number of at least 1"),
         ((2.0, None), r"`num_speakers` is 2\.0"),
         ((True, None), "`num_speakers` is True"),
         (("two", None), "`num_speakers` is 'two': it must be a whole number or 'auto'"),

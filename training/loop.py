@@ -132,7 +132,7 @@ def build_accelerator(arguments: TrainingArguments) -> Accelerator:
         # otherwise each of several processes without an accelerator would run as the only one
         cpu=not torch.accelerator.is_available(),
         mixed_precision=arguments.mixed_precision,
-        # passed as a plugin, so that environment variables of a launcher do not override it
+        # passed as a plugin, so that environment variables of a launcher do not override it.
         # (all examples of a run form whole batches, so the end of a loader has no meaning)
         gradient_accumulation_plugin=GradientAccumulationPlugin(
             arguments.gradient_accumulation_steps, sync_with_dataloader=False

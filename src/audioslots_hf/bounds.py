@@ -33,11 +33,11 @@ def check_form(name: str, sampling_rate: int, num_channels: int) -> None:
     """Raise a `ValueError` unless the rate, in hertz, and the number of channels of a recording are supported."""
     if not MIN_SAMPLING_RATE <= sampling_rate <= MAX_SAMPLING_RATE:
         raise ValueError(
-            f"{name} has a sampling rate of {sampling_rate} Hz: {MIN_SAMPLING_RATE} to {MAX_SAMPLING_RATE} Hz are taken. If its "
-            "header is wrong, write a right one, for instance with sox."
+            f"{name} has a sampling rate of {sampling_rate} Hz: {MIN_SAMPLING_RATE} to {MAX_SAMPLING_RATE} Hz are supported. If "
+            "its header is wrong, correct it, for instance with sox."
         )
     if not 1 <= num_channels <= MAX_CHANNELS:
-        raise ValueError(f"{name} has {num_channels} channels: 1 to {MAX_CHANNELS} are taken. Split it first.")
+        raise ValueError(f"{name} has {num_channels} channels: 1 to {MAX_CHANNELS} are supported. Split it first.")
 
 
 def check_duration(name: str, num_samples: int, sampling_rate: int, num_channels: int) -> None:
@@ -45,7 +45,7 @@ def check_duration(name: str, num_samples: int, sampling_rate: int, num_channels
     hours = num_samples * num_channels / sampling_rate / 3600
     if hours > MAX_CHANNEL_HOURS:
         raise ValueError(
-            f"{name} has {hours:,.0f} hours of audio over all its channels: at most {MAX_CHANNEL_HOURS} are taken. Cut it first."
+            f"{name} has {hours:,.0f} hours of audio over all its channels: at most {MAX_CHANNEL_HOURS} are supported. Cut it first."
         )
 
 

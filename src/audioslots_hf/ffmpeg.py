@@ -77,7 +77,7 @@ class TimedFile:
     def read(self, num_bytes: int) -> bytes:
         """The next bytes, or a `ValueError` after the deadline."""
         if time.monotonic() > self.deadline:
-            raise ValueError(f"{self.label} cannot be decoded: nothing came of it for {MAX_DECODING_S} s.")
+            raise ValueError(f"{self.label} cannot be decoded: it gave no samples for {MAX_DECODING_S} s.")
         return self.file.read(num_bytes)
 
     def seek(self, offset: int, whence: int) -> int:
@@ -172,7 +172,7 @@ class FfmpegSound(Sound):
                 self.timed.extend()
                 since = 0
         if self.num_failed > self.num_decoded:
-            raise ValueError(f"{self.name} is no audio: most of it cannot be decoded.")
+            raise ValueError(f"{self.name} is not audio: most of it cannot be decoded.")
         if self.promised is not None and num_samples < self.promised:
             promised = self.promised if self.container.format.name == "mp3" else self.expected_samples
             raise TruncatedError(
@@ -194,7 +194,7 @@ class FfmpegSound(Sound):
                 continue
             if resampled is None:
                 self.notes.append(
-                    f"goes on as {found[0]} Hz, {found[1]}: it is converted to {self.sampling_rate} Hz, {self.layout}."
+                    f"changes to {found[0]} Hz, {found[1]}: it is converted to {self.sampling_rate} Hz, {self.layout}."
                 )
             if resampled != found:
                 if resampler is not None:

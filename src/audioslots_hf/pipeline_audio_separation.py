@@ -46,9 +46,9 @@ class AudioSeparationPipeline(ChunkPipeline):
     >>> sources[0]["label"], sources[0]["audio"].shape, sources[0]["sampling_rate"]
     ```
 
-    The recording is a path, a URL, the bytes of a file, an array or tensor (at the model's sampling rate unless
-    `sampling_rate` says otherwise), a dictionary with `"array"` or `"raw"` and `"sampling_rate"`, or a row of a
-    `datasets` set; or a list or generator of those. The result for each is a list of
+    The recording is a path, a URL, the bytes of a file, an array, a tensor, or a row of a `datasets` set. A dictionary with
+    `"array"` or `"raw"` and `"sampling_rate"`, and a list or generator of recordings are accepted too. `sampling_rate` applies
+    to arrays and tensors, and defaults to the model's. The result for each is a list of
     `{"label": "source_0", "audio": float32 array, "sampling_rate": int}` with the sampling rate, length and channel layout of
     the input. Each channel of a recording is separated by itself, with the same order of sources.
 
@@ -147,7 +147,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         parse_speakers(num_speakers, max_speakers)
         if chunk_hop_length is not None:
             raise ValueError(
-                f"`chunk_hop_length` ({chunk_hop_length}) does not go with `num_speakers` or `max_speakers`: conversations have "
+                f"`chunk_hop_length` ({chunk_hop_length}) cannot be combined with `num_speakers` or `max_speakers`: conversations have "
                 "chunks of their own."
             )
         # a conversation is looked at as a whole, at the end

@@ -51,8 +51,8 @@ def check_chunk_length(chunk_length: int, config: PreTrainedConfig) -> None:
         return
     if step is None:
         raise ValueError(
-            f"`chunk_length` is {chunk_length}: a model of the family {config.model_type!r} takes its own, "
-            f"{config.chunk_length}, alone."
+            f"`chunk_length` is {chunk_length}: a model of the family {config.model_type!r} supports only its "
+            f"own, {config.chunk_length}."
         )
     if chunk_length % step or not config.min_input_length <= chunk_length <= config.chunk_length:
         raise ValueError(

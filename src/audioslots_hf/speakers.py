@@ -89,7 +89,7 @@ def check_speakers(num_speakers: int | None, max_speakers: int | None) -> None:
     """Raise a `ValueError` unless the numbers of speakers are positive and fit each other."""
     for name, value in (("num_speakers", num_speakers), ("max_speakers", max_speakers)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ValueError(f"`{name}` is {value!r}: it must be a whole number from 1 on.")
+            raise ValueError(f"`{name}` is {value!r}: it must be a whole number of at least 1.")
     if num_speakers is not None and max_speakers is not None and num_speakers > max_speakers:
         raise ValueError(f"`num_speakers` ({num_speakers}) is more than `max_speakers` ({max_speakers}).")
 

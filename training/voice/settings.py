@@ -117,7 +117,7 @@ class VoiceTrainingArguments:
 
     def __post_init__(self):
         if self.pretrained is not None and self.model:
-            raise SettingsError(f"`model` ({self.model}) says nothing beside `pretrained`: leave one of them out.")
+            raise SettingsError(f"`model` ({self.model}) conflicts with `pretrained`: leave one of them out.")
         for name, bounds in (("duration_s", self.duration_s), ("leak_db", self.augmentations.leak_db)):
             if bounds != sorted(bounds):
                 raise SettingsError(f"`{name}` ({bounds}) must be [lowest, highest].")
