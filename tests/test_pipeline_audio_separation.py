@@ -325,7 +325,7 @@ def test_a_spoilt_checkpoint_is_told_from_a_missing_one(shipped, checkpoint, tmp
 @pytest.mark.parametrize("name", ["no-such/model", "a b/c d/e"])
 def test_an_unknown_model_is_reported_with_the_shipped_ones(shipped, monkeypatch, name):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ValueError, match=rf"'{name}' cannot be loaded: .*shipped checkpoints \(tiny\)") as info:
+    with pytest.raises(ValueError, match=rf"'{name}' cannot be loaded: .*shipped checkpoint \(tiny\)") as info:
         load_separator(name)
     assert "\n" not in str(info.value)
 

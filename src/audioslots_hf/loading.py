@@ -16,10 +16,10 @@
 from pathlib import Path
 
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import pipeline
 
 from . import registration  # noqa: F401, the pipeline finds its model in transformers' registry
+from .model_files import check_finite, check_model_files
 from .pipeline_audio_separation import AudioSeparationPipeline
 
 
@@ -58,19 +58,34 @@ def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioS
     """
     checkpoint = find_checkpoint(model)
     try:
-        return pipeline("audio-to-audio", model=checkpoint, pipeline_class=AudioSeparationPipeline, **pipeline_kwargs)
+        check_model_files(checkpoint, pipeline_kwargs)
+        separator = pipeline(
+            "audio-to-audio", model=checkpoint, pipeline_class=AudioSeparationPipeline, **pipeline_kwargs
+        )
+        check_finite(separator.model)
+        return separator
     except StrictDataclassError as error:
         # the first line names the check, the last line the fault
         reason = str(error).strip().splitlines()[-1].strip()
         raise ValueError(f"The model {checkpoint!r} has an invalid configuration: {reason}") from error
-    except (OSError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if not (Path(checkpoint) / "config.json").is_file():
-            reason = (
-                f"it is neither a shipped checkpoint ({', '.join(list_checkpoints())}) nor a folder with a model, and the Hub "
-                f"returned: {reason}"
-            )
-        raise ValueError(f"The model {checkpoint!r} cannot be loaded: {reason}") from error
+    except ImportError:
+        raise
+    # files of strangers make transformers fail in ways that no list of errors holds
+    except Exception as error:
+        raise ValueError(f"The model {checkpoint!r} cannot be loaded: {explain(error, checkpoint)}") from error
 
 
-__all__ = ["CHECKPOINTS_DIR", "DEFAULT_CHECKPOINT", "find_checkpoint", "list_checkpoints", "load_separator"]
+def explain(error: Exception, checkpoint: str) -> str:
+    """One line about an error in loading."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if isinstance(error, OSError) and not (Path(checkpoint) / "config.json").is_file():
+        return (
+            f"it is neither a shipped checkpoint ({', '.join(list_checkpoints())}) nor a folder with a model, and the Hub "
+            f"returned: {reason}"
+        )
+    if isinstance(error, AttributeError | KeyError | TypeError):
+        return f"{type(error).__name__}: {reason}"
+    return reason
+
+
+__all__ = ["CHECKPOINTS_DIR", "DEFAULT_CHECKPOINT", "explain", "find_checkpoint", "list_checkpoints", "load_separator"]

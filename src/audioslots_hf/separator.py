@@ -187,6 +187,9 @@ class Separator:
         Separate a batch of chunks, one row for each of their channels; the result is on the CPU.
 
         A DC offset is no sound: the model does not get it, and the sources share it equally, so that they add up to the mixture.
+
+        Raises:
+            `ValueError`: an estimate holds NaN or infinite samples.
         """
         rows = [row.to(self.device) for chunk in chunks for row in chunk.samples]
         offsets = [find_offset(row, self.sampling_rate) for row in rows]
@@ -196,8 +199,15 @@ class Separator:
         estimates = self.feature_extractor.post_process_audio_separation(outputs, features, **self.post_process_kwargs)
         for separated, row, offset in zip(estimates, rows, offsets, strict=True):
             separated[:, : len(row)] += offset / len(separated)
+        estimates = estimates.cpu()
+        # masks would hide what is not finite in the model's own estimates
+        if not (torch.isfinite(estimates).all() and torch.isfinite(outputs.estimates).all()):
+            raise ValueError(
+                "The model's estimates hold NaN or infinite samples: its weights are damaged, or the input is too loud for "
+                f"{self.model.dtype}."
+            )
         embeddings = outputs.get("speaker_embeddings")
-        return SeparatedChunks(estimates.cpu(), None if embeddings is None else embeddings.float().cpu())
+        return SeparatedChunks(estimates, None if embeddings is None else embeddings.float().cpu())
 
 
 __all__ = ["Separator", "check_chunk_length", "default_batch_size", "default_chunk_hop_length"]

@@ -1,0 +1,171 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What is wrong with the files of a model is said in one sentence, before any of the model is built."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from audioslots_hf import load_separator
+from audioslots_hf.cli import main
+from audioslots_hf.loading import find_checkpoint
+from audioslots_hf.model_files import build_skeleton, check_model_files
+from audioslots_hf.separator import Separator
+from tests.audio_helpers import noise
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A copy of the default checkpoint."""
+    return Path(shutil.copytree(find_checkpoint(None), tmp_path / "model"))
+
+
+def change(file: Path, **settings) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(ValueError, match="^The model ") as info:
+        load_separator(folder, device="cpu")
+    message = str(info.value)
+    assert "\n" not in message and str(folder) in message
+    return message
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"num_hidden_layers": 10**9}, "`num_hidden_layers` (1000000000) in config.json must be from 0 to 1000"),
+        ({"num_labels": 10**9}, "`num_labels` (1000000000) in config.json"),
+        ({"hidden_size": 10**9}, "`hidden_size` (1000000000) in config.json"),
+        (
+            {"segment_length": 65534},
+            "its weights do not fit config.json: model.layers.0.global_block.summary_proj.weight",
+        ),
+        ({"chunk_length": 64 * 10**9}, "`chunk_length` (64000000000) in config.json"),
+        ({"sampling_rate": 10**9}, "`sampling_rate` (1000000000) in config.json"),
+        ({"layer_norm_eps": float("nan")}, "`layer_norm_eps` (nan) in config.json"),
+        ({"hidden_size": "128"}, "Field 'hidden_size' expected int, got str"),
+        ({"dtype": "rubbish"}, "`dtype` ('rubbish') in config.json must be one of float32"),
+        ({"dtype": 5}, "`dtype` (5) in config.json"),
+        ({"architectures": 5}, "TypeError"),
+        ({"id2label": 5}, "AttributeError"),
+        ({"quantization_config": {}}, "`quantization_config`"),
+        ({"return_dict": False}, "`return_dict`"),
+        ({"validate": 3}, "`validate` in config.json is no setting"),
+        ({"model_type": "wav2vec2"}, "its `model_type` is 'wav2vec2', which is no separation model of this package"),
+        ({"model_type": "audioslots_voice_encoder"}, "`model_type` is 'audioslots_voice_encoder'"),
+        ({"model_type": None}, "its `model_type` is None"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused_by_name(folder, settings, message):
+    change(folder / "config.json", **settings)
+    assert message in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"sampling_rate": 8000}, "`sampling_rate` is 8000 in preprocessor_config.json but 16000 in config.json"),
+        ({"sampling_rate": "16000"}, "`sampling_rate` ('16000') in preprocessor_config.json must be like 16000"),
+        ({"chunk_length": 10**12}, "`chunk_length` (1000000000000) in preprocessor_config.json"),
+        ({"chunk_length": 8001}, "`chunk_length` is 8001"),
+        (
+            {"post_process_audio_separation": 5},
+            "`post_process_audio_separation` in preprocessor_config.json is no setting",
+        ),
+        ({"feature_extractor_type": "Wav2Vec2FeatureExtractor"}, "is not a separation model"),
+    ],
+)
+def test_a_feature_extractor_of_another_model_is_refused(folder, settings, message):
+    change(folder / "preprocessor_config.json", **settings)
+    assert message in refusal(folder)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "nul", '{"a":' * 100_000, '{"a": ' + "9" * 5000 + "}"])
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+def test_a_settings_file_that_is_none_is_named(folder, name, content):
+    (folder / name).write_text(content)
+    assert f"{name} is not valid JSON" in (message := refusal(folder)) or f"{name} holds a list" in message
+
+
+def test_missing_weights_are_named(folder):
+    tensors = load_file(folder / "model.safetensors")
+    kept = dict(list(tensors.items())[::2])
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    num_missing = len(tensors) - len(kept)
+    assert f"its weights lack {num_missing} of the {len(tensors)} tensors of GalrForAudioSeparation" in refusal(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(folder, value):
+    tensors = load_file(folder / "model.safetensors")
+    name = sorted(tensors)[3]
+    tensors[name].view(-1)[0] = value
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    assert f"1 of its tensors hold NaN or infinite values: {name}." in refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["../model/part.safetensors", "/part.safetensors", "C:part.safetensors", "part.bin"])
+def test_an_index_names_no_file_outside_its_folder(folder, name):
+    (folder / "model.safetensors").rename(folder / "part.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    assert f"model.safetensors.index.json names {name!r}" in refusal(folder)
+
+
+def test_an_index_without_a_map_and_a_folder_without_weights_are_refused(folder):
+    (folder / "model.safetensors").unlink()
+    assert "it has no model.safetensors" in refusal(folder)
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": [5]}')
+    assert "has no `weight_map`" in refusal(folder)
+
+
+def test_weights_in_several_files_load(separator, tmp_path):
+    separator.model.save_pretrained(tmp_path, max_shard_size="2kB")
+    separator.feature_extractor.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors.index.json").is_file()
+    loaded = load_separator(tmp_path, device="cpu").model.state_dict()
+    for name, tensor in separator.model.state_dict().items():
+        assert torch.equal(loaded[name], tensor)
+
+
+def test_nothing_is_allocated_before_the_sizes_are_checked(folder, monkeypatch):
+    change(folder / "config.json", segment_length=65534, lstm_hidden_size=65536)
+    seen = []
+    monkeypatch.setattr(
+        "audioslots_hf.model_files.build_skeleton", lambda *what: seen.append(build_skeleton(*what)) or seen[-1]
+    )
+    with pytest.raises(ValueError, match="do not fit"):
+        check_model_files(str(folder), {})
+    assert {tensor.device.type for tensor in seen[0].state_dict().values()} == {"meta"}
+
+
+def test_the_command_says_in_one_line_that_a_model_is_broken(folder, tmp_path, capsys):
+    change(folder / "config.json", num_hidden_layers=10**9)
+    status = main(["separate", str(find_checkpoint(None) + "/none.wav"), "-o", str(tmp_path), "--model", str(folder)])
+    errors = capsys.readouterr().err
+    assert status == 1 and errors.startswith("audioslots: error: The model ") and errors.count("\n") == 1
+
+
+def test_estimates_that_are_not_finite_are_refused_before_anything_is_written(separator):
+    with torch.no_grad():
+        next(separator.model.parameters()).fill_(float("nan"))
+    with pytest.raises(ValueError, match="estimates hold NaN or infinite samples"):
+        separator(noise(2001))
+    with pytest.raises(ValueError, match="estimates hold NaN or infinite samples"):
+        Separator(separator.model, separator.feature_extractor).separate(torch.from_numpy(noise(2001))[None])
