@@ -14,9 +14,14 @@
 """Resampling of a stream of audio blocks, equal to resampling the whole recording at once."""
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from math import gcd
 
+import numpy as np
 import torch
+
+
+SCIPY_MISSING = "Resampling to the model's sampling rate needs SciPy: pip install scipy"
 
 
 def resample_blocks(blocks: Iterable[torch.Tensor], source_rate: int, target_rate: int) -> Iterator[torch.Tensor]:
@@ -63,8 +68,20 @@ def _resample(waveforms: torch.Tensor, up: int, down: int) -> torch.Tensor:
     try:
         from scipy.signal import resample_poly
     except ImportError as error:
-        raise ImportError("Resampling to the model's sampling rate needs SciPy: pip install scipy") from error
-    return torch.from_numpy(resample_poly(waveforms.numpy(), up, down, axis=-1)).float()
+        raise ImportError(SCIPY_MISSING) from error
+    samples = waveforms.numpy()
+    resampled = resample_poly(samples, up, down, axis=-1, window=design_filter(max(up, down), samples.dtype.str))
+    return torch.from_numpy(resampled).float()
+
+
+@lru_cache(maxsize=4)
+def design_filter(max_rate: int, dtype: str) -> np.ndarray:
+    """The filter that SciPy's `resample_poly` would design anew for every block: seconds, for rates without a common divisor."""
+    try:
+        from scipy.signal import firwin
+    except ImportError as error:
+        raise ImportError(SCIPY_MISSING) from error
+    return firwin(20 * max_rate + 1, 1 / max_rate, window=("kaiser", 5.0)).astype(dtype)
 
 
 def resample(waveforms: torch.Tensor, source_rate: int, target_rate: int) -> torch.Tensor:
