@@ -11,27 +11,27 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""When a voice speaks: frames whose level is near that of its loud ones, and not far below that of the other voices."""
+"""Voice activity: frames whose level is near that of the loud frames of a voice, and not far below that of the other voices."""
 
 import numpy as np
 import torch
 
 
 FRAMES_PER_S = 50
-# of digital silence, in dB of full scale
+# level of digital silence, in dB of full scale
 SILENCE_DB = -120.0
-# nobody speaks in a recording that is never louder, or whose level never changes by more
+# a recording contains no speech if its level never exceeds this, or never changes by more
 MIN_LEVEL_DB = -75.0
 MIN_DYNAMICS_DB = 6.0
-# how far below its loud frames a voice is still heard, and how far below the other voices
+# range of levels of an active voice, below its own loud frames and below the other voices
 RANGE_DB = 30.0
 LEAK_DB = 14.0
-# what is nearer to the noise floor is noise, unless the noise is nearly as loud as speech
+# frames closer to the noise floor are noise, unless the noise is nearly as loud as speech
 NOISE_MARGIN_DB = 5.0
 MIN_SPEECH_TO_NOISE_DB = 15.0
-# levels of voices are compared over so many frames
+# number of frames over which levels of voices are compared
 NUM_COMPARED_FRAMES = 9
-# speech is heard for longer than its level tells; shorter pauses belong to it, shorter sounds do not
+# speech extends beyond its loud frames; shorter pauses count as speech, shorter sounds do not
 PADDING_S = 0.04
 MIN_PAUSE_S = 0.3
 MIN_SOUND_S = 0.1
@@ -55,13 +55,13 @@ def to_db(powers: np.ndarray) -> np.ndarray:
 
 
 def loud_level_db(levels: np.ndarray) -> float:
-    """The level that only 5 % of the sounding frames exceed: how much of a recording is silent makes no difference."""
+    """The level that only 5 % of the non-silent frames exceed; it does not depend on the amount of silence."""
     return float(np.percentile(levels[levels >= levels.max() - 40], 95))
 
 
 def find_threshold_db(powers: np.ndarray) -> float:
     """
-    The level from which on somebody speaks in a recording; infinite where nobody does.
+    The level above which frames of a recording are speech; infinite without speech.
 
     Args:
         powers (`np.ndarray` of shape `(num_frames,)`):
@@ -69,7 +69,7 @@ def find_threshold_db(powers: np.ndarray) -> float:
     """
     levels = to_db(powers)
     loud, floor = loud_level_db(levels), float(np.percentile(levels, 10))
-    # digital silence between the words is no noise floor
+    # digital silence between words is not the noise floor
     is_steady = loud - float(np.percentile(levels, 1)) < MIN_DYNAMICS_DB
     if loud < MIN_LEVEL_DB or (is_steady and len(levels) > FRAMES_PER_S):
         return np.inf
@@ -102,7 +102,7 @@ def find_activity(powers: np.ndarray, threshold_db: float) -> np.ndarray:
 
 
 def moving_mean(values: np.ndarray, size: int) -> np.ndarray:
-    """Mean over so many values around each, fewer at the ends: (num_values,) -> same"""
+    """Moving average, over fewer values at the ends: (num_values,) -> same"""
     # odd, so that it has a middle
     size = min(size, 2 * ((len(values) + 1) // 2) - 1)
     return np.convolve(values, np.ones(size), "same") / np.convolve(np.ones(len(values)), np.ones(size), "same")

@@ -136,9 +136,10 @@ def batch_chunks(chunks: Iterable[Chunk], batch_size: int) -> Iterator[list[Chun
 
 class OverlapAdd:
     """
-    Cross-fades signals of successive chunks, handing out samples as soon as no later chunk reaches them.
+    Cross-fades signals of successive chunks, and returns samples as soon as no later chunk overlaps them.
 
-    A Hann window, divided by the sum of the windows: what adds up to the mixture in every chunk adds up to it in the result.
+    The window is a Hann window divided by the sum of the windows: signals that sum to the mixture in every chunk sum to it in the
+    result.
 
     Args:
         chunk_length (`int`):
@@ -156,7 +157,7 @@ class OverlapAdd:
         self.window_sums = torch.zeros(chunk_length)
 
     def history(self, num_samples: int) -> torch.Tensor | None:
-        """What is joined already of the first samples of the next chunk, at most so many; `None` before the first chunk."""
+        """The joined signals over the first samples of the next chunk, up to a number; `None` before the first chunk."""
         overlap = min(int((self.window_sums > 0).sum()), num_samples)
         return None if self.sums is None else self.sums[..., :overlap] / self.window_sums[:overlap]
 

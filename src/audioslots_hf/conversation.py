@@ -29,14 +29,14 @@ from .speakers import VoiceEvidence, check_speakers, find_voices
 
 logger = get_logger(__name__)
 
-# Chunks of 2 s hold one or two turns, and enough of a voice to know it. GALR keeps the order of its sources within them better than
-# within chunks of 4 s.
+# Chunks of 2 s contain one or two turns, and enough speech to identify a voice. GALR keeps the order of its sources within them
+# better than within chunks of 4 s.
 WINDOW_S = 2.0
 # within a chunk, before the level of the recording is known
 CHUNK_RANGE_DB = 25.0
-# frames in which another estimate is louder by that say nothing about a voice
+# frames in which another estimate is louder by this are not used for the embedding of a voice
 DOMINANCE_DB = 10.0
-# a voice encoder hears nothing in less
+# a voice encoder needs at least this much speech
 MIN_EMBEDDED_S = 0.2
 
 VoiceEncoder = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -45,7 +45,7 @@ VoiceEncoder = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 @dataclass
 class ConversationPlan:
     """
-    Who speaks when in a recording, and which estimate of which chunk it is.
+    The segments of each voice of a recording, and the voice of each estimate of each chunk.
 
     Args:
         assignment (int `np.ndarray` of shape `(num_chunks, num_estimates)`):
@@ -62,7 +62,7 @@ class ConversationPlan:
 
     @property
     def num_voices(self) -> int:
-        """How many people speak."""
+        """Number of people who speak."""
         return len(self.activity)
 
     @property
@@ -86,7 +86,7 @@ class ConversationPlan:
 
 @dataclass
 class ChunkSummary:
-    """All that is remembered of a separated chunk: powers of its frames, levels and embeddings of its estimates."""
+    """The stored data of a separated chunk: powers of its frames, levels and embeddings of its estimates."""
 
     mixture_powers: np.ndarray
     powers: np.ndarray
@@ -97,13 +97,13 @@ class ConversationSeparator:
     """
     Separates recordings of conversations: one track for each voice, silent where it does not speak.
 
-    Two passes over a recording, in bounded memory. The first separates chunks of 2 s and remembers of each estimate when it
-    holds speech, how loud, and an embedding of its voice; [`~speakers.find_voices`] then tells who it is, over the whole
-    recording. The second pass separates the chunks that hold several voices again and writes each estimate to the track of its
-    voice. So a recording may hold more people than the model has outputs, as long as no more speak at once.
+    It runs two passes over a recording, in bounded memory. The first separates chunks of 2 s, and stores the activity, the level
+    and a voice embedding of each estimate. [`~speakers.find_voices`] then clusters the embeddings of the whole recording. The second
+    pass separates the chunks with several voices again, and writes each estimate to the track of its voice. So a recording may
+    contain more people than the model has outputs, unless more speak at once.
 
-    Where anybody speaks, the tracks add up to the mixture. Where a voice does not speak, its track is zero. Of one voice alone the
-    track is the recording itself; of none there is no track.
+    During speech, the tracks sum to the mixture. While a voice does not speak, its track is zero. The track of a single voice is the
+    recording itself; without speech there is no track.
 
     Args:
         separator ([`Separator`]):
@@ -112,12 +112,12 @@ class ConversationSeparator:
             Voice encoder with the signature of [`VoiceEncoderModel`]: waveforms `(num_waveforms, num_samples)` at 16 kHz and
             weights of their frames of 20 ms, `(num_waveforms, num_samples // 320 + 1)`, to embeddings of length 1.
         num_speakers (`int`, *optional*):
-            Number of people who speak. By default it is found.
+            Number of people who speak. By default it is estimated.
         max_speakers (`int`, *optional*):
-            The most people there may be, where the number is found.
+            Maximum number of people, if the number is estimated.
 
     Raises:
-        `ValueError`: a number of speakers makes no sense.
+        `ValueError`: a number of speakers is invalid.
     """
 
     encoder_sampling_rate = 16000
@@ -187,7 +187,7 @@ class ConversationSeparator:
         overlap_add = OverlapAdd(self.window_length, self.hop_length)
         index = num_finished = 0
         for batch in batch_chunks(self.cut(blocks), self.separator.batch_size):
-            # a chunk of one voice is its track already
+            # a chunk with one voice needs no separation
             several = [chunk for place, chunk in enumerate(batch) if len(plan.voices_of(index + place)) > 1]
             separated = iter(self.separate_chunks(several) if several else [])
             for chunk in batch:
@@ -214,12 +214,12 @@ class ConversationSeparator:
         return [align_channels(part) for part in estimates]
 
     def summarize(self, samples: torch.Tensor, estimates: torch.Tensor) -> ChunkSummary:
-        """What is remembered of a chunk, from its samples and its estimates."""
-        # a DC offset is no speech
+        """Compute the stored data of a chunk from its samples and its estimates."""
+        # a DC offset is not speech
         samples, estimates = (part - part.mean(dim=-1, keepdim=True) for part in (samples, estimates))
         powers = frame_powers(estimates, self.sampling_rate)
         mixture_powers = frame_powers(samples, self.sampling_rate).mean(dim=0).numpy()
-        # a voice is heard best in the channel in which it is loudest
+        # the embedding comes from the channel in which a voice is loudest
         loudest = powers.sum(dim=-1).argmax(dim=0)
         heard = torch.stack([estimates[channel, source] for source, channel in enumerate(loudest.tolist())])
         powers = powers.mean(dim=0).numpy()
@@ -233,7 +233,7 @@ class ConversationSeparator:
         """
         waveforms = resample(waveforms, self.sampling_rate, self.encoder_sampling_rate)
         num_frames = waveforms.shape[-1] * FRAMES_PER_S // self.encoder_sampling_rate + 1
-        # a frame of the encoder is centred where one of ours begins
+        # a frame of the encoder is centred at the start of a frame here
         padded = np.pad(active.astype(np.float32), ((0, 0), (1, 1)), "edge")
         weights = ((padded[:, 1:] + padded[:, :-1]) / 2)[:, :num_frames]
         weights[active.sum(axis=1) < MIN_EMBEDDED_S * FRAMES_PER_S] = 0
@@ -244,13 +244,13 @@ class ConversationSeparator:
 
 
 def window_length(separator: Separator) -> int:
-    """Number of samples of a chunk of 2 s: whole frames, where the model works on frames."""
+    """Number of samples of a chunk of 2 s, rounded to whole frames if the model works on frames."""
     step = separator.model.config.input_length_step or 1
     return round(WINDOW_S * separator.sampling_rate) // step * step
 
 
 def window_separator(separator: Separator) -> Separator:
-    """One for chunks of 2 s where the model takes them; one with chunks of its own goes over a window of 2 s by itself."""
+    """A separator for chunks of 2 s; a model with a fixed chunk length processes windows of 2 s in its own chunks."""
     config, length = separator.model.config, window_length(separator)
     if config.input_length_step is None or config.chunk_length < length:
         return separator
@@ -265,7 +265,7 @@ def window_separator(separator: Separator) -> Separator:
 
 def find_dominant(powers: np.ndarray, mixture_powers: np.ndarray) -> np.ndarray:
     """
-    Frames in which an estimate holds a voice that is no leak of another estimate.
+    Frames in which an estimate contains a voice that is not a leak of another estimate.
 
     `(num_estimates, num_frames)` and `(num_frames,)` -> bool `(num_estimates, num_frames)`
     """
@@ -275,7 +275,7 @@ def find_dominant(powers: np.ndarray, mixture_powers: np.ndarray) -> np.ndarray:
 
 
 def make_plan(summaries: list[ChunkSummary], separator: ConversationSeparator, num_samples: int) -> ConversationPlan:
-    """Cluster what the first pass has found, and tell when each voice speaks."""
+    """Cluster the data of the first pass, and compute the activity of each voice."""
     duration_s = num_samples / separator.sampling_rate
     frames_per_hop = separator.hop_length / frame_length(separator.sampling_rate)
     num_frames = -(-num_samples // frame_length(separator.sampling_rate))
@@ -294,13 +294,13 @@ def make_plan(summaries: list[ChunkSummary], separator: ConversationSeparator, n
 
 
 def place_frames(powers: np.ndarray, start: int, values: np.ndarray) -> None:
-    """Write the frames of a chunk, the last of which may be beyond the end."""
+    """Write the frames of a chunk, the last of which may lie after the end."""
     stop = min(start + len(values), len(powers))
     powers[start:stop] = values[: stop - start]
 
 
 def gather_evidence(summaries: list[ChunkSummary], threshold_db: float) -> VoiceEvidence:
-    """What clustering has to know."""
+    """The inputs of clustering."""
     speech_s, alone_s = [], []
     for summary in summaries:
         active = find_dominant(summary.powers, summary.mixture_powers) & (to_db(summary.powers) > threshold_db)
@@ -330,7 +330,7 @@ def join_powers(
 
 
 def order_voices(plan: ConversationPlan) -> ConversationPlan:
-    """Number the voices by their first words, those that never speak last of all."""
+    """Number the voices by their first words; voices that never speak come last."""
     first = [np.flatnonzero(active)[0] if active.any() else len(active) for active in plan.activity]
     order = np.argsort(first, kind="stable")
     return ConversationPlan(order.argsort()[plan.assignment], plan.activity[order], plan.duration_s)
@@ -338,7 +338,7 @@ def order_voices(plan: ConversationPlan) -> ConversationPlan:
 
 def gate_tracks(tracks: torch.Tensor, activity: np.ndarray, start: int, sampling_rate: int) -> torch.Tensor:
     """
-    Silence each voice where it does not speak; its leak goes to those who do.
+    Silence each voice while it does not speak, and add its leak to the active voices.
 
     Args:
         tracks (`torch.Tensor` of shape `(num_channels, num_voices + 1, num_samples)`):
@@ -346,7 +346,7 @@ def gate_tracks(tracks: torch.Tensor, activity: np.ndarray, start: int, sampling
         activity (bool `np.ndarray` of shape `(num_voices, num_frames)`):
             Of the whole recording.
         start (`int`):
-            Where in the recording the tracks start, in samples.
+            Start of the tracks in the recording, in samples.
         sampling_rate (`int`):
             In hertz.
 
@@ -354,7 +354,7 @@ def gate_tracks(tracks: torch.Tensor, activity: np.ndarray, start: int, sampling
         `torch.Tensor` of shape `(num_channels, num_voices, num_samples)`.
     """
     tracks, mixture = tracks[:, :-1], tracks[:, -1:]
-    # open in the whole of each active frame, and closed 10 ms away from it
+    # fully open in each active frame, and closed 10 ms away from it
     places = (np.arange(start, start + tracks.shape[-1]) + 0.5) / frame_length(sampling_rate) - 0.5
     frames = np.arange(max(0, int(places[0])), min(activity.shape[1], int(places[-1]) + 2))
     gates = np.stack([np.interp(places, frames, active[frames]) for active in activity])

@@ -47,7 +47,7 @@ class ConversationDescription:
         self.energies += block.double().square().sum(dim=-1).mean(dim=0)
 
     def warn(self, warning: str) -> None:
-        """Note what a reader of the results should know."""
+        """Add a warning for readers of the results."""
         self.warnings.append(warning)
 
     def to_rttm(self) -> str:

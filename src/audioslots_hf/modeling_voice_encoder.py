@@ -28,7 +28,7 @@ from .stft import stft
 
 # a first-order difference, against the tilt of speech
 PREEMPHASIS = 0.97
-# of the power of a band, relative to the mean of all: what is weaker counts as silence, as in a band that a telephone cuts off
+# lower limit of the power of a band, relative to the mean of all: weaker bands, as above the band of a telephone, count as silent
 FLOOR = 1e-5
 # about half of the range of the logarithms, for inputs near 1
 LOG_SCALE = 5.0

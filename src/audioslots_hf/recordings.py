@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A recording in any of the forms people hold one in -> checked waveforms and what to give back."""
+"""Reading of recordings of any type into validated waveforms, and their original layout."""
 
 import http.client
 import io
@@ -41,7 +41,7 @@ BLOCK_S = 10
 @dataclass
 class Recording:
     """
-    Audio in memory and the form it came in.
+    Audio in memory, with the layout of the input.
 
     Args:
         waveforms (`torch.Tensor` of shape `(num_channels, num_samples)`):
@@ -49,7 +49,7 @@ class Recording:
         sampling_rate (`int`):
             In hertz.
         layout (`str`):
-            What the user passed: `"mono"` for `(num_samples,)`, `"channels_first"` or `"channels_last"`.
+            Layout of the input: `"mono"` for `(num_samples,)`, `"channels_first"` or `"channels_last"`.
     """
 
     waveforms: torch.Tensor
@@ -57,7 +57,7 @@ class Recording:
     layout: str
 
     def restore_layout(self, waveforms: torch.Tensor) -> np.ndarray:
-        """(num_channels, num_samples) -> float32 array in the form the recording came in."""
+        """(num_channels, num_samples) -> float32 array in the layout of the input."""
         if self.layout == "mono":
             return waveforms[0].numpy()
         return waveforms.numpy() if self.layout == "channels_first" else waveforms.T.numpy()
@@ -69,14 +69,14 @@ def load_recording(audio: Any, sampling_rate: int) -> Recording:
 
     Args:
         audio:
-            A path, a URL, the bytes of a file, an open file, an array or tensor, a dictionary with `"array"` or `"raw"` and
-            `"sampling_rate"`, or a row of a `datasets` set (with or without its `"audio"` column around it, decoded or
-            not). Two-dimensional arrays hold the channels along the shorter dimension.
+            A path, a URL, the bytes of a file, an open file, an array, a tensor, or a dictionary with `"array"` or `"raw"` and
+            `"sampling_rate"`. A row of a `datasets` set is accepted too, or its `"audio"` column, decoded or not.
+            Two-dimensional arrays have the channels along the shorter dimension.
         sampling_rate (`int`):
             Sampling rate in hertz of a bare array or tensor.
 
     Raises:
-        `FileNotFoundError`, `ValueError`: with what is wrong and what to do.
+        `FileNotFoundError`, `ValueError`: the recording cannot be read; the message states the fault and the fix.
     """
     if isinstance(audio, Mapping):
         return _load_mapping(audio, sampling_rate)
@@ -89,7 +89,7 @@ def load_recording(audio: Any, sampling_rate: int) -> Recording:
         return _read_bytes(bytes(audio), name="the given bytes")
     if isinstance(audio, np.ndarray | torch.Tensor):
         return _from_array(audio, sampling_rate)
-    # torchcodec's decoder, which `datasets` hands out for an Audio column
+    # torchcodec's decoder, the value of an Audio column of `datasets`
     if hasattr(audio, "get_all_samples"):
         audio = audio.get_all_samples()
     # torchcodec's samples
@@ -128,7 +128,7 @@ def _load_mapping(audio: Mapping, sampling_rate: int) -> Recording:
 def _from_array(array: np.ndarray | torch.Tensor, sampling_rate: int) -> Recording:
     if not isinstance(sampling_rate, Real) or not sampling_rate > 0 or sampling_rate % 1 != 0:
         raise ValueError(f"`sampling_rate` is {sampling_rate!r}: it must be a positive whole number of hertz.")
-    # NumPy's own integers would overflow where lengths are computed from them
+    # NumPy's integers would overflow in the computation of lengths
     sampling_rate = int(sampling_rate)
     waveform = to_waveform(array).cpu()
     check_form("The audio", sampling_rate, min(waveform.shape) if waveform.ndim == 2 else 1)
@@ -147,10 +147,10 @@ def _from_array(array: np.ndarray | torch.Tensor, sampling_rate: int) -> Recordi
 @contextmanager
 def open_sound(source: Path | bytes, name: str) -> Iterator[Sound]:
     """
-    Open a file, or its bytes, for reading: by libsndfile what that reads exactly, else by FFmpeg; the content chooses.
+    Open a file, or its bytes, for reading: by libsndfile if it reads the content exactly, else by FFmpeg.
 
     Raises:
-        `FileNotFoundError`, `ValueError`: it is no audio, or not complete, or claims what cannot be.
+        `FileNotFoundError`, `ValueError`: the file is not audio, incomplete, or has an implausible header.
     """
     with io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as file:
         sound = choose_sound(file, name, None if isinstance(source, bytes) else source)
@@ -171,7 +171,7 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def choose_sound(file: BinaryIO, name: str, path: Path | None) -> Sound:
-    """Open a file with the library that reads it to its true end; where that fails, with the other."""
+    """Open a file with the library that reads it to its true end; if that fails, with the other."""
     if file_size(file) == 0:
         raise ValueError(f"{name} cannot be read as audio: it is empty.")
     kinds: list[type[Sound]] = [SndfileSound, FfmpegSound] if is_exact(file) else [FfmpegSound, SndfileSound]
@@ -200,7 +200,7 @@ def _read_bytes(content: bytes, name: str) -> Recording:
 
 
 def _read_open_file(file: Any) -> Recording:
-    """From its start, wherever it was read to."""
+    """Read an open file from its start, at any position."""
     if hasattr(file, "seek"):
         file.seek(0)
     content = file.read()
@@ -212,13 +212,13 @@ def _read_open_file(file: Any) -> Recording:
 def _read_file(source: Path | bytes, name: str, num_bytes: int) -> Recording:
     with open_sound(source, name) as sound:
         blocks, num_values = [], 0
-        # what a header promises is not asked for at once: the list grows with what is there
+        # memory is not allocated by the length in the header: the list grows with the decoded audio
         for block in sound.read(BLOCK_S * sound.sampling_rate):
             num_values += block.size
             check_memory(name, num_values, num_bytes)
             blocks.append(torch.from_numpy(block))
     waveforms = to_waveform(torch.cat(blocks).T.contiguous())
-    # a file may hold less samples than channels
+    # a file may have fewer samples than channels
     return Recording(waveforms, sound.sampling_rate, "mono" if len(waveforms) == 1 else "channels_first")
 
 

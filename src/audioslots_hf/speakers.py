@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Who is it: the voices of a recording, found by clustering the embeddings of all estimates of all its chunks."""
+"""The voices of a recording, found by clustering the embeddings of all estimates of all its chunks."""
 
 import itertools
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ from dataclasses import dataclass
 import numpy as np
 
 
-# How much more alike two estimates of one chunk must be to two voices than to one, as a cosine, to count as two.
+# Two estimates of one chunk count as two voices if their similarity to two voices exceeds that to one by this cosine.
 JOIN_MARGIN = 0.05
-# With less speech an embedding says little: it takes part in no decision about voices.
+# With less speech an embedding is unreliable: no decision about voices uses it.
 MIN_SPEECH_S = 0.6
-# of a second beside another voice, relative to one alone
+# weight of a second with another voice, relative to one alone
 OVERLAP_WEIGHT = 0.1
-# Seeds come from so many estimates at most, those of most speech: linkage takes time with the square of their number.
+# Maximum number of estimates for the seeds, those with most speech: linkage takes quadratic time.
 MAX_SEEDING = 600
 MAX_ITERATIONS = 20
-# so many cuts below that into the wanted number of clusters are tried
+# number of cuts that are tried, below the cut into the requested number of clusters
 NUM_CUTS = 10
-# a voice speaks at least so long, and has at least that share of all speech
+# minimum speech of a voice in seconds, and as a share of all speech
 MIN_VOICE_S = 1.5
 MIN_VOICE_SHARE = 0.03
-# Voices whose centroids are more alike are one.
+# Voices with more similar centroids are merged.
 MAX_SIMILARITY = 0.5
 DEFAULT_MAX_SPEAKERS = 6
 
@@ -41,15 +41,15 @@ DEFAULT_MAX_SPEAKERS = 6
 @dataclass
 class VoiceEvidence:
     """
-    All that clustering has to know about the estimates of the chunks of a recording.
+    The inputs of clustering for the estimates of the chunks of a recording.
 
     Args:
         embeddings (`np.ndarray` of shape `(num_chunks, num_estimates, embedding_size)`):
-            Of length 1; anything where an estimate holds no speech.
+            Embeddings of length 1; arbitrary values for an estimate without speech.
         speech_s (`np.ndarray` of shape `(num_chunks, num_estimates)`):
-            Seconds of speech that an estimate holds, as far as it is no leak of another one.
+            Seconds of speech in an estimate, without leaks of another one.
         alone_s (`np.ndarray` of shape `(num_chunks, num_estimates)`):
-            Seconds of it in which no other estimate of the chunk holds speech.
+            Seconds of it in which no other estimate of the chunk contains speech.
         levels (`np.ndarray` of shape `(num_chunks, num_estimates)`):
             Amplitude of each estimate.
     """
@@ -61,7 +61,7 @@ class VoiceEvidence:
 
     @property
     def weights(self) -> np.ndarray:
-        """How much each estimate says about its voice, (num_chunks, num_estimates): most where it is alone, and nothing leaks."""
+        """Reliability of each estimate for its voice, (num_chunks, num_estimates): highest for a voice alone, without leaks."""
         seconds = OVERLAP_WEIGHT * self.speech_s + self.alone_s
         return np.where(self.speech_s >= MIN_SPEECH_S, seconds * self.levels, 0.0)
 

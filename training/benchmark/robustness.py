@@ -40,7 +40,7 @@ from tqdm.auto import tqdm
 SAMPLING_RATE = 16000
 # of audio in each file, which a mutation may repeat
 DURATION_S = 0.5
-# what soundfile writes: suffix, format, subtype
+# formats written by soundfile: suffix, format, subtype
 SOUNDFILE_SEEDS = (
     ("wav", "WAV", "PCM_16"),
     ("wav", "WAV", "IMA_ADPCM"),
@@ -54,7 +54,7 @@ SOUNDFILE_SEEDS = (
     ("opus", "OGG", "OPUS"),
     ("mp3", "MP3", "MPEG_LAYER_III"),
 )
-# what FFmpeg writes: suffix, format, codec
+# formats written by FFmpeg: suffix, format, codec
 FFMPEG_SEEDS = (
     ("m4a", "mp4", "aac"),
     ("3gp", "3gp", "aac"),
@@ -154,7 +154,7 @@ def separate_file(path: Path) -> str:
 
 
 def work(connection: Connection, handle: Callable[[Path], str]) -> None:
-    """Handle the files that are named, one after the other, and say what became of each."""
+    """Process the named files in turn, and report the outcome of each."""
     # the warnings are expected
     logging.disable()
     while (path := connection.recv()) is not None:
@@ -183,7 +183,7 @@ class Worker:
         self.is_warm = False
 
     def run(self, path: Path) -> str:
-        """What became of a file."""
+        """The outcome for a file."""
         self.connection.send(path)
         # the first file waits for imports
         if not self.connection.poll(self.max_s if self.is_warm else self.max_s + 120):
@@ -212,13 +212,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--separate", action="store_true", help="run `audioslots separate` on each, not its reader alone"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the damage (default: 0)")
-    parser.add_argument("--minutes", type=float, default=20, help="stop after so many minutes (default: 20)")
+    parser.add_argument("--minutes", type=float, default=20, help="time limit in minutes (default: 20)")
     parser.add_argument("--max-s", type=float, default=30, help="a file that takes longer hangs (default: 30)")
     parser.add_argument("--keep", type=Path, help="folder for the files that show a fault")
 
 
 def run(options: argparse.Namespace) -> dict[str, float]:
-    """Damage files of every format, and count what becomes of them."""
+    """Damage files of every format, and count the outcomes."""
     seeds, counts, slowest_s, began = make_seeds(), Counter(), 0.0, time.monotonic()
     worker = Worker(separate_file if options.separate else read_file, options.max_s)
     with tempfile.TemporaryDirectory() as folder:

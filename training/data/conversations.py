@@ -18,7 +18,7 @@ The statistics follow published corpora of conversations:
 
 * The next speaker begins 0.2 s after the last one ended, at the most frequent offset in ten languages (Stivers et al. 2009,
   "Universals and cultural variation in turn-taking in conversation", PNAS 106(26)), and gaps are skewed: a few are long.
-* Pauses in which the same speaker goes on are longer than gaps, and overlaps are frequent at changes of the speaker
+* Pauses before the same speaker continues are longer than gaps. Overlaps are frequent at changes of the speaker
   (Heldner and Edlund 2010, "Pauses, gaps and overlaps in conversations", Journal of Phonetics 38(4)).
 * Short acknowledgements of a listener are a fifth of the utterances of Switchboard (Jurafsky et al. 1997, "Switchboard
   SWBD-DAMSL", 19 % backchannels).
@@ -51,7 +51,7 @@ INTERJECTION_RANGE_S = (0.3, 0.9)
 # probabilities
 SAME_SPEAKER = 0.2
 INTERJECTION = 0.3
-# shorter overlaps are none
+# shorter overlaps are set to zero
 MIN_OVERLAP_S = 0.1
 # levels of the turns of one voice
 LEVEL_SPREAD_DB = 1.0
@@ -150,7 +150,7 @@ class Timeline:
     ends: dict[int, int] = field(default_factory=dict)
 
     def place(self, voice: int, start: int, stretch: Stretch, gain: float) -> int:
-        """Let a voice speak from a frame on -> the frame after it. What lies beyond the end is left out."""
+        """Add speech of a voice from a frame on -> the frame after it. Speech after the end is cut."""
         length = self.references.shape[1] // self.active.shape[1]
         samples = stretch.samples[: max(0, self.references.shape[1] - start * length)]
         self.references[voice, start * length : start * length + len(samples)] += np.float32(gain) * samples
@@ -234,7 +234,7 @@ class ConversationSimulator:
             last = voice
         peak = np.abs(timeline.references.sum(axis=0)).max()
         timeline.references *= np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
-        # pauses between turns, and turns of unlike loudness, change a little of what held for each alone
+        # recomputed, because pauses between turns and different levels of turns change the activity slightly
         active = [find_activity(reference, self.sampling_rate) for reference in timeline.references]
         return Conversation(timeline.references, np.stack(active), speakers)
 

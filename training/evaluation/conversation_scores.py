@@ -29,7 +29,7 @@ from audioslots_hf.metrics import best_order, si_snr
 from ..data.activity import FRAMES_PER_S, find_activity, frame_levels_db, loud_level_db, smooth_activity
 
 
-# half a second with one voice alone, of which it speaks at least half
+# half a second with only one voice, which speaks for at least half of it
 WINDOW_FRAMES = FRAMES_PER_S // 2
 OWN_TRACK_DB = 6.0
 # a track so far below the mixture holds no voice
@@ -39,10 +39,10 @@ MIN_SILENCE_DB = -100.0
 MAX_SI_SDR_DB = 60.0
 # how far below the loud frames of the mixture the loud frames of a voice may be
 LEVEL_RANGE_DB = 15.0
-# a track so far below the loudest, over 0.3 s, holds what leaks from it
+# a track this far below the loudest one, over 0.3 s, contains only its leak
 LEAK_DB = -15.0
 LEAK_FRAMES = 30
-# people who are heard for less are not counted
+# people who speak for less are not counted
 MIN_VOICE_S = 1.0
 
 
@@ -122,7 +122,7 @@ def find_track_activity(tracks: np.ndarray, mixture: np.ndarray, sampling_rate: 
     """
     Where each track holds a voice, by its energy, (num_tracks, num_samples) -> bool (num_tracks, num_frames).
 
-    As [`~activity.find_activity`] tells, but for what another track drowns: a leak is nobody's speech.
+    The result of [`~activity.find_activity`], without frames in which another track is far louder: leaks are not speech.
     """
     min_loud_db = loud_level_db(frame_levels_db(mixture, sampling_rate)) - LEVEL_RANGE_DB
     levels = frame_levels_db(tracks, sampling_rate)
@@ -136,7 +136,7 @@ def find_track_activity(tracks: np.ndarray, mixture: np.ndarray, sampling_rate: 
 
 
 def match_tracks(tracks: np.ndarray, references: np.ndarray) -> list[int | None]:
-    """The track of each voice, in the order with the highest mean SI-SDR over the recording; silent tracks are nobody's."""
+    """The track of each voice, in the order with the highest mean SI-SDR over the recording; silent tracks belong to no voice."""
     mixture_energy = np.square(references.sum(axis=0), dtype=np.float64).sum()
     energies = np.square(tracks, dtype=np.float64).sum(axis=-1)
     audible = np.flatnonzero(energies > mixture_energy * 10 ** (SILENT_TRACK_DB / 10))

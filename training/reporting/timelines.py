@@ -29,9 +29,9 @@ SEVERAL, NOBODY = "0.35", "0.8"
 
 def plot_timelines(path: str | Path, active: np.ndarray, track_activity: np.ndarray, title: str) -> None:
     """
-    Draw who speaks when, and below it what each track holds, in the colour of the voice that truly speaks.
+    Draw the true activity of each voice, and below it the activity of each track, in the colour of the true voice.
 
-    A track of one person has one colour; where several speak truly it is dark grey, and light grey where nobody does.
+    A track of one person has one colour. It is dark grey while several people speak, and light grey while nobody speaks.
 
     Args:
         path (`str` or `Path`):

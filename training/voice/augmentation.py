@@ -98,13 +98,13 @@ def augment(
     voices: torch.Tensor, settings: VoiceAugmentations, rng: np.random.Generator, sampling_rate: int
 ) -> torch.Tensor:
     """
-    Change a batch of crops; the others of the batch are what leaks into a crop.
+    Change a batch of crops; the other crops of the batch leak into a crop.
 
     Args:
         voices (`torch.Tensor` of shape `(batch_size, num_samples)`):
             Crops of different draws.
         settings ([`VoiceAugmentations`]):
-            What may happen to a crop, and how often.
+            The augmentations of a crop, and their probabilities.
         rng (`np.random.Generator`):
             Decides.
         sampling_rate (`int`):

@@ -25,7 +25,7 @@ from audioslots_hf.modeling_voice_encoder import VoiceEncoderModel
 from audioslots_hf.voice_encoders import DEFAULT_VOICE_ENCODER, VOICES_DIR, load_voice_encoder
 
 
-# what half precision may cost, as a cosine between the embeddings before and after
+# minimum cosine between the embeddings before and after the conversion to half precision
 MIN_COSINE = 0.999
 
 

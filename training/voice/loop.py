@@ -44,7 +44,7 @@ CHECKPOINT = "checkpoint.pt"
 
 @dataclass
 class Run:
-    """What a run learns, and where it stands."""
+    """The trained modules and the state of a run."""
 
     model: VoiceEncoderModel
     loss: AngularMarginLoss

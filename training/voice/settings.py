@@ -55,7 +55,7 @@ class VoiceAugmentations:
     narrow_share: Share = 0.0
     """Share of the crops that go through a telephone band of 200-400 to 3200-3900 Hz."""
     high_pass_share: Share = 0.0
-    """Share of the other crops that lose what lies below a cutoff from 20 to 400 Hz."""
+    """Share of the other crops that lose frequencies below a cutoff from 20 to 400 Hz."""
     separated_share: Share = 0.0
     """Share of the crops that are separated by a mask from a mixture with another voice of the batch."""
     leak_share: Share = 0.0
@@ -77,9 +77,9 @@ class VoiceTrainingArguments:
     __pydantic_config__ = STRICT
 
     output_dir: str
-    """The folder of checkpoints, the model and the log; a run goes on from the checkpoint there."""
+    """The folder of checkpoints, the model and the log; a run resumes from the checkpoint there."""
     speech: Annotated[list[VoiceFolder], Field(min_length=1)]
-    """Folders of the voices to tell apart."""
+    """Folders of the voices to distinguish."""
     valid: list[VoiceFolder] = field(default_factory=list)
     """Folders of other voices, on which the equal error rate is measured."""
     model: dict[str, Any] = field(default_factory=dict)
@@ -136,5 +136,5 @@ class VoiceTrainingArguments:
                         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they would stand in a yaml file."""
+        """Plain values, as in a yaml file."""
         return asdict(self)
