@@ -145,6 +145,7 @@ __all__ = [
     "holds",
     "is_chunk_name",
     "is_exact",
+    "is_mpeg",
     "is_single_stream",
     "read_at",
 ]
