@@ -186,7 +186,9 @@ def test_one_voice_is_not_enough(one_file):
 
 
 def test_a_recording_without_joins_is_refused():
-    with pytest.raises(SettingsError, match=r"--minutes is 0\.05 and --chunk-s 4: there is nothing to join"):
+    with pytest.raises(
+        SettingsError, match=r"--minutes is 0\.05 and --chunk-s 4: a recording must be longer than a chunk"
+    ):
         track_continuity.run(parse(track_continuity, "--minutes", "0.05"))
 
 
