@@ -89,4 +89,4 @@ def resample(waveforms: torch.Tensor, source_rate: int, target_rate: int) -> tor
     return torch.cat(list(resample_blocks([waveforms], source_rate, target_rate)), dim=-1)
 
 
-__all__ = ["resample", "resample_blocks"]
+__all__ = ["SCIPY_MISSING", "design_filter", "resample", "resample_blocks"]

@@ -272,6 +272,7 @@ __all__ = [
     "MIN_VOICE_S",
     "MIN_VOICE_SHARE",
     "NUM_CUTS",
+    "OVERLAP_WEIGHT",
     "VoiceClusters",
     "VoiceEvidence",
     "assign_voices",
