@@ -13,9 +13,7 @@
 # limitations under the License.
 """Reading of recordings of any type into validated waveforms, and their original layout."""
 
-import http.client
 import io
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,13 +26,13 @@ import torch
 
 from .bounds import check_form, check_memory
 from .containers import check_wav, file_size, is_exact, is_mpeg
+from .downloads import download, hide_credentials, is_url
 from .ffmpeg import FfmpegSound
 from .sndfile import SndfileSound
 from .sound import Sound, TruncatedError
 from .waveforms import to_waveform
 
 
-DOWNLOAD_TIMEOUT_S = 30
 BLOCK_S = 10
 
 
@@ -80,8 +78,8 @@ def load_recording(audio: Any, sampling_rate: int) -> Recording:
     """
     if isinstance(audio, Mapping):
         return _load_mapping(audio, sampling_rate)
-    if isinstance(audio, str) and audio.startswith(("http://", "https://")):
-        return _read_bytes(_download(audio), name=audio)
+    if isinstance(audio, str) and is_url(audio):
+        return _read_bytes(download(audio), name=hide_credentials(audio))
     if isinstance(audio, str | Path):
         path = Path(audio)
         return _read_file(path, str(audio), path.stat().st_size if path.is_file() else 0)
@@ -222,12 +220,4 @@ def _read_file(source: Path | bytes, name: str, num_bytes: int) -> Recording:
     return Recording(waveforms, sound.sampling_rate, "mono" if len(waveforms) == 1 else "channels_first")
 
 
-def _download(url: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as response:
-            return response.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise ValueError(f"{url} cannot be downloaded: {error}") from error
-
-
-__all__ = ["BLOCK_S", "DOWNLOAD_TIMEOUT_S", "Recording", "choose_sound", "load_recording", "open_file", "open_sound"]
+__all__ = ["BLOCK_S", "Recording", "choose_sound", "load_recording", "open_file", "open_sound"]

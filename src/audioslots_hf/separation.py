@@ -104,7 +104,7 @@ def separate_conversation(
         check_outputs([*job.output_paths(1, suffix), *others], force)
         plan = separator.plan(resample_blocks(show_progress(audio), audio.sampling_rate, separator.sampling_rate))
         description = ConversationDescription(job.recording.name, plan, audio.sampling_rate)
-        paths = job.output_paths(plan.num_voices, suffix)
+        paths, state = job.output_paths(plan.num_voices, suffix), audio.sound.state
     check_outputs(paths, force)
     if plan.num_voices == 0:
         description.warn("nobody speaks in this recording: there are no tracks")
@@ -115,6 +115,8 @@ def separate_conversation(
             open_audio(job.recording) as audio,
             TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer,
         ):
+            if audio.sound.state != state:
+                raise ValueError(f"{job.recording} changed between two passes: try again when it is complete.")
             for block in stream_tracks(audio, separator, plan):
                 description.add(block)
                 writer.write(block)
