@@ -165,7 +165,7 @@ def test_the_bytes_of_every_format_keep_their_length(file_format, subtype):
         ({"array": np.zeros(3), "sampling_rate": "16000"}, "`sampling_rate` is '16000': it must be a positive"),
         (
             {"array": np.zeros(3), "sampling_rate": 1},
-            "The audio has a sampling rate of 1 Hz: 1000 to 768000 Hz are taken",
+            "The audio has a sampling rate of 1 Hz: 1000 to 768000 Hz are supported",
         ),
         (io.StringIO("text"), "gives str: open it in binary mode"),
         ({"text": "hello"}, r"has the keys \['text'\]: it needs 'array'"),
