@@ -78,7 +78,7 @@ def test_a_quieter_voice_is_heard_beside_a_louder_one():
 
 def test_short_pauses_are_filled_and_clicks_left_out():
     active = np.zeros(4 * FRAMES_PER_S, bool)
-    active[20:60] = active[68:100] = active[150:152] = True
+    active[20:60] = active[68:100] = active[150:151] = True
     assert find_spans(smooth_activity(active)) == [(18, 102)]
     assert not smooth_activity(np.zeros(10, bool)).any()
 

@@ -34,7 +34,7 @@ NUM_COMPARED_FRAMES = 9
 # speech extends beyond its loud frames; shorter pauses count as speech, shorter sounds do not
 PADDING_S = 0.04
 MIN_PAUSE_S = 0.3
-MIN_SOUND_S = 0.1
+MIN_SOUND_S = 0.04
 
 
 def frame_length(sampling_rate: int) -> int:
