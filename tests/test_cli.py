@@ -13,9 +13,12 @@
 # limitations under the License.
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import numpy as np
@@ -457,6 +460,64 @@ def test_an_interrupted_run_leaves_no_temporary_file(separate, tmp_path, monkeyp
     assert status == 130 and errors.endswith("audioslots: stopped\n")
     finished = [] if when == "separating" else ["a_source_0.wav", "a_source_1.wav"]
     assert [path.name for path in sorted((tmp_path / "out").iterdir())] == finished
+
+
+@pytest.mark.parametrize("number, expected", [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_to_stop_leaves_no_temporary_file_and_its_own_status(
+    separate, tmp_path, monkeypatch, number, expected
+):
+    monkeypatch.setattr(Separator, "separate_chunks", lambda *_: os.kill(os.getpid(), number))
+    status, _, errors = separate(write(tmp_path / "a.wav"))
+    assert status == expected and errors.endswith("audioslots: stopped\n")
+    assert files_in(tmp_path / "out") == [] and signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_a_rerun_skips_finished_recordings_and_ends_well(separate, tmp_path):
+    inputs = [write(tmp_path / "in" / f"{name}.wav").parent for name in "ab"][:1]
+    assert separate(tmp_path / "in" / "a.wav")[0] == 0
+    before = (tmp_path / "out" / "a_source_0.wav").stat().st_mtime_ns
+    status, out, errors = separate(*inputs, "--skip-existing")
+    assert status == 0 and "a.wav: skipped, its tracks exist" in errors
+    assert [Path(line).name for line in out.splitlines()] == ["b_source_0.wav", "b_source_1.wav"]
+    assert (tmp_path / "out" / "a_source_0.wav").stat().st_mtime_ns == before
+    # a run that was killed between two tracks
+    (tmp_path / "out" / "a_source_0.wav").unlink()
+    status, out, errors = separate(*inputs, "--skip-existing")
+    assert status == 0 and [Path(line).name for line in out.splitlines()] == ["a_source_0.wav", "a_source_1.wav"]
+    assert separate(*inputs, "--skip-existing")[:2] == (0, "")
+
+
+def test_force_and_skip_existing_exclude_each_other(separate, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        separate(write(tmp_path / "a.wav"), "--force", "--skip-existing")
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_temporary_files_of_a_killed_run_are_removed(separate, tmp_path):
+    out = tmp_path / "out"
+    (out / ".separating-killed").mkdir(parents=True)
+    for name in ("lock", "0.w64"):
+        (out / ".separating-killed" / name).touch()
+    (out / ".tmp-a_source_0.wav").touch()
+    (out / ".tmp-other_source_0.wav").touch()
+    status, _, errors = separate(write(tmp_path / "a.wav"))
+    assert status == 0 and "removed 2 temporary files or folders of runs that were killed" in errors
+    assert files_in(out) == [".tmp-other_source_0.wav", "a_source_0.wav", "a_source_1.wav"]
+
+
+def test_a_full_disk_is_called_so(separate, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise soundfile.LibsndfileError(2)
+
+    path = write(tmp_path / "a.wav")
+    monkeypatch.setattr(soundfile.SoundFile, "write", fail)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=4096))
+    status, _, errors = separate(path)
+    assert status == 1 and f"a.wav: The disk that holds {tmp_path / 'out'} is full" in errors
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2**40))
+    status, _, errors = separate(path)
+    assert status == 1 and "a quota or a limit of file sizes is reached" in errors
+    assert files_in(tmp_path / "out") == []
 
 
 def test_progress_counts_the_samples_of_each_file(separate, tmp_path):

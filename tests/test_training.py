@@ -230,9 +230,17 @@ def test_a_half_written_checkpoint_is_not_resumed_from(debug_run, tmp_path):
     assert list(read_log(tmp_path)) == [1, 2]
 
 
-def test_a_time_budget_ends_cleanly(tmp_path):
-    train(debug_arguments(tmp_path, "max_minutes=0", "log_steps=1"))
+def test_a_time_budget_ends_cleanly_at_the_next_step(tmp_path):
+    train(debug_arguments(tmp_path, "max_minutes=0", "log_steps=100"))
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-1"]
+
+
+def test_the_log_of_a_run_whose_time_was_up_between_two_lines_continues_as_if_it_had_not_stopped(tmp_path):
+    settings = ["max_steps=4", "log_steps=2"]
+    train(debug_arguments(tmp_path / "whole", *settings))
+    train(debug_arguments(tmp_path / "parts", *settings, "max_minutes=0"))
+    train(debug_arguments(tmp_path / "parts", *settings))
+    assert read_log(tmp_path / "parts") == read_log(tmp_path / "whole")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):

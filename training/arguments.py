@@ -184,7 +184,7 @@ class TrainingArguments:
     patience: Count | None = None
     """Stop after this many successive validations without improvement."""
     max_minutes: NotNegative | None = None
-    """Stop with a checkpoint after this time, checked every log_steps."""
+    """Stop with a checkpoint after this time, checked at every step."""
 
     def __post_init__(self):
         if not self.speech and not self.mixtures:

@@ -103,6 +103,7 @@ class Run:
         self.state.step += 1
         self.gradient_norm = gradient_norm
         self.bar.update()
+        self.time_is_up = self.check_time()
         if self.is_due(self.arguments.log_steps):
             self.log_losses(learning_rate)
         # a run with a first validation also ends with one when its time is up
@@ -117,13 +118,9 @@ class Run:
         return self.state.step % num_steps == 0 or self.state.step == self.arguments.max_steps
 
     def log_losses(self, learning_rate: float) -> None:
-        """Write the mean loss since the last line, and check the time."""
+        """Write the mean loss since the last line."""
         now = time.monotonic()
-        max_minutes = self.arguments.max_minutes
-        # the clocks of the processes differ, but all processes must stop at the same step
-        time_is_up = float(max_minutes is not None and now - self.started > 60 * max_minutes)
-        *losses, time_is_up = self.reduce_losses(time_is_up)
-        self.time_is_up = time_is_up > 0
+        losses = self.reduce_losses()
         loss = sum(losses) / len(losses)
         steps_per_second = (self.state.step - self.logged_step) / (now - self.logged)
         self.losses, self.logged, self.logged_step = [], now, self.state.step
@@ -135,9 +132,20 @@ class Run:
             steps_per_second=steps_per_second,
         )
 
-    def reduce_losses(self, *values: float) -> list[float]:
-        """Means over the processes of the losses since the last line of the log, and of other values, in one synchronisation."""
-        losses = torch.stack([*self.losses, *torch.tensor(values, device=self.accelerator.device)])
+    def check_time(self) -> bool:
+        """Whether the time limit is reached on any process: all stop at the same step."""
+        if self.arguments.max_minutes is None:
+            return False
+        is_up = time.monotonic() - self.started > 60 * self.arguments.max_minutes
+        if self.accelerator.num_processes == 1:
+            return is_up
+        # the clocks of the processes differ
+        votes = torch.tensor(float(is_up), device=self.accelerator.device)
+        return self.accelerator.reduce(votes, reduction="sum").item() > 0
+
+    def reduce_losses(self) -> list[float]:
+        """Means over the processes of the losses since the last line of the log, in one synchronisation."""
+        losses = torch.stack(self.losses)
         losses = self.accelerator.reduce(losses, reduction="mean").tolist()
         if not all(map(math.isfinite, losses)):
             raise FloatingPointError(

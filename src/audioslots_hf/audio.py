@@ -13,9 +13,10 @@
 # limitations under the License.
 """Reading of audio files in blocks, and atomic writing of tracks."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import torch
 from transformers.utils.logging import get_logger
 
 from .files import replacing_all
+from .leftovers import working_folder
 from .recordings import BLOCK_S, open_sound
 from .sound import Sound
 from .suffixes import AUDIO_SUFFIXES, FORMAT_SUFFIXES
@@ -46,6 +48,8 @@ BLOCK_SUBTYPES = (
 )
 # Subtypes that can represent samples beyond +-1.
 FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
+# With less space left, what could not be written failed for lack of it.
+MIN_FREE_BYTES = 2**20
 
 
 class AudioFile:
@@ -141,6 +145,24 @@ def _can_write(found: tuple[str, str, str], sampling_rate: int, num_channels: in
     return True
 
 
+@contextmanager
+def explaining_full_disks(folder: Path) -> Iterator[None]:
+    """Turn what libsndfile says of a failed write, "System error", into an `OSError` with the reason."""
+    try:
+        yield
+    # soundfile asserts that all samples were written
+    except (soundfile.LibsndfileError, AssertionError) as error:
+        free = shutil.disk_usage(folder).free
+        if free < MIN_FREE_BYTES:
+            raise OSError(
+                f"The disk that holds {folder} is full: free some space, or choose another folder."
+            ) from error
+        raise OSError(
+            f"The tracks cannot be written to {folder} ({error or 'not all samples were written'}): the disk fails, or a quota "
+            "or a limit of file sizes is reached."
+        ) from error
+
+
 class TrackWriter:
     """
     Collects the blocks of every source, and writes all files at the end, once their common gain is known.
@@ -168,14 +190,17 @@ class TrackWriter:
         self.peak = 0.0
 
     def __enter__(self):
-        self.folder = tempfile.TemporaryDirectory(prefix=".separating-", dir=self.paths[0].parent)
-        self.files = [self._create(Path(self.folder.name) / f"{index}.w64") for index in range(len(self.paths))]
+        with ExitStack() as stack:
+            self.folder = stack.enter_context(working_folder(self.paths[0].parent))
+            with explaining_full_disks(self.paths[0].parent):
+                self.files = [self._create(self.folder / f"{index}.w64") for index in range(len(self.paths))]
+            for file in self.files:
+                stack.callback(file.close)
+            self.stack = stack.pop_all()
         return self
 
     def __exit__(self, *exception):
-        for file in self.files:
-            file.close()
-        self.folder.cleanup()
+        self.stack.__exit__(*exception)
 
     def _create(self, path: Path) -> soundfile.SoundFile:
         return soundfile.SoundFile(path, "w+", self.sampling_rate, self.num_channels, "FLOAT", format="W64")
@@ -184,7 +209,8 @@ class TrackWriter:
         """Append `(num_channels, num_sources, num_samples)`."""
         self.peak = max(self.peak, block.abs().max().item() if block.numel() else 0.0)
         for file, source in zip(self.files, block.unbind(dim=1), strict=True):
-            file.write(source.T.numpy())
+            with explaining_full_disks(self.paths[0].parent):
+                file.write(source.T.numpy())
 
     @property
     def gain(self) -> float:
@@ -196,7 +222,7 @@ class TrackWriter:
 
     def save(self) -> None:
         """Write every output, then rename all of them."""
-        with replacing_all(self.paths) as temporaries:
+        with replacing_all(self.paths) as temporaries, explaining_full_disks(self.paths[0].parent):
             self._write_all(temporaries)
             if self.subtype in BLOCK_SUBTYPES and soundfile.info(temporaries[0]).frames != self.files[0].frames:
                 logger.warning(
@@ -219,8 +245,10 @@ __all__ = [
     "AudioFile",
     "BLOCK_SUBTYPES",
     "FLOAT_SUBTYPES",
+    "MIN_FREE_BYTES",
     "MAX_BLOCK_VALUES",
     "TrackWriter",
+    "explaining_full_disks",
     "open_audio",
     "output_format",
 ]

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .allocator import keep_freed_memory
-from .jobs import SeparationJob, find_inputs, plan_jobs
+from .jobs import SeparationJob, find_inputs, group_stems, plan_jobs
 from .layouts import LAYOUTS
+from .leftovers import remove_leftovers
+from .stopping import StoppedError, stopping_on_signals
 
 
 if TYPE_CHECKING:
@@ -43,7 +45,13 @@ def build_parser() -> argparse.ArgumentParser:
     separate.add_argument("inputs", nargs="+", type=Path, metavar="FILE|DIR", help="audio files, or folders of them")
     separate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the tracks")
     separate.add_argument("--plot", action="store_true", help="also plot each separation")
-    separate.add_argument("--force", action="store_true", help="overwrite existing tracks")
+    existing = separate.add_mutually_exclusive_group()
+    existing.add_argument("--force", action="store_true", help="overwrite existing tracks")
+    existing.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave recordings whose tracks exist: continue a run that was stopped",
+    )
     separate.add_argument(
         "--batch-size", type=int, help="chunks per forward pass (default: 16 s of audio, 8 s on a CPU)"
     )
@@ -124,6 +132,9 @@ def run_separate(options: argparse.Namespace) -> int:
     is_conversation = wants_speakers(options)
     notes: list[str] = []
     jobs = plan_jobs(find_inputs(options.inputs, options.output, notes), options.output)
+    stems = group_stems(jobs)
+    if num_removed := remove_leftovers(stems, stems):
+        notes.append(f"removed {num_removed} temporary files or folders of runs that were killed")
     for note in notes:
         print(note, file=sys.stderr)
     from .loading import load_separator
@@ -163,12 +174,16 @@ def run_job(
     from .conversation import ConversationSeparator
     from .separation import separate_conversation, separate_file
 
+    existing = {"force": options.force, "skip_existing": options.skip_existing}
     try:
         if isinstance(separator, ConversationSeparator):
-            paths = separate_conversation(job, separator, options.force, options.plot, options.rttm, options.json)
+            described = {"rttm": options.rttm, "json": options.json}
+            paths = separate_conversation(job, separator, **existing, plot=options.plot, **described)
         else:
-            paths = separate_file(job, separator, force=options.force, plot=options.plot)
-        for path in paths:
+            paths = separate_file(job, separator, **existing, plot=options.plot)
+        if paths is None:
+            print(f"{job.recording}: skipped, its tracks exist", file=sys.stderr)
+        for path in paths or []:
             print(path)
     except (ValueError, OSError, RuntimeError) as error:
         return f"{job.recording}: {error}"
@@ -222,10 +237,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     keep_freed_memory()
     try:
-        return options.run(options)
+        with stopping_on_signals():
+            return options.run(options)
     except (ValueError, OSError, ImportError) as error:
         print(f"audioslots: error: {error}", file=sys.stderr)
         return 1
+    except StoppedError as error:
+        print("audioslots: stopped", file=sys.stderr)
+        return error.exit_status
     except KeyboardInterrupt:
         print("audioslots: stopped", file=sys.stderr)
         # the exit status of a shell after Ctrl-C

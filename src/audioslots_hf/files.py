@@ -39,7 +39,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_all(paths: Iterable[Path]) -> Iterator[list[Path]]:
-    """[`replacing`] for several files or folders: all of them are complete before any is renamed."""
+    """
+    [`replacing`] for several files or folders: all of them are complete before any is renamed.
+
+    The first is renamed last, so that where it exists, even after a run that was killed, all exist.
+    """
     paths = list(paths)
     temporaries = [temporary_name(path) for path in paths]
     with ExitStack() as stack:
@@ -47,7 +51,7 @@ def replacing_all(paths: Iterable[Path]) -> Iterator[list[Path]]:
             remove(temporary)
             stack.callback(remove, temporary)
         yield temporaries
-        for temporary, path in zip(temporaries, paths, strict=True):
+        for temporary, path in reversed(list(zip(temporaries, paths, strict=True))):
             rename(temporary, path)
 
 

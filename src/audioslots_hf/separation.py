@@ -35,7 +35,9 @@ logger = get_logger(__name__)
 MAX_PLOT_S = 30
 
 
-def separate_file(job: SeparationJob, separator: Separator, force: bool, plot: bool) -> list[Path]:
+def separate_file(
+    job: SeparationJob, separator: Separator, force: bool, plot: bool, skip_existing: bool = False
+) -> list[Path] | None:
     """
     Separate one file, block by block.
 
@@ -48,9 +50,11 @@ def separate_file(job: SeparationJob, separator: Separator, force: bool, plot: b
             Whether to overwrite outputs.
         plot (`bool`):
             Whether to draw the separation as well.
+        skip_existing (`bool`, *optional*, defaults to `False`):
+            Whether to leave a recording alone whose outputs all exist; of others, those that exist are overwritten.
 
     Returns:
-        The files written.
+        The files written, `None` if the recording was left alone.
 
     Raises:
         `ValueError`, `OSError`: the input cannot be read, or an output exists. Then no track is written.
@@ -59,7 +63,10 @@ def separate_file(job: SeparationJob, separator: Separator, force: bool, plot: b
     with open_audio(job.recording) as audio:
         suffix, file_format, subtype = output_format(audio)
         paths = job.output_paths(num_sources, suffix)
-        check_outputs([*paths, job.plot_path] if plot else paths, force)
+        outputs = [*paths, job.plot_path] if plot else paths
+        if skip_existing and all(path.is_file() for path in outputs):
+            return None
+        check_outputs(outputs, force or skip_existing)
         with TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer:
             for block in stream_estimates(audio, separator):
                 writer.write(block)
@@ -72,8 +79,14 @@ def separate_file(job: SeparationJob, separator: Separator, force: bool, plot: b
 
 
 def separate_conversation(
-    job: SeparationJob, separator: ConversationSeparator, force: bool, plot: bool, rttm: bool, json: bool
-) -> list[Path]:
+    job: SeparationJob,
+    separator: ConversationSeparator,
+    force: bool,
+    plot: bool,
+    rttm: bool,
+    json: bool,
+    skip_existing: bool = False,
+) -> list[Path] | None:
     """
     Separate a conversation into one file per person, in two passes over the recording, block by block.
 
@@ -90,6 +103,8 @@ def separate_conversation(
             Whether to write the segments as RTTM as well.
         json (`bool`):
             Whether to write a description of the conversation as well.
+        skip_existing (`bool`, *optional*, defaults to `False`):
+            Whether to leave a recording alone whose outputs all exist; of others, those that exist are overwritten.
 
     Returns:
         The written files; there are no tracks if nobody speaks.
@@ -101,7 +116,12 @@ def separate_conversation(
     others = [*described, job.plot_path] if plot else described
     with open_audio(job.recording) as audio:
         suffix, file_format, subtype = output_format(audio)
-        check_outputs([*job.output_paths(1, suffix), *others], force)
+        # the first track is the last to be written
+        outputs = [*job.output_paths(1, suffix), *others]
+        if skip_existing and all(path.is_file() for path in outputs):
+            return None
+        force = force or skip_existing
+        check_outputs(outputs, force)
         plan = separator.plan(resample_blocks(show_progress(audio), audio.sampling_rate, separator.sampling_rate))
         description = ConversationDescription(job.recording.name, plan, audio.sampling_rate)
         paths, state = job.output_paths(plan.num_voices, suffix), audio.sound.state
@@ -140,7 +160,9 @@ def check_outputs(paths: list[Path], force: bool) -> None:
         if path.is_dir():
             raise ValueError(f"{path} is a folder: rename it, or choose another folder for the tracks.")
         if path.exists() and not force:
-            raise ValueError(f"{path} exists: pass --force to overwrite it, or choose another folder.")
+            raise ValueError(
+                f"{path} exists: pass --force to overwrite it or --skip-existing to leave it, or choose another folder."
+            )
 
 
 def warn_about_gain(writer: TrackWriter, job: SeparationJob) -> str | None:
