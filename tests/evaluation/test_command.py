@@ -36,6 +36,7 @@ from tests.evaluation.helpers import run
 from training import run_evaluation
 from training.data.effects import high_pass, match_spectra
 from training.data.mixtures import Mixture
+from training.evaluation.rows import Row, check_score
 from training.evaluation.scoring import score_estimates
 from training.evaluation.subject import name_run
 from training.evaluation.transmission import Transmission
@@ -241,14 +242,21 @@ def test_an_oracle_with_no_such_chunks_is_refused(tmp_path, capsys, seconds, mes
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_that_makes_no_numbers_is_named_with_the_mixture(waveform_checkpoint, tmp_path):
+def test_a_model_with_weights_that_are_nan_is_named_before_any_work(waveform_checkpoint, tmp_path, capsys):
     folder = shutil.copytree(waveform_checkpoint, tmp_path / "diverged")
     weights = load_file(folder / "model.safetensors")
     next(iter(weights.values())).fill_(torch.nan)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(SystemExit, match=r"the score of \S+ in model_order_by_tracker is nan"):
+    with pytest.raises(SystemExit):
         run(folder, tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert "diverged' cannot be loaded: 1 of its tensors hold NaN or infinite values" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_score_that_is_nan_is_named_with_its_mixture_and_row():
+    row = Row("model_order_by_tracker", model=None, protocol="order_by_tracker")
+    with pytest.raises(SystemExit, match=r"the score of m1 in model_order_by_tracker is nan"):
+        check_score(row, {"mixture_id": "m1", "si_snri": float("nan")})
 
 
 @pytest.mark.parametrize("num_workers", ["0", "1"])
