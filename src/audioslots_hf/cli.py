@@ -55,19 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     separate.add_argument(
         "--batch-size", type=int, help="chunks per forward pass (default: 16 s of audio, 8 s on a CPU)"
     )
-    speakers = separate.add_argument_group(
-        "conversations", "One track for each person, silent where that person is. Any of these options asks for them."
-    )
-    speakers.add_argument(
-        "--num-speakers", type=parse_count, metavar="N|auto", help="people who speak (default: found)"
-    )
-    speakers.add_argument(
-        "--max-speakers", type=int, metavar="N", help="the most people who may be found (default: 6)"
-    )
-    speakers.add_argument("--rttm", action="store_true", help="also write who speaks when, as NAME.rttm")
-    speakers.add_argument(
-        "--json", action="store_true", help="also write who speaks when, how long and how loud, as NAME.json"
-    )
+    add_speaker_arguments(separate)
     separate.set_defaults(run=run_separate)
 
     evaluate = commands.add_parser(
@@ -98,6 +86,23 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (separate, info):
         command.add_argument("--device", default="auto", help="cpu, cuda, mps, ... (default: the fastest available)")
     return parser
+
+
+def add_speaker_arguments(separate: argparse.ArgumentParser) -> None:
+    """The arguments of conversations."""
+    speakers = separate.add_argument_group(
+        "conversations", "One track for each person, silent where that person is. Any of these options asks for them."
+    )
+    speakers.add_argument(
+        "--num-speakers", type=parse_count, metavar="N|auto", help="people who speak (default: found)"
+    )
+    speakers.add_argument(
+        "--max-speakers", type=int, metavar="N", help="the most people who may be found (default: 6)"
+    )
+    speakers.add_argument("--rttm", action="store_true", help="also write who speaks when, as NAME.rttm")
+    speakers.add_argument(
+        "--json", action="store_true", help="also write who speaks when, how long and how loud, as NAME.json"
+    )
 
 
 def parse_count(word: str) -> int | str:

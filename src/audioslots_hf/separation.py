@@ -130,19 +130,7 @@ def separate_conversation(
         description.warn("nobody speaks in this recording: there are no tracks")
         logger.warning(f"{job.recording}: nobody speaks in this recording, so no tracks are written.")
     else:
-        # the recording once more from its start
-        with (
-            open_audio(job.recording) as audio,
-            TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer,
-        ):
-            if audio.sound.state != state:
-                raise ValueError(f"{job.recording} changed between two passes: try again when it is complete.")
-            for block in stream_tracks(audio, separator, plan):
-                description.add(block)
-                writer.write(block)
-            if warning := warn_about_gain(writer, job):
-                description.warn(warning)
-            writer.save()
+        write_tracks(job, separator, description, paths, state)
     description.tracks = [path.name for path in paths]
     if rttm:
         write_text(job.rttm_path, description.to_rttm())
@@ -152,6 +140,28 @@ def separate_conversation(
         plot_files(job.plot_path, job.recording, paths)
         described.append(job.plot_path)
     return [*paths, *described]
+
+
+def write_tracks(
+    job: SeparationJob,
+    separator: ConversationSeparator,
+    description: ConversationDescription,
+    paths: list[Path],
+    state: tuple[int, int, int] | None,
+) -> None:
+    """Write the tracks in a second pass over a file, which must be in the state of the first, and describe them."""
+    # the recording once more from its start
+    with open_audio(job.recording) as audio:
+        _, file_format, subtype = output_format(audio)
+        with TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer:
+            if audio.sound.state != state:
+                raise ValueError(f"{job.recording} changed between two passes: try again when it is complete.")
+            for block in stream_tracks(audio, separator, description.plan):
+                description.add(block)
+                writer.write(block)
+            if warning := warn_about_gain(writer, job):
+                description.warn(warning)
+            writer.save()
 
 
 def check_outputs(paths: list[Path], force: bool) -> None:
