@@ -99,10 +99,8 @@ def separate_conversation(
             Whether to overwrite outputs.
         plot (`bool`):
             Whether to draw the separation as well.
-        rttm (`bool`):
-            Whether to write the segments as RTTM as well.
-        json (`bool`):
-            Whether to write a description of the conversation as well.
+        rttm (`bool`), json (`bool`):
+            Whether to write the segments as RTTM, and a description of the conversation, as well.
         skip_existing (`bool`, *optional*, defaults to `False`):
             Whether to leave a recording alone whose outputs all exist; of others, those that exist are overwritten.
 
