@@ -520,6 +520,21 @@ def test_a_full_disk_is_called_so(separate, tmp_path, monkeypatch):
     assert files_in(tmp_path / "out") == []
 
 
+@pytest.mark.parametrize(
+    "word, message",
+    [
+        ("-", "`-` is standard input, which is not read"),
+        (
+            "HTTPS://me:secret@example.org/a.wav",
+            "HTTPS://example.org/a.wav is an address, and the command takes files",
+        ),
+    ],
+)
+def test_the_command_says_that_it_takes_files_only(separate, tmp_path, word, message):
+    status, _, errors = separate(word)
+    assert status == 1 and f"audioslots: error: {message}" in errors and not (tmp_path / "out").exists()
+
+
 def test_progress_counts_the_samples_of_each_file(separate, tmp_path):
     _, _, errors = separate(write(tmp_path / "a.wav"))
     assert "a.wav: 100%" in errors and "6.00k/6.00k" in errors

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .allocator import keep_freed_memory
+from .downloads import hide_credentials, is_url
 from .jobs import SeparationJob, find_inputs, group_stems, plan_jobs
 from .layouts import LAYOUTS
 from .leftovers import remove_leftovers
@@ -42,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     separate = commands.add_parser("separate", help="write one track per voice of each file")
-    separate.add_argument("inputs", nargs="+", type=Path, metavar="FILE|DIR", help="audio files, or folders of them")
+    separate.add_argument("inputs", nargs="+", metavar="FILE|DIR", help="audio files, or folders of them")
     separate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the tracks")
     separate.add_argument("--plot", action="store_true", help="also plot each separation")
     existing = separate.add_mutually_exclusive_group()
@@ -110,6 +111,21 @@ def parse_count(word: str) -> int | str:
     return word if word == "auto" else int(word)
 
 
+def parse_inputs(words: list[str]) -> list[Path]:
+    """The paths of files and folders; a `ValueError` for what is none."""
+    for word in words:
+        if word == "-":
+            raise ValueError(
+                "`-` is standard input, which is not read because a recording may be needed twice: save it as a file first."
+            )
+        if is_url(word):
+            raise ValueError(
+                f"{hide_credentials(word)} is an address, and the command takes files: download it first, or give it to the "
+                "pipeline."
+            )
+    return [Path(word) for word in words]
+
+
 def choose_device(name: str) -> str:
     """The device for a `--device` value; `auto` selects an accelerator if one is available."""
     import torch
@@ -136,7 +152,7 @@ def run_separate(options: argparse.Namespace) -> int:
         require_matplotlib()
     is_conversation = wants_speakers(options)
     notes: list[str] = []
-    jobs = plan_jobs(find_inputs(options.inputs, options.output, notes), options.output)
+    jobs = plan_jobs(find_inputs(parse_inputs(options.inputs), options.output, notes), options.output)
     stems = group_stems(jobs)
     if num_removed := remove_leftovers(stems, stems):
         notes.append(f"removed {num_removed} temporary files or folders of runs that were killed")
@@ -262,10 +278,12 @@ if __name__ == "__main__":
 
 __all__ = [
     "MODEL_HELP",
+    "add_speaker_arguments",
     "build_parser",
     "choose_device",
     "main",
     "parse_count",
+    "parse_inputs",
     "report_failures",
     "run_evaluate",
     "run_export",

@@ -104,10 +104,6 @@ def is_abandoned(folder: Path) -> bool:
 
 
 __all__ = [
-    "LOCK_NAME",
-    "MIN_AGE_S",
-    "OUTPUT_NAME",
-    "PREFIX",
     "is_abandoned",
     "is_locked",
     "remove_leftovers",

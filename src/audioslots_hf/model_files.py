@@ -220,15 +220,6 @@ def shorten(names: list[str]) -> str:
 
 
 __all__ = [
-    "CONFIG_NAME",
-    "DTYPES",
-    "FEATURE_EXTRACTOR_NAME",
-    "HUB_ARGUMENTS",
-    "MAX_CHUNK_S",
-    "MAX_COUNT",
-    "MAX_JSON_BYTES",
-    "MAX_NAMES",
-    "MAX_SIZE",
     "build_skeleton",
     "check_feature_extractor",
     "check_finite",

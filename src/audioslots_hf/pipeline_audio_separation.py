@@ -13,6 +13,7 @@
 # limitations under the License.
 """The audio-to-audio pipeline: from a recording to one track per source."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from transformers.utils.logging import get_logger, tqdm
 
 from .chunking import Chunk, SeparatedChunks, check_chunk_hop_length
 from .conversation import ConversationSeparator, VoiceEncoder
+from .forks import use_one_thread_if_forked
 from .recordings import Recording, load_recording
 from .resampling import resample
 from .separator import Separator
@@ -80,6 +82,7 @@ class AudioSeparationPipeline(ChunkPipeline):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        self._process = os.getpid()
         self._voice_encoder: VoiceEncoder | None = None
         if not hasattr(self.feature_extractor, "post_process_audio_separation"):
             raise ValueError(
@@ -163,6 +166,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         is_conversation: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """Yield the chunks of a recording in order of time, for all channels in turn."""
+        use_one_thread_if_forked(self._process)
         separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
         rate = separator.sampling_rate
         recording = load_recording(audio, rate if sampling_rate is None else sampling_rate)

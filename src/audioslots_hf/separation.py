@@ -251,4 +251,5 @@ __all__ = [
     "stream_estimates",
     "stream_tracks",
     "warn_about_gain",
+    "write_tracks",
 ]

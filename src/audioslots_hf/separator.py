@@ -14,6 +14,7 @@
 """Separation of mixtures of any length: cut, separate in batches, join."""
 
 import copy
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ import torch
 from transformers import FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel
 
 from .chunking import Chunk, SeparatedChunks, Stitcher, batch_chunks, check_chunk_hop_length, cut_recording
+from .forks import use_one_thread_if_forked
 from .waveforms import find_offset
 
 
@@ -106,6 +108,7 @@ class Separator:
         chunk_length: int | None = None,
         order_by_references: bool = False,
     ):
+        self._process = os.getpid()
         self.model = model
         self.feature_extractor = feature_extractor
         if chunk_length is not None:
@@ -169,6 +172,7 @@ class Separator:
         Yields:
             `tuple` of the estimates that a chunk completes, and the chunk.
         """
+        use_one_thread_if_forked(self._process)
         stitcher = self.build_stitcher()
         for batch in batch_chunks(chunks, self.batch_size):
             for chunk, separated in zip(batch, self.separate_chunks(batch).split(batch), strict=True):
@@ -191,6 +195,7 @@ class Separator:
         Raises:
             `ValueError`: an estimate holds NaN or infinite samples.
         """
+        use_one_thread_if_forked(self._process)
         rows = [row.to(self.device) for chunk in chunks for row in chunk.samples]
         offsets = [find_offset(row, self.sampling_rate) for row in rows]
         rows = [row - offset for row, offset in zip(rows, offsets, strict=True)]

@@ -53,4 +53,4 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise StoppedError(number)
 
 
-__all__ = ["SIGNALS", "StoppedError", "stopping_on_signals"]
+__all__ = ["StoppedError", "stopping_on_signals"]
