@@ -27,6 +27,7 @@ from audioslots_hf import (
     WaveformFeatureExtractor,
     load_separator,
 )
+from audioslots_hf.cli import main
 from tests.audio_helpers import list_ffmpegs
 from tests.processes import BareProcesses
 
@@ -132,3 +133,16 @@ def ffmpeg() -> str:
     if not programs:
         pytest.skip("there is no ffmpeg: install it, or imageio-ffmpeg from PyPI")
     return next(iter(programs.values()))
+
+
+@pytest.fixture
+def separate(checkpoint, tmp_path, capsys):
+    """Run `audioslots separate` with the tiny model -> exit status, stdout and stderr."""
+
+    def run(*arguments, output: Path = tmp_path / "out") -> tuple[int, str, str]:
+        # the last of two options counts
+        words = ["separate", "-o", output, "--model", checkpoint, "--device", "cpu", *arguments]
+        status = main([str(word) for word in words])
+        return status, *capsys.readouterr()
+
+    return run
