@@ -24,7 +24,7 @@ import soundfile
 import torch
 from transformers import AutoModel
 
-from audioslots_hf.loading import DEFAULT_CHECKPOINT
+from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 from tests.conftest import SAMPLES
 from tests.training_helpers import CONFIGS, DEBUG, debug_arguments
 from training.arguments import load_arguments

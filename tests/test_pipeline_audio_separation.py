@@ -346,13 +346,11 @@ def test_a_saved_pipeline_loads_without_trusting_its_code(separator, saved_pipel
     assert_same_sources(loaded(noise(2001)), separator(noise(2001)))
 
 
-def test_plain_pipeline_asks_to_trust_the_code_of_a_saved_pipeline(separator, saved_pipeline):
-    with pytest.raises(ValueError, match="trust_remote_code"):
-        pipeline("audio-to-audio", model=str(saved_pipeline))
-    remote = pipeline("audio-to-audio", model=str(saved_pipeline), trust_remote_code=True, device="cpu")
-    # the class is the folder's, the model and the recordings work all the same
-    assert type(remote) is not AudioSeparationPipeline and type(remote).__name__ == "AudioSeparationPipeline"
-    assert_same_sources(remote(noise(2001)), separator(noise(2001)))
+@pytest.mark.parametrize("options", [{}, {"trust_remote_code": True}], ids=["plain", "trusting"])
+def test_plain_pipeline_runs_the_code_of_the_package_for_a_saved_pipeline(separator, saved_pipeline, options):
+    plain = pipeline("audio-to-audio", model=str(saved_pipeline), device="cpu", **options)
+    assert type(plain) is AudioSeparationPipeline
+    assert_same_sources(plain(noise(2001)), separator(noise(2001)))
 
 
 def test_separating_warns_about_nothing(separator, wav):

@@ -16,7 +16,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from audioslots_hf.loading import DEFAULT_CHECKPOINT
+from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 from tests.conftest import AUDIOSLOTS_CHECKPOINT
 from training import publish
 from training.reporting import cards, export

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from audioslots_hf.cli import build_parser
-from audioslots_hf.loading import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
+from audioslots_hf.loading import list_checkpoints
+from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT
 from training.reporting.cards import format_card
 from training.reporting.featured import FEATURED, PUBLISHED, format_featured, format_limits
 from training.reporting.results import RESULTS_DIR, load_evaluations, read_results

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from audioslots_hf.loading import DEFAULT_CHECKPOINT
+from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 from tests.conftest import AUDIOSLOTS_CHECKPOINT, SAMPLES
 from training import report
 from training.reporting import figure_2

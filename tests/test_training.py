@@ -26,7 +26,7 @@ from accelerate.utils import set_seed
 from transformers import AutoFeatureExtractor, AutoModel
 
 from audioslots_hf import DprnnConfig, GalrConfig
-from audioslots_hf.loading import DEFAULT_CHECKPOINT
+from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 from tests.conftest import SAMPLES, TINY_DUAL_PATH
 from tests.training_helpers import CONFIGS, DEBUG, debug_arguments, read_log
 from training import run_training

@@ -17,11 +17,19 @@ Capabilities of a family, declared on its classes: no code outside a family depe
 The attributes and methods here are defaults; a family overrides those in which it differs.
 """
 
-from transformers import PreTrainedConfig
+import dataclasses
+import functools
+from typing import Any
+
+from transformers import PreTrainedConfig, PreTrainedModel
 
 
 class ConfigCapabilities:
-    """Capabilities that follow from the configuration alone. A family also has `sampling_rate`, `chunk_length`, `num_sources`."""
+    """
+    Capabilities that follow from the configuration alone. A family also has `sampling_rate`, `chunk_length`, `num_sources`.
+
+    It stands before `PreTrainedConfig` among the bases, because it also validates assignments.
+    """
 
     # the domain of the estimates, and of labels: "waveform", or "compressed_magnitude" of an STFT
     estimates_domain = "waveform"
@@ -29,6 +37,32 @@ class ConfigCapabilities:
     is_autoencoder = False
     # size of the embeddings that tell the speakers of a recording apart, 0 for a family without
     speaker_embedding_size = 0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        name = self.attribute_map.get(name, name)
+        # the first assignment is that of the constructor, which validates all fields together
+        is_first = name not in self.__dict__
+        before = self.__dict__.get(name)
+        super().__setattr__(name, value)
+        if is_first or name not in list_own_fields(type(self)):
+            return
+        try:
+            self.validate()
+        except Exception:
+            super().__setattr__(name, before)
+            raise
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Build a configuration from the values of a file and `kwargs`, which are validated together."""
+        own = list_own_fields(cls)
+        names = {name: cls.attribute_map.get(name, name) for name in kwargs}
+        config_dict = dict(config_dict)
+        config_dict |= {names[name]: kwargs.pop(name) for name in [*kwargs] if names[name] in own}
+        if not cls.__module__.startswith("transformers_modules."):
+            # the installed package has the pipeline: the code in the repository is needed by others only
+            config_dict.pop("custom_pipelines", None)
+        return super().from_dict(config_dict, **kwargs)
 
     @property
     def input_length_step(self) -> int | None:
@@ -46,6 +80,8 @@ class ModelCapabilities:
 
     # the configuration fields that may exceed those of the checkpoint that a model is fine-tuned from
     growable_fields: tuple[str, ...] = ()
+    # the model without its masks or decoder, which it holds as `model`
+    model_class: type[PreTrainedModel]
 
     def start_new_parts(self, before: PreTrainedConfig) -> set[str]:
         """
@@ -80,4 +116,11 @@ class FeatureExtractorCapabilities:
         return {}
 
 
-__all__ = ["ConfigCapabilities", "FeatureExtractorCapabilities", "ModelCapabilities"]
+@functools.cache
+def list_own_fields(config_class: type) -> frozenset[str]:
+    """The names of the fields of a family, without those that transformers adds to every configuration."""
+    inherited = {field.name for field in dataclasses.fields(PreTrainedConfig)}
+    return frozenset(field.name for field in dataclasses.fields(config_class) if field.name not in inherited)
+
+
+__all__ = ["ConfigCapabilities", "FeatureExtractorCapabilities", "ModelCapabilities", "list_own_fields"]

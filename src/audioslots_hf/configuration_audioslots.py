@@ -24,7 +24,7 @@ from .capabilities import ConfigCapabilities
 
 @auto_docstring(checkpoint="audioslots/audioslots")
 @strict
-class AudioSlotsConfig(PreTrainedConfig, ConfigCapabilities):
+class AudioSlotsConfig(ConfigCapabilities, PreTrainedConfig):
     r"""
     sampling_rate (`int`, *optional*, defaults to 16000):
         Sampling rate of the audio the model separates, in hertz.

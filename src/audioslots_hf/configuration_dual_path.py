@@ -45,7 +45,7 @@ filterbank_init (`str`, *optional*, defaults to `"random"`):
 
 @auto_docstring(checkpoint="audioslots/dprnn", custom_args=DUAL_PATH_ARGS)
 @strict
-class DualPathConfig(PreTrainedConfig, ConfigCapabilities):
+class DualPathConfig(ConfigCapabilities, PreTrainedConfig):
     """The fields of every dual-path family, and their checks."""
 
     # outputs that transformers' Trainer would otherwise collect over a whole evaluation

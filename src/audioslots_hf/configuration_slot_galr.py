@@ -23,7 +23,7 @@ from .capabilities import ConfigCapabilities
 
 @auto_docstring(checkpoint="audioslots/slot-galr")
 @strict
-class SlotGalrConfig(PreTrainedConfig, ConfigCapabilities):
+class SlotGalrConfig(ConfigCapabilities, PreTrainedConfig):
     r"""
     sampling_rate (`int`, *optional*, defaults to 16000):
         Sampling rate of the audio the model separates, in hertz.

@@ -15,6 +15,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from .stft import istft, stft
 from .waveforms import (
     batch_references,
     batch_waveforms,
+    check_options,
     check_return_tensors,
     check_sampling_rate,
     count_samples,
@@ -99,6 +101,7 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabil
         sampling_rate: int | None = None,
         labels: np.ndarray | torch.Tensor | Sequence | None = None,
         return_tensors: str | None = "pt",
+        **options: Any,
     ) -> BatchFeature:
         r"""
         Args:
@@ -111,6 +114,8 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabil
                 References, `(num_sources, num_samples)` for each mixture.
             return_tensors (`str`, *optional*, defaults to `"pt"`):
                 Only `"pt"` is supported: the features are torch tensors.
+            options:
+                No others: audio is always padded to `chunk_length`.
 
         Returns:
             [`BatchFeature`] with `input_features` `(batch_size, num_bins, num_frames)` and, with `labels`, `labels`
@@ -120,9 +125,10 @@ class AudioSlotsFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabil
             `with_transform`.
 
         Raises:
-            `ValueError`: wrong sampling rate, audio that is empty, too long or (on the CPU) not finite, or labels that do
+            `ValueError`: wrong sampling rate, an unknown option, audio that is empty, too long or (on the CPU) not finite, or labels that do
             not match the audio.
         """
+        check_options(options, ("sampling_rate", "labels", "return_tensors"))
         check_return_tensors(return_tensors)
         check_sampling_rate(sampling_rate, self.sampling_rate)
         waveforms, lengths = batch_waveforms(audio, self.chunk_length)

@@ -14,6 +14,7 @@
 """Feature extractor of the time-domain families: scales waveforms to unit level, and estimates back."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from .modeling_outputs import AudioSeparationOutput
 from .waveforms import (
     batch_references,
     batch_waveforms,
+    check_options,
     check_return_tensors,
     check_sampling_rate,
     count_samples,
@@ -65,6 +67,7 @@ class WaveformFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabilit
         sampling_rate: int | None = None,
         labels: np.ndarray | torch.Tensor | Sequence | None = None,
         return_tensors: str | None = "pt",
+        **options: Any,
     ) -> BatchFeature:
         r"""
         Args:
@@ -77,6 +80,8 @@ class WaveformFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabilit
                 References, `(num_sources, num_samples)` for each mixture.
             return_tensors (`str`, *optional*, defaults to `"pt"`):
                 Only `"pt"` is supported: the features are torch tensors.
+            options:
+                No others: audio is always padded to `chunk_length`.
 
         Returns:
             [`BatchFeature`] with `input_values` `(batch_size, chunk_length)` and, with `labels`, `labels`
@@ -85,9 +90,10 @@ class WaveformFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabilit
             inputs, and half precision would round the levels.
 
         Raises:
-            `ValueError`: wrong sampling rate, audio that is empty, too long or (on the CPU) not finite, or labels that do
+            `ValueError`: wrong sampling rate, an unknown option, audio that is empty, too long or (on the CPU) not finite, or labels that do
             not match the audio.
         """
+        check_options(options, ("sampling_rate", "labels", "return_tensors"))
         check_return_tensors(return_tensors)
         check_sampling_rate(sampling_rate, self.sampling_rate)
         waveforms, lengths = batch_waveforms(audio, self.chunk_length)

@@ -21,10 +21,7 @@ from transformers import pipeline
 from . import registration  # noqa: F401, the pipeline finds its model in transformers' registry
 from .model_files import check_finite, check_model_files
 from .pipeline_audio_separation import AudioSeparationPipeline
-
-
-DEFAULT_CHECKPOINT = "galr-cpu-152k"
-CHECKPOINTS_DIR = Path(__file__).parent / "checkpoints"
+from .shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT
 
 
 def list_checkpoints() -> list[str]:
@@ -77,7 +74,10 @@ def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioS
 
 def explain(error: Exception, checkpoint: str) -> str:
     """One line about an error in loading."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # transformers puts the traceback of each class that it tried into one message
+    raised = [line.removeprefix("ValueError: ") for line in lines if line.startswith("ValueError: ")]
+    reason = raised[-1] if raised else lines[0]
     if isinstance(error, OSError) and not (Path(checkpoint) / "config.json").is_file():
         return (
             f"it is neither a shipped checkpoint ({', '.join(list_checkpoints())}) nor a folder with a model, and the Hub "
@@ -88,4 +88,4 @@ def explain(error: Exception, checkpoint: str) -> str:
     return reason
 
 
-__all__ = ["CHECKPOINTS_DIR", "DEFAULT_CHECKPOINT", "explain", "find_checkpoint", "list_checkpoints", "load_separator"]
+__all__ = ["explain", "find_checkpoint", "list_checkpoints", "load_separator"]

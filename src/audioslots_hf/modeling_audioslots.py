@@ -32,6 +32,7 @@ from .capabilities import ModelCapabilities
 from .configuration_audioslots import AudioSlotsConfig
 from .losses import matched_mse, speaker_contrastive_loss
 from .modeling_outputs import AudioSeparationOutput
+from .saving import SelfContainedModel
 
 
 def fourier_features(num_bins: int, num_frames: int, num_frequencies: int, like: torch.Tensor) -> torch.Tensor:
@@ -265,7 +266,7 @@ class AudioSlotsDecoder(nn.Module):
 
 
 @auto_docstring
-class AudioSlotsPreTrainedModel(PreTrainedModel):
+class AudioSlotsPreTrainedModel(SelfContainedModel, PreTrainedModel):
     config: AudioSlotsConfig
     base_model_prefix = "model"
     main_input_name = "input_features"
@@ -329,10 +330,11 @@ class AudioSlotsModel(AudioSlotsPreTrainedModel):
 @auto_docstring(custom_intro="AudioSlots: one compressed magnitude spectrogram per source of a mixture.")
 class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel, ModelCapabilities):
     growable_fields = ("speaker_embedding_size",)
+    model_class = AudioSlotsModel
 
     def __init__(self, config: AudioSlotsConfig):
         super().__init__(config)
-        self.model = AudioSlotsModel(config)
+        self.model = self.model_class(config)
         self.decoder = AudioSlotsDecoder(config)
         self.speaker_proj = None
         # CODEPATH: the paper and most configs use 0; audioslots-cpu-speakers and training/configs/audioslots-gpu.yaml

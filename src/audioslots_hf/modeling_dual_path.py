@@ -35,6 +35,7 @@ from .capabilities import ModelCapabilities
 from .configuration_dual_path import DualPathConfig
 from .losses import matched_negative_si_snr, without_autocast
 from .modeling_outputs import AudioSeparationOutput
+from .saving import SelfContainedModel
 
 
 # queried once, outside of code that torch.compile traces
@@ -225,7 +226,7 @@ class DualPathDecoder(nn.Module):
 
 
 @auto_docstring
-class DualPathPreTrainedModel(PreTrainedModel):
+class DualPathPreTrainedModel(SelfContainedModel, PreTrainedModel):
     config: DualPathConfig
     base_model_prefix = "model"
     main_input_name = "input_values"

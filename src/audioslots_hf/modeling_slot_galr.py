@@ -45,6 +45,7 @@ from .modeling_audioslots import (
 )
 from .modeling_dual_path import mixture_consistent
 from .modeling_outputs import AudioSeparationOutput
+from .saving import SelfContainedModel
 from .stft import inverse_real_stft, real_stft
 
 
@@ -304,7 +305,7 @@ class SlotGalrDecoder(nn.Module):
 
 
 @auto_docstring
-class SlotGalrPreTrainedModel(PreTrainedModel):
+class SlotGalrPreTrainedModel(SelfContainedModel, PreTrainedModel):
     config: SlotGalrConfig
     base_model_prefix = "model"
     main_input_name = "input_values"
@@ -365,10 +366,11 @@ class SlotGalrModel(SlotGalrPreTrainedModel):
 @auto_docstring(custom_intro="SlotGALR: one waveform per slot, and its activity in each frame.")
 class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
     growable_fields = ("num_map_layers", "num_source_layers")
+    model_class = SlotGalrModel
 
     def __init__(self, config: SlotGalrConfig):
         super().__init__(config)
-        self.model = SlotGalrModel(config)
+        self.model = self.model_class(config)
         self.decoder = SlotGalrDecoder(config)
         self.activity_proj = nn.Linear(config.map_hidden_size, 1)
         self.post_init()

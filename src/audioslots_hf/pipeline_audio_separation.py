@@ -14,7 +14,7 @@
 """The audio-to-audio pipeline: from a recording to one track per source."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -27,11 +27,15 @@ from .conversation import ConversationSeparator, VoiceEncoder
 from .forks import use_one_thread_if_forked
 from .recordings import Recording, load_recording
 from .resampling import resample
+from .saving import complete_card
 from .separator import Separator
 from .speakers import parse_speakers
+from .waveforms import check_options, to_rate
 
 
 logger = get_logger(__name__)
+
+OPTIONS = ("sampling_rate", "chunk_hop_length", "show_progress", "post_process_kwargs", "num_speakers", "max_speakers")
 
 
 class AudioSeparationPipeline(ChunkPipeline):
@@ -48,9 +52,10 @@ class AudioSeparationPipeline(ChunkPipeline):
     >>> sources[0]["label"], sources[0]["audio"].shape, sources[0]["sampling_rate"]
     ```
 
-    The recording is a path, a URL, the bytes of a file, an array, a tensor, or a row of a `datasets` set. A dictionary with
-    `"array"` or `"raw"` and `"sampling_rate"`, and a list or generator of recordings are accepted too. `sampling_rate` applies
-    to arrays and tensors, and defaults to the model's. The result for each is a list of
+    The recording is a path, a URL, the bytes of a file, an open file, an array, a tensor, `(sampling_rate, array)`, or a row of
+    a `datasets` set. A dictionary with `"array"` or `"raw"` and `"sampling_rate"` is accepted too, and so are a list or
+    generator of recordings, a `datasets` set and a column of it. `sampling_rate` applies to arrays and tensors, and defaults
+    to the model's. The result for each is a list of
     `{"label": "source_0", "audio": float32 array, "sampling_rate": int}` with the sampling rate, length and channel layout of
     the input. Each channel of a recording is separated by itself, with the same order of sources.
 
@@ -84,7 +89,9 @@ class AudioSeparationPipeline(ChunkPipeline):
         super().__init__(*args, **kwargs)
         self._process = os.getpid()
         self._voice_encoder: VoiceEncoder | None = None
-        if not hasattr(self.feature_extractor, "post_process_audio_separation"):
+        # by names, because a class of the Hub differs from that of the package
+        is_base = not hasattr(self.model, "growable_fields")
+        if is_base or not hasattr(self.feature_extractor, "post_process_audio_separation"):
             raise ValueError(
                 f"{type(self.model).__name__} with {type(self.feature_extractor).__name__} is not a separation model: load a "
                 "model of audioslots_hf."
@@ -93,6 +100,11 @@ class AudioSeparationPipeline(ChunkPipeline):
         self.model.eval()
         if self._batch_size is None:
             self._batch_size = Separator(self.model, self.feature_extractor).batch_size
+
+    def _upload_modified_files(self, working_dir: str, *args: Any, **kwargs: Any) -> Any:
+        # transformers writes a card without a task into the folder that it uploads
+        complete_card(working_dir, self.model.config.model_type)
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
 
     @property
     def batch_size(self) -> int:
@@ -127,6 +139,18 @@ class AudioSeparationPipeline(ChunkPipeline):
         )
         return ConversationSeparator(separator, self.voice_encoder, *parse_speakers(num_speakers, max_speakers))
 
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Separate one recording, or many; a generator and a `datasets` set give an iterator, a list and a column give a list."""
+        kind = type(inputs)
+        if kind.__module__.partition(".")[0] == "datasets" and hasattr(inputs, "__iter__"):
+            if isinstance(inputs, Mapping):
+                raise ValueError(f"A {kind.__name__} holds several sets, {', '.join(inputs)}: separate one of them.")
+            # `datasets[...]` gave a list before it gave a column
+            inputs = list(inputs) if kind.__name__ == "Column" else (row for row in inputs)
+        if isinstance(inputs, list) and not inputs:
+            return []
+        return super().__call__(inputs, *args, **kwargs)
+
     def _sanitize_parameters(
         self,
         sampling_rate: int | None = None,
@@ -135,13 +159,15 @@ class AudioSeparationPipeline(ChunkPipeline):
         post_process_kwargs: dict[str, Any] | None = None,
         num_speakers: int | str | None = None,
         max_speakers: int | None = None,
+        **options: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        check_options(options, OPTIONS)
         if chunk_hop_length is not None:
             check_chunk_hop_length(chunk_hop_length, self.feature_extractor.chunk_length)
         chunking = {} if chunk_hop_length is None else {"chunk_hop_length": chunk_hop_length}
         preprocess = dict(chunking)
         if sampling_rate is not None:
-            preprocess["sampling_rate"] = sampling_rate
+            preprocess["sampling_rate"] = to_rate(sampling_rate)
         if show_progress is not None:
             preprocess["show_progress"] = show_progress
         forward = {} if post_process_kwargs is None else {"post_process_kwargs": post_process_kwargs}

@@ -17,7 +17,6 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,7 +29,7 @@ from .downloads import download, hide_credentials, is_url
 from .ffmpeg import FfmpegSound
 from .sndfile import SndfileSound
 from .sound import Sound, TruncatedError
-from .waveforms import to_waveform
+from .waveforms import to_rate, to_waveform
 
 
 BLOCK_S = 10
@@ -67,9 +66,9 @@ def load_recording(audio: Any, sampling_rate: int) -> Recording:
 
     Args:
         audio:
-            A path, a URL, the bytes of a file, an open file, an array, a tensor, or a dictionary with `"array"` or `"raw"` and
-            `"sampling_rate"`. A row of a `datasets` set is accepted too, or its `"audio"` column, decoded or not.
-            Two-dimensional arrays have the channels along the shorter dimension.
+            A path, a URL, the bytes of a file, an open file, an array, a tensor, `(sampling_rate, array)` as gradio gives it, or
+            a dictionary with `"array"` or `"raw"` and `"sampling_rate"`. A row of a `datasets` set is accepted too, or its
+            `"audio"` column, decoded or not. Two-dimensional arrays have the channels along the shorter dimension.
         sampling_rate (`int`):
             Sampling rate in hertz of a bare array or tensor.
 
@@ -96,14 +95,14 @@ def load_recording(audio: Any, sampling_rate: int) -> Recording:
     if hasattr(audio, "read"):
         return _read_open_file(audio)
     # gradio's form
-    if isinstance(audio, tuple) and len(audio) == 2 and isinstance(audio[1], np.ndarray):
-        return _from_array(audio[1], audio[0])
+    if isinstance(audio, tuple) and len(audio) == 2 and np.ndim(audio[0]) == 0 and np.ndim(audio[1]) > 0:
+        return _from_array(audio[1] if isinstance(audio[1], torch.Tensor) else np.asarray(audio[1]), audio[0])
     # a column of plain numbers in a row of `datasets`
     if isinstance(audio, list):
         return _from_array(np.asarray(audio), sampling_rate)
     raise ValueError(
-        f"Audio of type {type(audio).__name__} is not supported: give a path, a URL, bytes, an array, a tensor or a "
-        "dictionary with 'array' and 'sampling_rate'."
+        f"Audio of type {type(audio).__name__} is not supported: give a path, a URL, bytes, an open file, an array, a tensor, "
+        "`(sampling_rate, array)` or a dictionary with 'array' and 'sampling_rate'."
     )
 
 
@@ -124,10 +123,7 @@ def _load_mapping(audio: Mapping, sampling_rate: int) -> Recording:
 
 
 def _from_array(array: np.ndarray | torch.Tensor, sampling_rate: int) -> Recording:
-    if not isinstance(sampling_rate, Real) or not sampling_rate > 0 or sampling_rate % 1 != 0:
-        raise ValueError(f"`sampling_rate` is {sampling_rate!r}: it must be a positive whole number of hertz.")
-    # NumPy's integers would overflow in the computation of lengths
-    sampling_rate = int(sampling_rate)
+    sampling_rate = to_rate(sampling_rate)
     waveform = to_waveform(array).cpu()
     check_form("The audio", sampling_rate, min(waveform.shape) if waveform.ndim == 2 else 1)
     if waveform.ndim == 1:
@@ -198,13 +194,16 @@ def _read_bytes(content: bytes, name: str) -> Recording:
 
 
 def _read_open_file(file: Any) -> Recording:
-    """Read an open file from its start, at any position."""
-    if hasattr(file, "seek"):
+    """Read a whole file that is open in binary mode, wherever it stands: a buffer just written stands at its end."""
+    name = str(getattr(file, "name", "the given file"))
+    if getattr(file, "closed", False):
+        raise ValueError(f"{name} is closed: pass it open, or its path.")
+    if hasattr(file, "seekable") and file.seekable():
         file.seek(0)
     content = file.read()
     if not isinstance(content, bytes):
-        raise ValueError(f"The open file {file!r} gives {type(content).__name__}: open it in binary mode, 'rb'.")
-    return _read_bytes(content, name=str(getattr(file, "name", "the given file")))
+        raise ValueError(f"{name} is open as text: open it in binary mode, 'rb'.")
+    return _read_bytes(content, name=name)
 
 
 def _read_file(source: Path | bytes, name: str, num_bytes: int) -> Recording:

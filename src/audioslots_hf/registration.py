@@ -20,6 +20,7 @@ from .configuration_voice_encoder import VoiceEncoderConfig
 from .families import FAMILIES, Family
 from .modeling_voice_encoder import VoiceEncoderModel
 from .pipeline_audio_separation import AudioSeparationPipeline
+from .shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT
 
 
 def register_family(family: Family) -> None:
@@ -48,7 +49,11 @@ def register() -> None:
         register_family(family)
     _register_voice_encoder()
     PIPELINE_REGISTRY.register_pipeline(
-        "audio-to-audio", pipeline_class=AudioSeparationPipeline, pt_model=AutoModel, type="audio"
+        "audio-to-audio",
+        pipeline_class=AudioSeparationPipeline,
+        pt_model=AutoModel,
+        default={"model": (str(CHECKPOINTS_DIR / DEFAULT_CHECKPOINT), "main")},
+        type="audio",
     )
 
 

@@ -14,6 +14,7 @@
 """Conversion of raw audio of any type to validated float32 waveforms."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -140,11 +141,40 @@ def cut_to_length(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.T
 def check_return_tensors(return_tensors: str | None) -> None:
     """Raise a `ValueError` unless `return_tensors` is `"pt"`."""
     if return_tensors != "pt":
-        raise ValueError(f"`return_tensors` is {return_tensors!r}: only 'pt' is supported.")
+        raise ValueError(
+            f"`return_tensors` is {return_tensors!r}: only 'pt' is supported. Call `.numpy()` on the tensors for NumPy."
+        )
+
+
+def check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise a `ValueError` if there are options that no code here reads, as other feature extractors have them."""
+    if options:
+        name, value = next(iter(options.items()))
+        reason = (
+            "Audio is always padded to `chunk_length`"
+            if name in ("padding", "max_length")
+            else "There is no such option"
+        )
+        raise ValueError(f"`{name}` is {value!r}. {reason}: leave it out. The options are {', '.join(known)}.")
+
+
+def to_rate(sampling_rate: Any) -> int:
+    """
+    A sampling rate as an `int`: NumPy's own integers would overflow where lengths are computed from them.
+
+    Raises:
+        `ValueError`: it is not a positive whole number.
+    """
+    is_number = isinstance(sampling_rate, int | float | np.number) and not isinstance(sampling_rate, bool)
+    if not is_number or not sampling_rate > 0 or sampling_rate % 1 != 0:
+        raise ValueError(f"`sampling_rate` is {sampling_rate!r}: it must be a positive whole number of hertz.")
+    return int(sampling_rate)
 
 
 def check_sampling_rate(sampling_rate: int | None, expected: int) -> None:
-    """Raise a `ValueError` if the sampling rate of the audio, in hertz, differs from the model's."""
+    """Raise a `ValueError` if the sampling rate of the audio, in hertz, is no number or differs from the model's."""
+    if isinstance(sampling_rate, str | bool):
+        to_rate(sampling_rate)
     if sampling_rate is not None and sampling_rate != expected:
         raise ValueError(
             f"The audio has a sampling rate of {sampling_rate!r} Hz but the model works at {expected} Hz: "
@@ -215,11 +245,13 @@ __all__ = [
     "MIN_OFFSET_S",
     "batch_references",
     "batch_waveforms",
+    "check_options",
     "check_return_tensors",
     "check_sampling_rate",
     "count_samples",
     "cut_to_length",
     "find_offset",
     "root_mean_square",
+    "to_rate",
     "to_waveform",
 ]

@@ -41,8 +41,8 @@ from tqdm.auto import tqdm
 
 from audioslots_hf import AudioSeparationPipeline, load_separator
 from audioslots_hf.jobs import make_folder
-from audioslots_hf.loading import DEFAULT_CHECKPOINT
 from audioslots_hf.plots import require_matplotlib
+from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 from training.arguments import SpeechArguments
 from training.data.activity import FRAMES_PER_S
 from training.data.conversations import Conversation, ConversationSimulator, ConversationStyle

@@ -16,7 +16,7 @@
 import argparse
 from pathlib import Path
 
-from audioslots_hf.loading import DEFAULT_CHECKPOINT
+from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 
 from ..arguments import MIX_TYPES
 

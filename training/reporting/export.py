@@ -24,7 +24,7 @@ from transformers import AutoFeatureExtractor, AutoModel
 
 from audioslots_hf.families import FAMILIES
 from audioslots_hf.files import replacing
-from audioslots_hf.loading import CHECKPOINTS_DIR
+from audioslots_hf.shipped import CHECKPOINTS_DIR
 
 
 CHECKPOINT_NAME = re.compile(r"[a-zA-Z0-9][\w.-]*")
@@ -65,7 +65,8 @@ def export(source: Path, name: str, mask_exponent: float | None = None, chunk_le
         save_file(halves, temporary / "model.safetensors", metadata={"format": "pt"})
         for file in ("config.json", "preprocessor_config.json"):
             values = json.loads((source / file).read_text(encoding="utf-8"))
-            values.pop("auto_map", None)
+            for name in ("auto_map", "custom_pipelines"):
+                values.pop(name, None)
             if file == "config.json":
                 values["dtype"] = "float32"
             elif mask_exponent is not None:

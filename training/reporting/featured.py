@@ -17,7 +17,7 @@ import json
 import statistics
 from dataclasses import dataclass
 
-from audioslots_hf.loading import DEFAULT_CHECKPOINT
+from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 
 from .groups import PITCH_EDGES, by_pitch_distance
 from .results import RESULTS_DIR, read_scores
