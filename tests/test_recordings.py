@@ -167,7 +167,7 @@ def test_the_bytes_of_every_format_keep_their_length(file_format, subtype):
             {"array": np.zeros(3), "sampling_rate": 1},
             "The audio has a sampling rate of 1 Hz: 1000 to 768000 Hz are supported",
         ),
-        (io.StringIO("text"), "gives str: open it in binary mode"),
+        (io.StringIO("text"), "is open as text: open it in binary mode"),
         ({"text": "hello"}, r"has the keys \['text'\]: it needs 'array'"),
         ({"bytes": None, "path": None}, "it needs 'array' and 'sampling_rate', or 'path'"),
         (np.zeros((2, 3, 4)), r"shape \(2, 3, 4\) is not supported"),
