@@ -146,7 +146,7 @@ def _can_write(found: tuple[str, str, str], sampling_rate: int, num_channels: in
 
 
 @contextmanager
-def explaining_full_disks(folder: Path) -> Iterator[None]:
+def _explaining_full_disks(folder: Path) -> Iterator[None]:
     """Turn what libsndfile says of a failed write, "System error", into an `OSError` with the reason."""
     try:
         yield
@@ -192,7 +192,7 @@ class TrackWriter:
     def __enter__(self):
         with ExitStack() as stack:
             self.folder = stack.enter_context(working_folder(self.paths[0].parent))
-            with explaining_full_disks(self.paths[0].parent):
+            with _explaining_full_disks(self.paths[0].parent):
                 self.files = [self._create(self.folder / f"{index}.w64") for index in range(len(self.paths))]
             for file in self.files:
                 stack.callback(file.close)
@@ -209,7 +209,7 @@ class TrackWriter:
         """Append `(num_channels, num_sources, num_samples)`."""
         self.peak = max(self.peak, block.abs().max().item() if block.numel() else 0.0)
         for file, source in zip(self.files, block.unbind(dim=1), strict=True):
-            with explaining_full_disks(self.paths[0].parent):
+            with _explaining_full_disks(self.paths[0].parent):
                 file.write(source.T.numpy())
 
     @property
@@ -222,7 +222,7 @@ class TrackWriter:
 
     def save(self) -> None:
         """Write every output, then rename all of them."""
-        with replacing_all(self.paths) as temporaries, explaining_full_disks(self.paths[0].parent):
+        with replacing_all(self.paths) as temporaries, _explaining_full_disks(self.paths[0].parent):
             self._write_all(temporaries)
             if self.subtype in BLOCK_SUBTYPES and soundfile.info(temporaries[0]).frames != self.files[0].frames:
                 logger.warning(
@@ -248,7 +248,6 @@ __all__ = [
     "MIN_FREE_BYTES",
     "MAX_BLOCK_VALUES",
     "TrackWriter",
-    "explaining_full_disks",
     "open_audio",
     "output_format",
 ]

@@ -44,7 +44,7 @@ class ConfigCapabilities:
         is_first = name not in self.__dict__
         before = self.__dict__.get(name)
         super().__setattr__(name, value)
-        if is_first or name not in list_own_fields(type(self)):
+        if is_first or name not in _list_own_fields(type(self)):
             return
         try:
             self.validate()
@@ -55,7 +55,7 @@ class ConfigCapabilities:
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Build a configuration from the values of a file and `kwargs`, which are validated together."""
-        own = list_own_fields(cls)
+        own = _list_own_fields(cls)
         names = {name: cls.attribute_map.get(name, name) for name in kwargs}
         config_dict = dict(config_dict)
         config_dict |= {names[name]: kwargs.pop(name) for name in [*kwargs] if names[name] in own}
@@ -117,10 +117,10 @@ class FeatureExtractorCapabilities:
 
 
 @functools.cache
-def list_own_fields(config_class: type) -> frozenset[str]:
+def _list_own_fields(config_class: type) -> frozenset[str]:
     """The names of the fields of a family, without those that transformers adds to every configuration."""
     inherited = {field.name for field in dataclasses.fields(PreTrainedConfig)}
     return frozenset(field.name for field in dataclasses.fields(config_class) if field.name not in inherited)
 
 
-__all__ = ["ConfigCapabilities", "FeatureExtractorCapabilities", "ModelCapabilities", "list_own_fields"]
+__all__ = ["ConfigCapabilities", "FeatureExtractorCapabilities", "ModelCapabilities"]

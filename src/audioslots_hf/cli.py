@@ -56,8 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     separate.add_argument(
         "--batch-size", type=int, help="chunks per forward pass (default: 16 s of audio, 8 s on a CPU)"
     )
-    add_speaker_arguments(separate)
-    separate.set_defaults(run=run_separate)
+    _add_speaker_arguments(separate)
+    separate.set_defaults(run=_run_separate)
 
     evaluate = commands.add_parser(
         "evaluate",
@@ -70,18 +70,18 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--mixtures", type=Path, metavar="DIR", help="NAME.wav, ...: also score the improvement")
     evaluate.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder for tables and a plot")
     evaluate.add_argument("--force", action="store_true", help="overwrite existing results")
-    evaluate.set_defaults(run=run_evaluate)
+    evaluate.set_defaults(run=_run_evaluate)
 
     info = commands.add_parser("info", help="measure a model: size, operations, speed, memory")
     info.add_argument("model", nargs="?", help=MODEL_HELP)
-    info.set_defaults(run=run_info)
+    info.set_defaults(run=_run_info)
 
     export = commands.add_parser("export", help="export a model to a file that runs without this package")
     export.add_argument("model", nargs="?", help=MODEL_HELP)
     export.add_argument("--format", required=True, help="onnx or torch-export")
     export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: the model's name, .onnx or .pt2")
     export.add_argument("--force", action="store_true", help="overwrite an existing file")
-    export.set_defaults(run=run_export)
+    export.set_defaults(run=_run_export)
 
     separate.add_argument("--model", help=MODEL_HELP)
     for command in (separate, info):
@@ -89,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_speaker_arguments(separate: argparse.ArgumentParser) -> None:
+def _add_speaker_arguments(separate: argparse.ArgumentParser) -> None:
     """The arguments of conversations."""
     speakers = separate.add_argument_group(
         "conversations", "One track for each person, silent where that person is. Any of these options asks for them."
@@ -111,7 +111,7 @@ def parse_count(word: str) -> int | str:
     return word if word == "auto" else int(word)
 
 
-def parse_inputs(words: list[str]) -> list[Path]:
+def _parse_inputs(words: list[str]) -> list[Path]:
     """The paths of files and folders; a `ValueError` for what is none."""
     for word in words:
         if word == "-":
@@ -126,7 +126,7 @@ def parse_inputs(words: list[str]) -> list[Path]:
     return [Path(word) for word in words]
 
 
-def choose_device(name: str) -> str:
+def _choose_device(name: str) -> str:
     """The device for a `--device` value; `auto` selects an accelerator if one is available."""
     import torch
 
@@ -142,7 +142,7 @@ def choose_device(name: str) -> str:
     return "cpu" if accelerator is None else accelerator.type
 
 
-def run_separate(options: argparse.Namespace) -> int:
+def _run_separate(options: argparse.Namespace) -> int:
     """Separate every file, and report failures at the end."""
     if options.batch_size is not None and options.batch_size < 1:
         raise ValueError(f"`--batch-size` is {options.batch_size}: it must be at least 1.")
@@ -150,9 +150,9 @@ def run_separate(options: argparse.Namespace) -> int:
         from .plots import require_matplotlib
 
         require_matplotlib()
-    is_conversation = wants_speakers(options)
+    is_conversation = _wants_speakers(options)
     notes: list[str] = []
-    jobs = plan_jobs(find_inputs(parse_inputs(options.inputs), options.output, notes), options.output)
+    jobs = plan_jobs(find_inputs(_parse_inputs(options.inputs), options.output, notes), options.output)
     stems = group_stems(jobs)
     if num_removed := remove_leftovers(stems, stems):
         notes.append(f"removed {num_removed} temporary files or folders of runs that were killed")
@@ -160,16 +160,16 @@ def run_separate(options: argparse.Namespace) -> int:
         print(note, file=sys.stderr)
     from .loading import load_separator
 
-    device = choose_device(options.device)
+    device = _choose_device(options.device)
     pipeline = load_separator(options.model, device=device, batch_size=options.batch_size)
     separator = pipeline.separator
     if is_conversation:
         separator = pipeline.conversation_separator(options.num_speakers, options.max_speakers)
-    failures = [failure for job in jobs if (failure := run_job(job, separator, options)) is not None]
-    return report_failures(failures, len(jobs), "files")
+    failures = [failure for job in jobs if (failure := _run_job(job, separator, options)) is not None]
+    return _report_failures(failures, len(jobs), "files")
 
 
-def wants_speakers(options: argparse.Namespace) -> bool:
+def _wants_speakers(options: argparse.Namespace) -> bool:
     """Whether each person of a conversation gets a track; a `ValueError` if the numbers of people make no sense."""
     if options.num_speakers is None and options.max_speakers is None and not (options.rttm or options.json):
         return False
@@ -179,7 +179,7 @@ def wants_speakers(options: argparse.Namespace) -> bool:
     return True
 
 
-def report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
+def _report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
     """Print all failures and return the exit status."""
     if failures:
         print(f"\n{len(failures)} of {num_jobs} {unit} failed:", file=sys.stderr)
@@ -188,7 +188,7 @@ def report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
     return 1 if failures else 0
 
 
-def run_job(
+def _run_job(
     job: SeparationJob, separator: "Separator | ConversationSeparator", options: argparse.Namespace
 ) -> str | None:
     """Separate one file -> the message of a failure, or `None`."""
@@ -211,7 +211,7 @@ def run_job(
     return None
 
 
-def run_evaluate(options: argparse.Namespace) -> int:
+def _run_evaluate(options: argparse.Namespace) -> int:
     """Score every recording, print the summary and write the results."""
     from .scoring import format_summary, plan_outputs, plan_scoring, score_jobs, summarize_scores, write_scores
 
@@ -224,21 +224,21 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if rows and options.output is not None:
         for path in write_scores(options.output, rows):
             print(path)
-    return report_failures(failures, len(jobs), "recordings")
+    return _report_failures(failures, len(jobs), "recordings")
 
 
-def run_info(options: argparse.Namespace) -> int:
+def _run_info(options: argparse.Namespace) -> int:
     """Print the resource use of a model on this machine."""
     from .loading import load_separator
     from .resources import measure_resources
 
-    separator = load_separator(options.model, device=choose_device(options.device)).separator
+    separator = load_separator(options.model, device=_choose_device(options.device)).separator
     for name, value in measure_resources(separator).items():
         print(f"{name:<38}{value}")
     return 0
 
 
-def run_export(options: argparse.Namespace) -> int:
+def _run_export(options: argparse.Namespace) -> int:
     """Export a model, and print the accuracy and the speed of the exported file."""
     import torch
 
@@ -278,17 +278,7 @@ if __name__ == "__main__":
 
 __all__ = [
     "MODEL_HELP",
-    "add_speaker_arguments",
     "build_parser",
-    "choose_device",
     "main",
     "parse_count",
-    "parse_inputs",
-    "report_failures",
-    "run_evaluate",
-    "run_export",
-    "run_info",
-    "run_job",
-    "run_separate",
-    "wants_speakers",
 ]

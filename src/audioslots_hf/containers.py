@@ -56,7 +56,7 @@ def is_exact(file: BinaryIO) -> bool:
         num_samples = int.from_bytes(head[21:26], "big") & 0xFFFFFFFFF
         return num_samples > 0 and not holds(file, FLAC_HEADS, start=4)
     if head[:4] == b"OggS":
-        return is_single_stream(file)
+        return _is_single_stream(file)
     return head.startswith(EXACT_MAGICS)
 
 
@@ -77,7 +77,7 @@ def holds(file: BinaryIO, marks: tuple[bytes, ...], start: int) -> bool:
     return False
 
 
-def is_single_stream(file: BinaryIO) -> bool:
+def _is_single_stream(file: BinaryIO) -> bool:
     """Whether all pages of an Ogg file are consecutive, and belong to one stream (RFC 3533, section 6)."""
     size, place, num_first_pages = file_size(file), 0, 0
     while place < size:
@@ -102,12 +102,12 @@ def check_wav(file: BinaryIO) -> list[str]:
         if chunk[:4] == b"fmt ":
             tag = int.from_bytes(chunk[8:10], "little")
         if chunk[:4] == b"data":
-            return describe_data(file, place + 8, num_bytes, tag, size)
+            return _describe_data(file, place + 8, num_bytes, tag, size)
         place += 8 + num_bytes + num_bytes % 2
     return []
 
 
-def describe_data(file: BinaryIO, start: int, num_bytes: int, tag: int, size: int) -> list[str]:
+def _describe_data(file: BinaryIO, start: int, num_bytes: int, tag: int, size: int) -> list[str]:
     """[`check_wav`] for samples with a start, a size and a format tag from the header, in a file of `size` bytes."""
     if num_bytes == 0 and size > start:
         return ["was not closed: its header says that it holds no samples. All that is there was read."]
@@ -119,12 +119,12 @@ def describe_data(file: BinaryIO, start: int, num_bytes: int, tag: int, size: in
     end = start + num_bytes
     # samples of an odd number of bytes are filled up
     name = read_at(file, end + num_bytes % 2, 4)
-    if size - end > 8 and (name in NO_CHUNKS or not is_chunk_name(name)):
+    if size - end > 8 and (name in NO_CHUNKS or not _is_chunk_name(name)):
         notes.append(f"holds {size - end} bytes behind its samples that its header does not name: they were not read.")
     return notes
 
 
-def is_chunk_name(name: bytes) -> bool:
+def _is_chunk_name(name: bytes) -> bool:
     """Whether four bytes may be the name of a chunk."""
     return len(name) == 4 and name.isascii() and name.decode("ascii").isprintable()
 
@@ -140,12 +140,9 @@ __all__ = [
     "OGG_PAGE_BYTES",
     "SEARCH_BYTES",
     "check_wav",
-    "describe_data",
     "file_size",
     "holds",
-    "is_chunk_name",
     "is_exact",
     "is_mpeg",
-    "is_single_stream",
     "read_at",
 ]

@@ -130,7 +130,7 @@ class ConversationSeparator:
         max_speakers: int | None = None,
     ):
         check_speakers(num_speakers, max_speakers)
-        self.separator = window_separator(separator)
+        self.separator = _window_separator(separator)
         self.encoder = encoder
         self.num_speakers = num_speakers
         self.max_speakers = max_speakers
@@ -166,7 +166,7 @@ class ConversationSeparator:
             for chunk, estimates in zip(batch, self.separate_chunks(batch), strict=True):
                 num_samples = len(summaries) * self.hop_length + chunk.samples.shape[-1]
                 summaries.append(self.summarize(chunk.samples, estimates))
-        return make_plan(summaries, self, num_samples)
+        return _make_plan(summaries, self, num_samples)
 
     def stream(self, blocks: Iterable[torch.Tensor], plan: ConversationPlan) -> Iterator[torch.Tensor]:
         """
@@ -197,7 +197,7 @@ class ConversationSeparator:
                 tracks.index_add_(1, torch.from_numpy(voices[: estimates.shape[1]]), estimates)
                 tracks[:, -1] = chunk.samples
                 joined = overlap_add.add(tracks, chunk.is_last)
-                yield gate_tracks(joined, plan.activity, num_finished, self.sampling_rate)
+                yield _gate_tracks(joined, plan.activity, num_finished, self.sampling_rate)
                 num_finished += joined.shape[-1]
                 index += 1
 
@@ -223,7 +223,7 @@ class ConversationSeparator:
         loudest = powers.sum(dim=-1).argmax(dim=0)
         heard = torch.stack([estimates[channel, source] for source, channel in enumerate(loudest.tolist())])
         powers = powers.mean(dim=0).numpy()
-        active = find_dominant(powers, mixture_powers)
+        active = _find_dominant(powers, mixture_powers)
         return ChunkSummary(mixture_powers, powers, self.embed(heard, active))
 
     @torch.inference_mode()
@@ -249,7 +249,7 @@ def window_length(separator: Separator) -> int:
     return round(WINDOW_S * separator.sampling_rate) // step * step
 
 
-def window_separator(separator: Separator) -> Separator:
+def _window_separator(separator: Separator) -> Separator:
     """A separator for chunks of 2 s; a model with a fixed chunk length processes windows of 2 s in its own chunks."""
     config, length = separator.model.config, window_length(separator)
     if config.input_length_step is None or config.chunk_length < length:
@@ -263,7 +263,7 @@ def window_separator(separator: Separator) -> Separator:
     )
 
 
-def find_dominant(powers: np.ndarray, mixture_powers: np.ndarray) -> np.ndarray:
+def _find_dominant(powers: np.ndarray, mixture_powers: np.ndarray) -> np.ndarray:
     """
     Frames in which an estimate contains a voice that is not a leak of another estimate.
 
@@ -274,7 +274,7 @@ def find_dominant(powers: np.ndarray, mixture_powers: np.ndarray) -> np.ndarray:
     return (levels > loud) & (levels > levels.max(axis=0) - DOMINANCE_DB)
 
 
-def make_plan(summaries: list[ChunkSummary], separator: ConversationSeparator, num_samples: int) -> ConversationPlan:
+def _make_plan(summaries: list[ChunkSummary], separator: ConversationSeparator, num_samples: int) -> ConversationPlan:
     """Cluster the data of the first pass, and compute the activity of each voice."""
     duration_s = num_samples / separator.sampling_rate
     frames_per_hop = separator.hop_length / frame_length(separator.sampling_rate)
@@ -282,28 +282,28 @@ def make_plan(summaries: list[ChunkSummary], separator: ConversationSeparator, n
     starts = [round(index * frames_per_hop) for index in range(len(summaries))]
     mixture_powers = np.zeros(num_frames)
     for start, summary in zip(starts, summaries, strict=True):
-        place_frames(mixture_powers, start, summary.mixture_powers)
+        _place_frames(mixture_powers, start, summary.mixture_powers)
     threshold_db = find_threshold_db(mixture_powers)
-    evidence = gather_evidence(summaries, threshold_db)
+    evidence = _gather_evidence(summaries, threshold_db)
     if np.isinf(threshold_db):
         return ConversationPlan(np.zeros(evidence.speech_s.shape, int), np.zeros((0, num_frames), bool), duration_s)
     voices = find_voices(evidence, separator.num_speakers, separator.max_speakers)
-    powers = join_powers(summaries, starts, voices.assignment, num_frames)
+    powers = _join_powers(summaries, starts, voices.assignment, num_frames)
     activity = find_activity(powers, threshold_db)
-    return order_voices(ConversationPlan(voices.assignment, activity, duration_s))
+    return _order_voices(ConversationPlan(voices.assignment, activity, duration_s))
 
 
-def place_frames(powers: np.ndarray, start: int, values: np.ndarray) -> None:
+def _place_frames(powers: np.ndarray, start: int, values: np.ndarray) -> None:
     """Write the frames of a chunk, the last of which may lie after the end."""
     stop = min(start + len(values), len(powers))
     powers[start:stop] = values[: stop - start]
 
 
-def gather_evidence(summaries: list[ChunkSummary], threshold_db: float) -> VoiceEvidence:
+def _gather_evidence(summaries: list[ChunkSummary], threshold_db: float) -> VoiceEvidence:
     """The inputs of clustering."""
     speech_s, alone_s = [], []
     for summary in summaries:
-        active = find_dominant(summary.powers, summary.mixture_powers) & (to_db(summary.powers) > threshold_db)
+        active = _find_dominant(summary.powers, summary.mixture_powers) & (to_db(summary.powers) > threshold_db)
         speech_s.append(active.sum(axis=1) / FRAMES_PER_S)
         alone_s.append((active & (active.sum(axis=0) == 1)).sum(axis=1) / FRAMES_PER_S)
     levels = [np.sqrt(summary.powers.mean(axis=1)) for summary in summaries]
@@ -311,7 +311,7 @@ def gather_evidence(summaries: list[ChunkSummary], threshold_db: float) -> Voice
     return VoiceEvidence(np.stack(embeddings), np.stack(speech_s), np.stack(alone_s), np.stack(levels))
 
 
-def join_powers(
+def _join_powers(
     summaries: list[ChunkSummary], starts: list[int], assignment: np.ndarray, num_frames: int
 ) -> np.ndarray:
     """Powers of the frames of each voice's track, `(num_voices, num_frames)`, cross-faded as the track will be."""
@@ -329,14 +329,14 @@ def join_powers(
     return sums / np.maximum(weights, 1e-12)
 
 
-def order_voices(plan: ConversationPlan) -> ConversationPlan:
+def _order_voices(plan: ConversationPlan) -> ConversationPlan:
     """Number the voices by their first words; voices that never speak come last."""
     first = [np.flatnonzero(active)[0] if active.any() else len(active) for active in plan.activity]
     order = np.argsort(first, kind="stable")
     return ConversationPlan(order.argsort()[plan.assignment], plan.activity[order], plan.duration_s)
 
 
-def gate_tracks(tracks: torch.Tensor, activity: np.ndarray, start: int, sampling_rate: int) -> torch.Tensor:
+def _gate_tracks(tracks: torch.Tensor, activity: np.ndarray, start: int, sampling_rate: int) -> torch.Tensor:
     """
     Silence each voice while it does not speak, and add its leak to the active voices.
 
@@ -373,13 +373,5 @@ __all__ = [
     "MIN_EMBEDDED_S",
     "VoiceEncoder",
     "WINDOW_S",
-    "find_dominant",
-    "gate_tracks",
-    "gather_evidence",
-    "join_powers",
-    "make_plan",
-    "order_voices",
-    "place_frames",
     "window_length",
-    "window_separator",
 ]

@@ -104,12 +104,12 @@ def download(url: str) -> bytes:
             )
         opener = urllib.request.build_opener(CheckedRedirects(allows_private=is_private(parts.hostname or "")))
         with opener.open(request, timeout=DOWNLOAD_TIMEOUT_S) as response:
-            return read_bounded(response)
+            return _read_bounded(response)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise ValueError(f"{name} cannot be downloaded: {error}") from error
 
 
-def read_bounded(response: Any) -> bytes:
+def _read_bounded(response: Any) -> bytes:
     """All that a server sends, or an `OSError` if it is too much or takes too long."""
     content, deadline = bytearray(), time.monotonic() + MAX_DOWNLOAD_S
     # one part of what is there, not a whole one that a slow server never completes
@@ -135,6 +135,5 @@ __all__ = [
     "hide_credentials",
     "is_private",
     "is_url",
-    "read_bounded",
     "to_ascii",
 ]

@@ -98,14 +98,14 @@ class FfmpegSound(Sound):
 
     def __init__(self, file: BinaryIO, name: str, path: Path | None = None):
         super().__init__(file, name, path)
-        self.av = import_av()
+        self.av = _import_av()
         file.seek(0)
         promised = promised_samples(file)
         file.seek(0)
         self.timed = TimedFile(file, name)
         self.num_failed = self.num_decoded = 0
         try:
-            self.container = self.av.open(self.timed, container_options={"format_whitelist": FORMATS}, io_open=refuse)
+            self.container = self.av.open(self.timed, container_options={"format_whitelist": FORMATS}, io_open=_refuse)
         except (self.av.FFmpegError, ValueError, RuntimeError) as error:
             raise ValueError(f"{name} cannot be read as audio: {describe(error)}") from error
         try:
@@ -122,7 +122,7 @@ class FfmpegSound(Sound):
         if self.stream.codec_context is None:
             raise ValueError("its codec is not known.")
         if len(streams) > 1:
-            listed = "; ".join(describe_stream(number, stream) for number, stream in enumerate(streams, 1))
+            listed = "; ".join(_describe_stream(number, stream) for number, stream in enumerate(streams, 1))
             taken = list(streams).index(self.stream) + 1
             self.notes.append(f"holds {len(streams)} streams of audio ({listed}): number {taken} is taken.")
         self.frames = self._decode_frames()
@@ -190,7 +190,7 @@ class FfmpegSound(Sound):
         for number, frame in enumerate(chain(self.head, self.frames)):
             found = (frame.sample_rate if number else self.sampling_rate, frame.layout.name, frame.format.name)
             if found[:2] == (self.sampling_rate, self.layout):
-                yield to_samples(frame)
+                yield _to_samples(frame)
                 continue
             if resampled is None:
                 self.notes.append(
@@ -198,20 +198,20 @@ class FfmpegSound(Sound):
                 )
             if resampled != found:
                 if resampler is not None:
-                    yield from map(to_samples, resampler.resample(None))
+                    yield from map(_to_samples, resampler.resample(None))
                 resampler = self.av.AudioResampler(format="fltp", layout=self.layout, rate=self.sampling_rate)
                 resampled = found
             frame.pts = None
-            yield from map(to_samples, resampler.resample(frame))
+            yield from map(_to_samples, resampler.resample(frame))
         if resampler is not None:
-            yield from map(to_samples, resampler.resample(None))
+            yield from map(_to_samples, resampler.resample(None))
 
     def close(self) -> None:
         self.frames.close()
         self.container.close()
 
 
-def to_samples(frame: Any) -> np.ndarray:
+def _to_samples(frame: Any) -> np.ndarray:
     """A frame of any format -> float32 `(num_samples, num_channels)`."""
     samples = frame.to_ndarray()
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
@@ -222,7 +222,7 @@ def to_samples(frame: Any) -> np.ndarray:
     return ((samples.astype(np.float64) - offset) / scale).astype(np.float32)
 
 
-def refuse(url: str, *_: Any) -> Any:
+def _refuse(url: str, *_: Any) -> Any:
     """Refuse to open another file that the content refers to."""
     raise ValueError(f"it refers to another file ({url[:80]}), which is not opened.")
 
@@ -233,7 +233,7 @@ def describe(error: Exception) -> str:
     return text.splitlines()[0]
 
 
-def describe_stream(number: int, stream: Any) -> str:
+def _describe_stream(number: int, stream: Any) -> str:
     """`2: aac, 6 channels, eng`."""
     context = stream.codec_context
     form = "unknown codec" if context is None else f"{context.name}, {context.channels} channels"
@@ -241,7 +241,7 @@ def describe_stream(number: int, stream: Any) -> str:
     return f"{number}: {form}" + ("" if language == "und" else f", {language}")
 
 
-def import_av() -> Any:
+def _import_av() -> Any:
     """Import the library, or raise an `ImportError` that names the fix."""
     try:
         import av
@@ -259,8 +259,4 @@ __all__ = [
     "SOUNDFILE_FORMATS",
     "TimedFile",
     "describe",
-    "describe_stream",
-    "import_av",
-    "refuse",
-    "to_samples",
 ]

@@ -32,7 +32,7 @@ MIXTURE_NAMES = ("mix", "mixture")
 LAYOUTS = "NAME_source_0.wav (or NAME_s1.wav, NAME_1.wav, ...), s1/NAME.wav, or NAME/anything.wav"
 
 
-def list_audio(folder: Path) -> list[Path]:
+def _list_audio(folder: Path) -> list[Path]:
     """The audio files of a folder, by name; hidden ones are left out."""
     return sorted(
         path
@@ -88,31 +88,31 @@ def find_sources(folder: Path, problems: list[str]) -> Sources:
         raise ValueError(f"{folder} is not a folder.")
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     of_sources = [path for path in folders if SOURCE_FOLDER.fullmatch(path.name)]
-    files = list_audio(folder)
-    of_recordings = [path for path in folders if list_audio(path)]
+    files = _list_audio(folder)
+    of_recordings = [path for path in folders if _list_audio(path)]
     if files and of_recordings:
         raise ValueError(
             f"{folder} holds audio both directly ({files[0].name}) and in folders ({of_recordings[0].name}): name one that "
             f"holds only {LAYOUTS}."
         )
     if files:
-        found = read_flat(files, problems)
+        found = _read_flat(files, problems)
     elif of_sources:
-        found = ((path.stem, source.name, path) for source in of_sources for path in list_audio(source))
+        found = ((path.stem, source.name, path) for source in of_sources for path in _list_audio(source))
     else:
         found = (
             (recording.name, path.stem, path)
             for recording in of_recordings
-            for path in list_audio(recording)
+            for path in _list_audio(recording)
             if path.stem.lower() not in MIXTURE_NAMES
         )
-    sources = collect_sources(found, problems)
+    sources = _collect_sources(found, problems)
     if not sources and not problems:
         raise ValueError(f"{folder} holds no audio named {LAYOUTS}.")
     return sources
 
 
-def read_flat(files: list[Path], problems: list[str]) -> Iterator[tuple[str, str, Path]]:
+def _read_flat(files: list[Path], problems: list[str]) -> Iterator[tuple[str, str, Path]]:
     """Files `NAME_LABEL` of one folder -> recording, source and file."""
     matches = {path: SOURCE_FILE.fullmatch(path.stem) for path in files}
     recordings = {match[1] for match in matches.values() if match}
@@ -125,7 +125,7 @@ def read_flat(files: list[Path], problems: list[str]) -> Iterator[tuple[str, str
             problems.append(f"{path} is not named like {LAYOUTS}")
 
 
-def collect_sources(found: Iterator[tuple[str, str, Path]], problems: list[str]) -> Sources:
+def _collect_sources(found: Iterator[tuple[str, str, Path]], problems: list[str]) -> Sources:
     """Sort the found files by recording and source."""
     sources: Sources = {}
     for recording, source, path in found:
@@ -134,12 +134,12 @@ def collect_sources(found: Iterator[tuple[str, str, Path]], problems: list[str])
             problems.append(f"{files[source]} and {path} are the same source: remove one")
         files[source] = path
     return {
-        recording: dict(sorted(files.items(), key=lambda item: natural_key(item[0])))
+        recording: dict(sorted(files.items(), key=lambda item: _natural_key(item[0])))
         for recording, files in sorted(sources.items())
     }
 
 
-def natural_key(name: str) -> list[tuple[int, str]]:
+def _natural_key(name: str) -> list[tuple[int, str]]:
     """Sort key that puts `s2` before `s10`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
@@ -149,7 +149,7 @@ def find_mixtures(folder: Path, recordings: list[str], problems: list[str]) -> d
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder.")
     mixtures: dict[str, Path] = {}
-    for path in list_audio(folder):
+    for path in _list_audio(folder):
         if path.stem in mixtures and path.stem in recordings:
             problems.append(f"{mixtures[path.stem]} and {path} are the same mixture: remove one")
         mixtures[path.stem] = path
@@ -163,11 +163,7 @@ __all__ = [
     "SOURCE_FOLDER",
     "SOURCE_NAME",
     "Sources",
-    "collect_sources",
     "find_mixtures",
     "find_sources",
-    "list_audio",
-    "natural_key",
-    "read_flat",
     "walk_files",
 ]

@@ -39,14 +39,14 @@ def working_folder(parent: Path) -> Iterator[Path]:
     try:
         # under another name until it is locked, so that no other run takes it for that of a dead process
         with open(folder / f"{LOCK_NAME}.new", "wb") as lock:
-            if is_locked(lock.fileno()) is False:
+            if _is_locked(lock.fileno()) is False:
                 (folder / f"{LOCK_NAME}.new").rename(folder / LOCK_NAME)
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_locked(descriptor: int) -> bool | None:
+def _is_locked(descriptor: int) -> bool | None:
     """Whether another process has locked a file; if not, this one locks it. `None` where files cannot be locked."""
     try:
         import fcntl
@@ -82,13 +82,13 @@ def remove_leftovers(folders: Iterable[Path], stems: dict[Path, set[str]]) -> in
         for name in names:
             match = OUTPUT_NAME.fullmatch(name)
             is_output = match is not None and match[1] in stems.get(folder, ())
-            if is_output or (name.startswith(PREFIX) and is_abandoned(folder / name)):
+            if is_output or (name.startswith(PREFIX) and _is_abandoned(folder / name)):
                 remove(folder / name)
                 num_removed += 1
     return num_removed
 
 
-def is_abandoned(folder: Path) -> bool:
+def _is_abandoned(folder: Path) -> bool:
     """Whether a folder is the temporary one of a run that is no more, and holds nothing but its files."""
     try:
         names = [path.name for path in folder.iterdir()]
@@ -96,7 +96,7 @@ def is_abandoned(folder: Path) -> bool:
             return False
         if LOCK_NAME in names:
             with open(folder / LOCK_NAME, "rb") as lock:
-                return is_locked(lock.fileno()) is False
+                return _is_locked(lock.fileno()) is False
         return time.time() - folder.stat().st_mtime > MIN_AGE_S
     except OSError:
         # another run removed it, or it is another user's
@@ -104,8 +104,6 @@ def is_abandoned(folder: Path) -> bool:
 
 
 __all__ = [
-    "is_abandoned",
-    "is_locked",
     "remove_leftovers",
     "working_folder",
 ]

@@ -57,19 +57,19 @@ def check_model_files(checkpoint: str, pipeline_kwargs: dict[str, Any]) -> None:
     """
     options = {**pipeline_kwargs, **(pipeline_kwargs.get("model_kwargs") or {})}
     options = {name: value for name, value in options.items() if name in HUB_ARGUMENTS}
-    settings = read_json(cached_file(checkpoint, CONFIG_NAME, **options), CONFIG_NAME)
-    family = find_family(settings)
-    check_settings(settings, CONFIG_NAME)
-    check_names(settings, family.config_class, CONFIG_NAME)
+    settings = _read_json(cached_file(checkpoint, CONFIG_NAME, **options), CONFIG_NAME)
+    family = _find_family(settings)
+    _check_settings(settings, CONFIG_NAME)
+    _check_names(settings, family.config_class, CONFIG_NAME)
     config = family.config_class.from_dict(settings)
-    settings = read_json(cached_file(checkpoint, FEATURE_EXTRACTOR_NAME, **options), FEATURE_EXTRACTOR_NAME)
-    check_settings(settings, FEATURE_EXTRACTOR_NAME)
-    check_names(settings, family.feature_extractor_class, FEATURE_EXTRACTOR_NAME)
-    check_feature_extractor(settings, config)
-    check_shapes(build_skeleton(family, config), read_shapes(checkpoint, options))
+    settings = _read_json(cached_file(checkpoint, FEATURE_EXTRACTOR_NAME, **options), FEATURE_EXTRACTOR_NAME)
+    _check_settings(settings, FEATURE_EXTRACTOR_NAME)
+    _check_names(settings, family.feature_extractor_class, FEATURE_EXTRACTOR_NAME)
+    _check_feature_extractor(settings, config)
+    _check_shapes(build_skeleton(family, config), _read_shapes(checkpoint, options))
 
 
-def read_json(path: str, name: str) -> dict[str, Any]:
+def _read_json(path: str, name: str) -> dict[str, Any]:
     """A settings file as a dictionary, or a `ValueError` that names it."""
     file = Path(path)
     if file.stat().st_size > MAX_JSON_BYTES:
@@ -83,7 +83,7 @@ def read_json(path: str, name: str) -> dict[str, Any]:
     return content
 
 
-def find_family(settings: dict[str, Any]) -> Family:
+def _find_family(settings: dict[str, Any]) -> Family:
     """The family that a configuration names, or a `ValueError` if it is none of a separation model."""
     model_type = settings.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILIES:
@@ -93,7 +93,7 @@ def find_family(settings: dict[str, Any]) -> Family:
     return FAMILIES[model_type]
 
 
-def check_settings(settings: dict[str, Any], name: str) -> None:
+def _check_settings(settings: dict[str, Any], name: str) -> None:
     """
     Raise a `ValueError` if a number in a settings file is beyond all reason, or its dtype is unknown.
 
@@ -111,21 +111,21 @@ def check_settings(settings: dict[str, Any], name: str) -> None:
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, bool) or not isinstance(number, int | float):
                 continue
-            low, high = find_bounds(field, settings)
+            low, high = _find_bounds(field, settings)
             if not (math.isfinite(number) and low <= number <= high):
                 raise ValueError(f"`{field}` ({value}) in {name} must be from {low} to {high}.")
         if isinstance(value, list) and len(value) > MAX_COUNT:
             raise ValueError(f"`{field}` in {name} has {len(value)} items: at most {MAX_COUNT} are taken.")
 
 
-def check_names(settings: dict[str, Any], owner: type, name: str) -> None:
+def _check_names(settings: dict[str, Any], owner: type, name: str) -> None:
     """Raise a `ValueError` if a setting would take the place of a method."""
     for field in settings:
         if callable(getattr(owner, field, None)):
             raise ValueError(f"`{field}` in {name} is no setting: it is a method of {owner.__name__}.")
 
 
-def find_bounds(field: str, settings: dict[str, Any]) -> tuple[int, int]:
+def _find_bounds(field: str, settings: dict[str, Any]) -> tuple[int, int]:
     """The smallest and the largest value that a field may have."""
     if field == "sampling_rate":
         return MIN_SAMPLING_RATE, MAX_SAMPLING_RATE
@@ -135,7 +135,7 @@ def find_bounds(field: str, settings: dict[str, Any]) -> tuple[int, int]:
     return 0, MAX_COUNT if field.startswith("num_") or field.endswith(("_layers", "_depths")) else MAX_SIZE
 
 
-def check_feature_extractor(settings: dict[str, Any], config: PreTrainedConfig) -> None:
+def _check_feature_extractor(settings: dict[str, Any], config: PreTrainedConfig) -> None:
     """Raise a `ValueError` if settings of the feature extractor differ from the model's, or their type is wrong."""
     for field in ("sampling_rate", "chunk_length", "n_fft", "hop_length", "compression_exponent"):
         if field not in settings or not hasattr(config, field):
@@ -160,17 +160,17 @@ def build_skeleton(family: Family, config: PreTrainedConfig) -> PreTrainedModel:
         raise ValueError(f"{CONFIG_NAME} does not describe a model that can be built: {error}") from error
 
 
-def read_shapes(checkpoint: str, options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+def _read_shapes(checkpoint: str, options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """The shapes of all tensors of a checkpoint, from the headers of its files."""
     shapes = {}
-    for path in find_weights(checkpoint, options):
+    for path in _find_weights(checkpoint, options):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118, it is no dictionary
                 shapes[name] = tuple(file.get_slice(name).get_shape())
     return shapes
 
 
-def find_weights(checkpoint: str, options: dict[str, Any]) -> list[str]:
+def _find_weights(checkpoint: str, options: dict[str, Any]) -> list[str]:
     """The files with weights: one, or those that an index names."""
     quietly = options | {"_raise_exceptions_for_missing_entries": False}
     if single := cached_file(checkpoint, SAFE_WEIGHTS_NAME, **quietly):
@@ -178,7 +178,7 @@ def find_weights(checkpoint: str, options: dict[str, Any]) -> list[str]:
     index = cached_file(checkpoint, SAFE_WEIGHTS_INDEX_NAME, **quietly)
     if index is None:
         raise ValueError(f"it has no {SAFE_WEIGHTS_NAME}, and no other format of weights is read.")
-    parts = read_json(index, SAFE_WEIGHTS_INDEX_NAME).get("weight_map")
+    parts = _read_json(index, SAFE_WEIGHTS_INDEX_NAME).get("weight_map")
     if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
         raise ValueError(f"{SAFE_WEIGHTS_INDEX_NAME} has no `weight_map` from names of tensors to names of files.")
     files = sorted(set(parts.values()))
@@ -189,13 +189,13 @@ def find_weights(checkpoint: str, options: dict[str, Any]) -> list[str]:
     return [cached_file(checkpoint, name, **options) for name in files]
 
 
-def check_shapes(model: PreTrainedModel, shapes: dict[str, tuple[int, ...]]) -> None:
+def _check_shapes(model: PreTrainedModel, shapes: dict[str, tuple[int, ...]]) -> None:
     """Raise a `ValueError` if tensors of a model are not among those of its files, or have other shapes."""
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     missing = [name for name in expected if name not in shapes]
     if missing:
         raise ValueError(
-            f"its weights lack {len(missing)} of the {len(expected)} tensors of {type(model).__name__}: {shorten(missing)}. "
+            f"its weights lack {len(missing)} of the {len(expected)} tensors of {type(model).__name__}: {_shorten(missing)}. "
             "Save the whole model, with its `save_pretrained`."
         )
     different = [
@@ -204,33 +204,23 @@ def check_shapes(model: PreTrainedModel, shapes: dict[str, tuple[int, ...]]) -> 
         if shapes[name] != shape
     ]
     if different:
-        raise ValueError(f"its weights do not fit {CONFIG_NAME}: {shorten(different)}.")
+        raise ValueError(f"its weights do not fit {CONFIG_NAME}: {_shorten(different)}.")
 
 
 def check_finite(model: PreTrainedModel) -> None:
     """Raise a `ValueError` if weights of a model are NaN or infinite."""
     broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
     if broken:
-        raise ValueError(f"{len(broken)} of its tensors hold NaN or infinite values: {shorten(broken)}.")
+        raise ValueError(f"{len(broken)} of its tensors hold NaN or infinite values: {_shorten(broken)}.")
 
 
-def shorten(names: list[str]) -> str:
+def _shorten(names: list[str]) -> str:
     """The first of several names."""
     return ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
 
 
 __all__ = [
     "build_skeleton",
-    "check_feature_extractor",
     "check_finite",
     "check_model_files",
-    "check_names",
-    "check_settings",
-    "check_shapes",
-    "find_bounds",
-    "find_family",
-    "find_weights",
-    "read_json",
-    "read_shapes",
-    "shorten",
 ]

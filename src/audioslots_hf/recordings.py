@@ -147,7 +147,7 @@ def open_sound(source: Path | bytes, name: str) -> Iterator[Sound]:
         `FileNotFoundError`, `ValueError`: the file is not audio, incomplete, or has an implausible header.
     """
     with io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as file:
-        sound = choose_sound(file, name, None if isinstance(source, bytes) else source)
+        sound = _choose_sound(file, name, None if isinstance(source, bytes) else source)
         try:
             sound.check_form()
             yield sound
@@ -164,7 +164,7 @@ def open_file(path: Path) -> BinaryIO:
     return open(path, "rb")
 
 
-def choose_sound(file: BinaryIO, name: str, path: Path | None) -> Sound:
+def _choose_sound(file: BinaryIO, name: str, path: Path | None) -> Sound:
     """Open a file with the library that reads it to its true end; if that fails, with the other."""
     if file_size(file) == 0:
         raise ValueError(f"{name} cannot be read as audio: it is empty.")
@@ -219,4 +219,4 @@ def _read_file(source: Path | bytes, name: str, num_bytes: int) -> Recording:
     return Recording(waveforms, sound.sampling_rate, "mono" if len(waveforms) == 1 else "channels_first")
 
 
-__all__ = ["BLOCK_S", "Recording", "choose_sound", "load_recording", "open_file", "open_sound"]
+__all__ = ["BLOCK_S", "Recording", "load_recording", "open_file", "open_sound"]

@@ -70,12 +70,12 @@ def _resample(waveforms: torch.Tensor, up: int, down: int) -> torch.Tensor:
     except ImportError as error:
         raise ImportError(SCIPY_MISSING) from error
     samples = waveforms.numpy()
-    resampled = resample_poly(samples, up, down, axis=-1, window=design_filter(max(up, down), samples.dtype.str))
+    resampled = resample_poly(samples, up, down, axis=-1, window=_design_filter(max(up, down), samples.dtype.str))
     return torch.from_numpy(resampled).float()
 
 
 @lru_cache(maxsize=4)
-def design_filter(max_rate: int, dtype: str) -> np.ndarray:
+def _design_filter(max_rate: int, dtype: str) -> np.ndarray:
     """The filter that SciPy's `resample_poly` would design anew for every block: seconds, for rates without a common divisor."""
     try:
         from scipy.signal import firwin
@@ -89,4 +89,4 @@ def resample(waveforms: torch.Tensor, source_rate: int, target_rate: int) -> tor
     return torch.cat(list(resample_blocks([waveforms], source_rate, target_rate)), dim=-1)
 
 
-__all__ = ["SCIPY_MISSING", "design_filter", "resample", "resample_blocks"]
+__all__ = ["SCIPY_MISSING", "resample", "resample_blocks"]

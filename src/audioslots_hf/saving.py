@@ -57,7 +57,7 @@ class SelfContainedModel:
         # the entry of a pipeline that was saved before; base models share the configuration
         self.config.__dict__.pop("custom_pipelines", None)
         if isinstance(self, ModelCapabilities):
-            self.config.custom_pipelines = describe_pipeline()
+            self.config.custom_pipelines = _describe_pipeline()
         try:
             super().save_pretrained(save_directory, *args, **kwargs)
         finally:
@@ -120,7 +120,7 @@ def complete_card(folder: str | os.PathLike, model_type: str) -> None:
     card.save(path)
 
 
-def describe_pipeline() -> dict[str, dict[str, Any]]:
+def _describe_pipeline() -> dict[str, dict[str, Any]]:
     """The entry of a configuration that names the class of the pipeline: transformers loads it from the same repository."""
     # Here, because the pipeline imports what a model does not need. This line also makes transformers copy its files.
     from .pipeline_audio_separation import AudioSeparationPipeline
@@ -130,4 +130,4 @@ def describe_pipeline() -> dict[str, dict[str, Any]]:
     return {"audio-to-audio": {"impl": impl, "pt": ["AutoModel"], "type": "audio"}}
 
 
-__all__ = ["SelfContainedModel", "complete_card", "describe_pipeline"]
+__all__ = ["SelfContainedModel", "complete_card"]

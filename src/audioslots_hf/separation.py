@@ -66,14 +66,14 @@ def separate_file(
         outputs = [*paths, job.plot_path] if plot else paths
         if skip_existing and all(path.is_file() for path in outputs):
             return None
-        check_outputs(outputs, force or skip_existing)
+        _check_outputs(outputs, force or skip_existing)
         with TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer:
             for block in stream_estimates(audio, separator):
                 writer.write(block)
-            warn_about_gain(writer, job)
+            _warn_about_gain(writer, job)
             writer.save()
     if plot:
-        plot_files(job.plot_path, job.recording, paths)
+        _plot_files(job.plot_path, job.recording, paths)
         paths = [*paths, job.plot_path]
     return paths
 
@@ -119,28 +119,28 @@ def separate_conversation(
         if skip_existing and all(path.is_file() for path in outputs):
             return None
         force = force or skip_existing
-        check_outputs(outputs, force)
+        _check_outputs(outputs, force)
         plan = separator.plan(resample_blocks(show_progress(audio), audio.sampling_rate, separator.sampling_rate))
         description = ConversationDescription(job.recording.name, plan, audio.sampling_rate)
         paths, state = job.output_paths(plan.num_voices, suffix), audio.sound.state
-    check_outputs(paths, force)
+    _check_outputs(paths, force)
     if plan.num_voices == 0:
         description.warn("nobody speaks in this recording: there are no tracks")
         logger.warning(f"{job.recording}: nobody speaks in this recording, so no tracks are written.")
     else:
-        write_tracks(job, separator, description, paths, state)
+        _write_tracks(job, separator, description, paths, state)
     description.tracks = [path.name for path in paths]
     if rttm:
         write_text(job.rttm_path, description.to_rttm())
     if json:
         write_text(job.json_path, description.to_json())
     if plot and paths:
-        plot_files(job.plot_path, job.recording, paths)
+        _plot_files(job.plot_path, job.recording, paths)
         described.append(job.plot_path)
     return [*paths, *described]
 
 
-def write_tracks(
+def _write_tracks(
     job: SeparationJob,
     separator: ConversationSeparator,
     description: ConversationDescription,
@@ -154,15 +154,15 @@ def write_tracks(
         with TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer:
             if audio.sound.state != state:
                 raise ValueError(f"{job.recording} changed between two passes: try again when it is complete.")
-            for block in stream_tracks(audio, separator, description.plan):
+            for block in _stream_tracks(audio, separator, description.plan):
                 description.add(block)
                 writer.write(block)
-            if warning := warn_about_gain(writer, job):
+            if warning := _warn_about_gain(writer, job):
                 description.warn(warning)
             writer.save()
 
 
-def check_outputs(paths: list[Path], force: bool) -> None:
+def _check_outputs(paths: list[Path], force: bool) -> None:
     """Raise a `ValueError` if an output is a folder, or exists and may not be overwritten."""
     for path in paths:
         if path.is_dir():
@@ -173,7 +173,7 @@ def check_outputs(paths: list[Path], force: bool) -> None:
             )
 
 
-def warn_about_gain(writer: TrackWriter, job: SeparationJob) -> str | None:
+def _warn_about_gain(writer: TrackWriter, job: SeparationJob) -> str | None:
     """Warn if tracks are attenuated to prevent clipping -> the warning, or `None`."""
     if writer.gain == 1.0:
         return None
@@ -185,7 +185,7 @@ def warn_about_gain(writer: TrackWriter, job: SeparationJob) -> str | None:
     return warning
 
 
-def stream_tracks(
+def _stream_tracks(
     audio: AudioFile, separator: ConversationSeparator, plan: ConversationPlan
 ) -> Iterator[torch.Tensor]:
     """The tracks of a conversation in an open file -> blocks (num_channels, num_voices, num_samples), together as long as it."""
@@ -193,7 +193,7 @@ def stream_tracks(
         # the recording itself, without any resampling
         yield from (block.unsqueeze(1) for block in show_progress(audio))
     else:
-        yield from restore_rate(audio, separator.sampling_rate, lambda blocks: separator.stream(blocks, plan))
+        yield from _restore_rate(audio, separator.sampling_rate, lambda blocks: separator.stream(blocks, plan))
 
 
 def show_progress(audio: AudioFile) -> Iterator[torch.Tensor]:
@@ -206,10 +206,10 @@ def show_progress(audio: AudioFile) -> Iterator[torch.Tensor]:
 
 def stream_estimates(audio: AudioFile, separator: Separator) -> Iterator[torch.Tensor]:
     """Separate an open file -> blocks (num_channels, num_sources, num_samples), together as long as the file."""
-    yield from restore_rate(audio, separator.sampling_rate, separator.stream)
+    yield from _restore_rate(audio, separator.sampling_rate, separator.stream)
 
 
-def restore_rate(
+def _restore_rate(
     audio: AudioFile, sampling_rate: int, stream: Callable[[Iterator[torch.Tensor]], Iterator[torch.Tensor]]
 ) -> Iterator[torch.Tensor]:
     """Run a stream that works at another sampling rate over an open file -> blocks at the rate of the file, as long as it."""
@@ -229,7 +229,7 @@ def restore_rate(
         yield block
 
 
-def plot_files(path: Path, mixture: Path, sources: list[Path]) -> None:
+def _plot_files(path: Path, mixture: Path, sources: list[Path]) -> None:
     """Draw the first seconds of the mixture and of its sources."""
     tracks = {}
     for role, file in [("mixture", mixture), *(("estimate", source) for source in sources)]:
@@ -242,14 +242,8 @@ def plot_files(path: Path, mixture: Path, sources: list[Path]) -> None:
 
 __all__ = [
     "MAX_PLOT_S",
-    "check_outputs",
-    "plot_files",
-    "restore_rate",
     "separate_conversation",
     "separate_file",
     "show_progress",
     "stream_estimates",
-    "stream_tracks",
-    "warn_about_gain",
-    "write_tracks",
 ]

@@ -47,7 +47,7 @@ class SndfileSound(Sound):
 
     def __init__(self, file: BinaryIO, name: str, path: Path | None = None):
         super().__init__(file, name, path)
-        soundfile = import_soundfile()
+        soundfile = _import_soundfile()
         file.seek(0)
         try:
             # without a path libsndfile calls Python for every part that it reads
@@ -119,7 +119,7 @@ def check_length(sound: Any, name: str, num_bytes: int) -> list[str]:
     return []
 
 
-def import_soundfile() -> Any:
+def _import_soundfile() -> Any:
     """Import the library, or raise an `ImportError` that names the fix."""
     try:
         import soundfile
@@ -128,4 +128,4 @@ def import_soundfile() -> Any:
     return soundfile
 
 
-__all__ = ["INEXACT_SUBTYPES", "STREAMED_BYTES", "SndfileSound", "Unnamed", "check_length", "import_soundfile"]
+__all__ = ["INEXACT_SUBTYPES", "STREAMED_BYTES", "SndfileSound", "Unnamed", "check_length"]

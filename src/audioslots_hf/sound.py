@@ -88,7 +88,7 @@ class Sound(ABC):
             `ValueError`: the file is truncated, cannot be decoded, has no samples or too many, or changed during reading.
         """
         num_samples = 0
-        for block in regroup(self.decode(block_length), block_length):
+        for block in _regroup(self.decode(block_length), block_length):
             num_samples += len(block)
             check_duration(self.name, num_samples, self.sampling_rate, self.num_channels)
             yield block
@@ -110,7 +110,7 @@ class Sound(ABC):
         return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def regroup(parts: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
+def _regroup(parts: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
     """Parts of any lengths -> the same samples in parts of one length, the last one shorter."""
     waiting, num_waiting = [], 0
     for part in parts:
@@ -126,4 +126,4 @@ def regroup(parts: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
         yield np.concatenate(waiting)
 
 
-__all__ = ["Sound", "TruncatedError", "regroup"]
+__all__ = ["Sound", "TruncatedError"]

@@ -141,7 +141,7 @@ def assign_voices(evidence: VoiceEvidence, centroids: np.ndarray) -> tuple[np.nd
     return states[best], float(scores[np.arange(num_chunks), best].sum()) / total
 
 
-def update_centroids(evidence: VoiceEvidence, assignment: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+def _update_centroids(evidence: VoiceEvidence, assignment: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     """The weighted mean of the embeddings of each voice; a voice without any keeps its centroid."""
     weights = evidence.weights
     sums = np.stack(
@@ -150,11 +150,11 @@ def update_centroids(evidence: VoiceEvidence, assignment: np.ndarray, centroids:
     return normalize(np.where(np.abs(sums).sum(axis=-1, keepdims=True) > 0, sums, centroids))
 
 
-def refine_clusters(evidence: VoiceEvidence, centroids: np.ndarray) -> VoiceClusters:
+def _refine_clusters(evidence: VoiceEvidence, centroids: np.ndarray) -> VoiceClusters:
     """Constrained k-means from first centroids on, until no estimate changes its voice."""
     assignment, score = assign_voices(evidence, centroids)
     for _ in range(MAX_ITERATIONS):
-        centroids = update_centroids(evidence, assignment, centroids)
+        centroids = _update_centroids(evidence, assignment, centroids)
         before = assignment
         assignment, score = assign_voices(evidence, centroids)
         if np.array_equal(assignment, before):
@@ -162,7 +162,7 @@ def refine_clusters(evidence: VoiceEvidence, centroids: np.ndarray) -> VoiceClus
     return VoiceClusters(assignment, centroids, score)
 
 
-def choose_seeding(evidence: VoiceEvidence) -> tuple[np.ndarray, np.ndarray]:
+def _choose_seeding(evidence: VoiceEvidence) -> tuple[np.ndarray, np.ndarray]:
     """The estimates of most speech -> their embeddings `(num_chosen, embedding_size)` and weights `(num_chosen,)`."""
     weights = evidence.weights.ravel()
     chosen = np.sort(np.argsort(-weights, kind="stable")[:MAX_SEEDING])
@@ -170,7 +170,7 @@ def choose_seeding(evidence: VoiceEvidence) -> tuple[np.ndarray, np.ndarray]:
     return evidence.embeddings.reshape(len(weights), -1)[chosen], weights[chosen]
 
 
-def link_embeddings(embeddings: np.ndarray, counts: list[int]) -> list[np.ndarray]:
+def _link_embeddings(embeddings: np.ndarray, counts: list[int]) -> list[np.ndarray]:
     """Average linkage of `(num_embeddings, embedding_size)`, cut into each of these counts of clusters -> their labels from 0 on."""
     try:
         from scipy.cluster.hierarchy import fcluster, linkage
@@ -183,7 +183,7 @@ def link_embeddings(embeddings: np.ndarray, counts: list[int]) -> list[np.ndarra
     return [fcluster(tree, count, "maxclust") - 1 for count in counts]
 
 
-def cluster_voices(evidence: VoiceEvidence, num_voices: int) -> VoiceClusters:
+def _cluster_voices(evidence: VoiceEvidence, num_voices: int) -> VoiceClusters:
     """
     The clusters of a known number of voices: the best of several seeds.
 
@@ -192,11 +192,11 @@ def cluster_voices(evidence: VoiceEvidence, num_voices: int) -> VoiceClusters:
     Raises:
         `ValueError`: there is too little speech for so many voices.
     """
-    embeddings, weights = choose_seeding(evidence)
+    embeddings, weights = _choose_seeding(evidence)
     found: list[VoiceClusters] = []
     tried: set[tuple[int, ...]] = set()
     counts = list(range(num_voices, min(len(embeddings), num_voices + NUM_CUTS) + 1))
-    for labels in link_embeddings(embeddings, counts):
+    for labels in _link_embeddings(embeddings, counts):
         heaviest = np.argsort(-np.bincount(labels, weights), kind="stable")[:num_voices]
         # the same clusters again give the same result
         members = tuple(np.where(np.isin(labels, heaviest), labels, -1).tolist())
@@ -204,7 +204,7 @@ def cluster_voices(evidence: VoiceEvidence, num_voices: int) -> VoiceClusters:
             continue
         tried.add(members)
         seeds = np.stack([(weights * (labels == voice)) @ embeddings for voice in heaviest])
-        found.append(refine_clusters(evidence, normalize(seeds)))
+        found.append(_refine_clusters(evidence, normalize(seeds)))
     if not found:
         raise ValueError(
             f"The recording holds too little speech for {num_voices} voices: only {len(embeddings)} estimates of its chunks tell "
@@ -220,10 +220,10 @@ def count_voices(evidence: VoiceEvidence, max_voices: int) -> VoiceClusters:
     More voices explain every recording better. They are voices if their centroids, which many seconds of speech made,
     are less alike than two parts of one voice are.
     """
-    best = cluster_voices(evidence, 1)
+    best = _cluster_voices(evidence, 1)
     for num_voices in range(2, max_voices + 1):
         try:
-            clusters = cluster_voices(evidence, num_voices)
+            clusters = _cluster_voices(evidence, num_voices)
         except ValueError:
             # too little speech for more
             break
@@ -259,7 +259,7 @@ def find_voices(
         size = evidence.embeddings.shape[-1]
         return VoiceClusters(np.zeros(evidence.speech_s.shape, int), np.zeros((1, size)), 0.0)
     if num_speakers is not None:
-        return cluster_voices(evidence, num_speakers)
+        return _cluster_voices(evidence, num_speakers)
     return count_voices(evidence, DEFAULT_MAX_SPEAKERS if max_speakers is None else max_speakers)
 
 
@@ -278,13 +278,8 @@ __all__ = [
     "VoiceEvidence",
     "assign_voices",
     "check_speakers",
-    "choose_seeding",
-    "cluster_voices",
     "count_voices",
     "find_voices",
-    "link_embeddings",
     "normalize",
     "parse_speakers",
-    "refine_clusters",
-    "update_centroids",
 ]
