@@ -112,7 +112,7 @@ def parse_count(word: str) -> int | str:
 
 
 def _parse_inputs(words: list[str]) -> list[Path]:
-    """The paths of files and folders; a `ValueError` for what is none."""
+    """The paths of files and folders; a `ValueError` for any other input."""
     for word in words:
         if word == "-":
             raise ValueError(

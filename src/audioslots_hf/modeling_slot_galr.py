@@ -61,10 +61,13 @@ class SlotGalrModelOutput(ModelOutput):
         The map of each source, from which its mask is made.
     slots (`torch.Tensor` of shape `(batch_size, num_slots, hidden_size)`):
         The slots.
+    spectra (`torch.Tensor` of shape `(batch_size, 2, n_fft / 2 + 1, num_frames)`):
+        The mixture as real and imaginary parts, which the masks multiply.
     """
 
     last_hidden_state: torch.Tensor | None = None
     slots: torch.Tensor | None = None
+    spectra: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
 
@@ -353,14 +356,15 @@ class SlotGalrModel(SlotGalrPreTrainedModel):
         input_values (`torch.Tensor` of shape `(batch_size, num_samples)`):
             Mixtures at unit level, from [`WaveformFeatureExtractor`].
         """
-        hidden_states = self.encoder(real_stft(input_values, self.config.n_fft, self.config.hop_length))
+        spectra = real_stft(input_values, self.config.n_fft, self.config.hop_length)
+        hidden_states = self.encoder(spectra)
         for layer in self.layers:
             hidden_states = layer(hidden_states, **kwargs)
         slots = self.slots(hidden_states, **kwargs)
         hidden_states = self.modulation(hidden_states, slots)
         for layer in self.source_layers:
             hidden_states = layer(hidden_states, **kwargs)
-        return SlotGalrModelOutput(last_hidden_state=hidden_states, slots=slots)
+        return SlotGalrModelOutput(last_hidden_state=hidden_states, slots=slots, spectra=spectra)
 
 
 @auto_docstring(custom_intro="SlotGALR: one waveform per slot, and its activity in each frame.")
@@ -416,16 +420,11 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
             )
         outputs: SlotGalrModelOutput = self.model(input_values, **kwargs)
         real, imaginary = self.decoder(outputs.last_hidden_state).unbind(dim=2)
-        sizes = (self.config.n_fft, self.config.hop_length)
-        spectra = real_stft(input_values, *sizes).unsqueeze(1)
-        masked = torch.stack(
-            [
-                real * spectra[:, :, 0] - imaginary * spectra[:, :, 1],
-                real * spectra[:, :, 1] + imaginary * spectra[:, :, 0],
-            ],
-            dim=2,
-        )
-        estimates = inverse_real_stft(masked, *sizes)
+        spectra_real, spectra_imaginary = outputs.spectra.unsqueeze(1).unbind(dim=2)
+        masked_real = real * spectra_real - imaginary * spectra_imaginary
+        masked_imaginary = real * spectra_imaginary + imaginary * spectra_real
+        masked = torch.stack([masked_real, masked_imaginary], dim=2)
+        estimates = inverse_real_stft(masked, self.config.n_fft, self.config.hop_length)
         # a mask of zeros gives each slot an equal share
         estimates = mixture_consistent(estimates, input_values.float())
         activity = self.activity_proj(outputs.last_hidden_state.mean(dim=3)).squeeze(-1)
