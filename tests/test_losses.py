@@ -21,6 +21,7 @@ from audioslots_hf.losses import (
     all_assignments,
     matched_mse,
     matched_negative_si_snr,
+    matched_snr,
     mixit_negative_snr,
     pairwise_mse,
     pairwise_negative_si_snr,
@@ -101,6 +102,27 @@ def test_negative_si_snr_of_silence_is_finite_and_wants_silence(generator):
         assert torch.isfinite(loss) and torch.isfinite(estimates.grad).all()
         losses.append(loss.item())
     assert losses[0] > losses[1] > losses[2]
+
+
+def test_mixtures_with_a_silent_reference_are_measured_by_the_thresholded_snr_and_no_others(generator):
+    sounding = torch.randn(2, 2, 500, generator=generator)
+    silent = sounding * torch.tensor([[[1.0], [0.0]], [[0.05], [1.0]]])
+    estimates = torch.cat([sounding, silent]) + 0.1 * torch.randn(4, 2, 500, generator=generator)
+    parts = [matched_negative_si_snr(estimates[:2], sounding), matched_snr(estimates[2:], silent)[0]]
+    loss = matched_negative_si_snr(estimates, torch.cat([sounding, silent]))
+    torch.testing.assert_close(loss, torch.stack(parts).mean())
+
+
+def test_a_leak_into_silence_costs_more_than_none_and_a_perfect_estimate_has_no_gradient_left(generator):
+    references = torch.randn(1, 2, 500, generator=generator)
+    references[:, 1] = 0
+    perfect = references.clone().requires_grad_()
+    leaking = references + torch.tensor([[[-0.1], [0.1]]]) * references[:, :1]
+    best = matched_negative_si_snr(perfect, references)
+    best.backward()
+    assert float(best.detach()) == pytest.approx(-30, abs=1e-4)
+    assert float(matched_negative_si_snr(leaking, references)) > -21
+    assert perfect.grad.abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("loss", [matched_negative_si_snr, mixit_negative_snr])

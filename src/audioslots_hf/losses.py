@@ -62,13 +62,24 @@ def matched_negative_si_snr(estimates: torch.Tensor, references: torch.Tensor) -
     """
     Negative SI-SNR in dB for permutation-invariant training: the value for the best order of the references.
 
-    `(batch_size, num_sources, num_samples)` twice -> scalar, in float32.
+    `(batch_size, num_sources, num_samples)` twice -> scalar, in float32. SI-SNR has no meaning for a silent reference, so mixtures
+    with one are measured by the thresholded SNR of [`matched_snr`], in which leaks into silence cost as errors do.
     """
     _check_same_shape(estimates, references)
     # half precision would round the products, and their difference is the noise: small errors would look like none
     with without_autocast(estimates.device):
-        costs = pairwise_negative_si_snr(estimates.float(), references.float())
+        estimates, references = estimates.float(), references.float()
+        costs = pairwise_negative_si_snr(estimates, references)
+        has_silence = _find_silent(references).any(dim=1)
+        costs = torch.where(has_silence[:, None, None], _pairwise_negative_snr(estimates, references), costs)
     return matched_costs(costs).mean()
+
+
+def _find_silent(references: torch.Tensor) -> torch.Tensor:
+    """Whether each reference lies 20 dB below the mixture: (batch_size, num_sources, num_samples) -> bool (batch_size, num_sources)"""
+    energies = references.square().sum(dim=-1)
+    mixture_energies = references.sum(dim=1).square().sum(dim=-1, keepdim=True)
+    return energies <= 10 ** (-SILENCE_DB / 10) * mixture_energies
 
 
 def _pairwise_negative_snr(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
