@@ -77,8 +77,18 @@ def test_the_pipeline_gives_a_track_and_segments_for_each_person(bands, separato
         np.testing.assert_allclose(source["segments"], expected, atol=0.2)
 
 
-def test_without_the_options_the_pipeline_gives_what_it_gave(bands, separator, mixture):
-    assert all(set(source) == {"label", "audio", "sampling_rate"} for source in separator(mixture))
+def test_without_the_options_the_outputs_of_the_model_have_segments_too(bands, separator, mixture):
+    sources = separator(mixture)
+    assert len(sources) == 2
+    for source in sources:
+        assert set(source) == {"label", "audio", "sampling_rate", "segments"}
+        heard = np.zeros(len(mixture), bool)
+        for start, end in source["segments"]:
+            heard[round(start * RATE) : round(end * RATE)] = True
+        assert np.square(source["audio"][heard]).sum() > 0.95 * np.square(source["audio"]).sum()
+    # speech begins after half a second, and ends after 11
+    assert min(source["segments"][0][0] for source in sources) == pytest.approx(0.5, abs=0.1)
+    assert max(source["segments"][-1][1] for source in sources) == pytest.approx(11.0, abs=0.1)
 
 
 def test_recordings_of_any_rate_and_layout_come_back_in_theirs(bands, separator, mixture):

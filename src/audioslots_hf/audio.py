@@ -61,13 +61,16 @@ class AudioFile:
             The open file.
         path (`Path`):
             The path from the user, for messages.
+        mix (`bool`, *optional*, defaults to `False`):
+            Whether to read the mean of the channels, as one channel.
     """
 
-    def __init__(self, sound: Sound, path: Path):
+    def __init__(self, sound: Sound, path: Path, mix: bool = False):
         self.sound = sound
         self.path = path
+        self.mix = mix
         self.sampling_rate = sound.sampling_rate
-        self.num_channels = sound.num_channels
+        self.num_channels = 1 if mix else sound.num_channels
 
     @property
     def expected_samples(self) -> int | None:
@@ -90,13 +93,13 @@ class AudioFile:
             `ValueError`: the file is truncated, cannot be decoded, or contains NaN or infinite samples.
         """
         num_read = 0
-        block_length = max(1, min(BLOCK_S * self.sampling_rate, MAX_BLOCK_VALUES // self.num_channels))
+        block_length = max(1, min(BLOCK_S * self.sampling_rate, MAX_BLOCK_VALUES // self.sound.num_channels))
         for samples in self.sound.read(block_length):
             block = torch.from_numpy(samples.T.copy())
             if not torch.isfinite(block).all():
                 raise ValueError(f"{self.path} holds NaN or infinite samples after sample {num_read}.")
             num_read += len(samples)
-            yield block
+            yield block.mean(dim=0, keepdim=True) if self.mix else block
 
     def read_start(self, duration_s: float) -> torch.Tensor:
         """The first seconds, float32 `(num_channels, num_samples)`."""
@@ -109,15 +112,15 @@ class AudioFile:
 
 
 @contextmanager
-def open_audio(path: Path) -> Iterator[AudioFile]:
+def open_audio(path: Path, mix: bool = False) -> Iterator[AudioFile]:
     """
-    Open a file for reading, in any format that libsndfile or FFmpeg supports.
+    Open a file, or with `mix` the mean of its channels, for reading, in any format that libsndfile or FFmpeg supports.
 
     Raises:
         `FileNotFoundError`, `ValueError`: the file cannot be read; the message names the file, the fault and the fix.
     """
     with open_sound(path, str(path)) as sound:
-        yield AudioFile(sound, path)
+        yield AudioFile(sound, path, mix)
 
 
 def output_format(audio: AudioFile) -> tuple[str, str, str]:

@@ -56,6 +56,12 @@ def build_parser() -> argparse.ArgumentParser:
     separate.add_argument(
         "--batch-size", type=int, help="chunks per forward pass (default: 16 s of audio, 8 s on a CPU)"
     )
+    separate.add_argument(
+        "--channels",
+        choices=("each", "mix", "split"),
+        default="each",
+        help="separate each channel (default), or the mean of all channels, or split: each channel is a person already",
+    )
     _add_speaker_arguments(separate)
     separate.set_defaults(run=_run_separate)
 
@@ -151,6 +157,10 @@ def _run_separate(options: argparse.Namespace) -> int:
 
         require_matplotlib()
     is_conversation = _wants_speakers(options)
+    if options.channels == "split":
+        from .channels import check_channels
+
+        check_channels(options.channels, options.num_speakers, options.max_speakers, prefix="--")
     notes: list[str] = []
     jobs = plan_jobs(find_inputs(_parse_inputs(options.inputs), options.output, notes), options.output)
     stems = group_stems(jobs)
@@ -158,15 +168,20 @@ def _run_separate(options: argparse.Namespace) -> int:
         notes.append(f"removed {num_removed} temporary files or folders of runs that were killed")
     for note in notes:
         print(note, file=sys.stderr)
+    separator = None if options.channels == "split" else _load_separator(options, is_conversation)
+    failures = [failure for job in jobs if (failure := _run_job(job, separator, options)) is not None]
+    return _report_failures(failures, len(jobs), "files")
+
+
+def _load_separator(options: argparse.Namespace, is_conversation: bool) -> "Separator | ConversationSeparator":
+    """Load the model, and for conversations the voice encoder."""
     from .loading import load_separator
 
     device = _choose_device(options.device)
     pipeline = load_separator(options.model, device=device, batch_size=options.batch_size)
-    separator = pipeline.separator
     if is_conversation:
-        separator = pipeline.conversation_separator(options.num_speakers, options.max_speakers)
-    failures = [failure for job in jobs if (failure := _run_job(job, separator, options)) is not None]
-    return _report_failures(failures, len(jobs), "files")
+        return pipeline.conversation_separator(options.num_speakers, options.max_speakers)
+    return pipeline.separator
 
 
 def _wants_speakers(options: argparse.Namespace) -> bool:
@@ -189,19 +204,19 @@ def _report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
 
 
 def _run_job(
-    job: SeparationJob, separator: "Separator | ConversationSeparator", options: argparse.Namespace
+    job: SeparationJob, separator: "Separator | ConversationSeparator | None", options: argparse.Namespace
 ) -> str | None:
-    """Separate one file -> the message of a failure, or `None`."""
-    from .conversation import ConversationSeparator
+    """Separate one file, without a separator into its channels -> the message of a failure, or `None`."""
     from .separation import separate_conversation, separate_file
+    from .separator import Separator
 
-    existing = {"force": options.force, "skip_existing": options.skip_existing}
+    choices = {"force": options.force, "skip_existing": options.skip_existing, "plot": options.plot}
+    choices["mix"] = options.channels == "mix"
     try:
-        if isinstance(separator, ConversationSeparator):
-            described = {"rttm": options.rttm, "json": options.json}
-            paths = separate_conversation(job, separator, **existing, plot=options.plot, **described)
+        if isinstance(separator, Separator):
+            paths = separate_file(job, separator, **choices)
         else:
-            paths = separate_file(job, separator, **existing, plot=options.plot)
+            paths = separate_conversation(job, separator, **choices, rttm=options.rttm, json=options.json)
         if paths is None:
             print(f"{job.recording}: skipped, its tracks exist", file=sys.stderr)
         for path in paths or []:

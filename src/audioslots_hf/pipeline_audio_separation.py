@@ -22,12 +22,14 @@ from transformers import PreTrainedModel
 from transformers.pipelines.base import ChunkPipeline
 from transformers.utils.logging import get_logger, tqdm
 
+from .channels import ChannelActivity, check_channels, describe_separate
 from .chunking import Chunk, SeparatedChunks, check_chunk_hop_length
 from .conversation import ConversationSeparator, VoiceEncoder
 from .forks import use_one_thread_if_forked
 from .recordings import Recording, load_recording
 from .resampling import resample
 from .saving import complete_card
+from .segments import find_segments
 from .separator import Separator
 from .speakers import parse_speakers
 from .waveforms import check_options, to_rate
@@ -35,7 +37,15 @@ from .waveforms import check_options, to_rate
 
 logger = get_logger(__name__)
 
-OPTIONS = ("sampling_rate", "chunk_hop_length", "show_progress", "post_process_kwargs", "num_speakers", "max_speakers")
+OPTIONS = (
+    "sampling_rate",
+    "chunk_hop_length",
+    "show_progress",
+    "post_process_kwargs",
+    "num_speakers",
+    "max_speakers",
+    "channels",
+)
 
 
 class AudioSeparationPipeline(ChunkPipeline):
@@ -56,8 +66,8 @@ class AudioSeparationPipeline(ChunkPipeline):
     a `datasets` set. A dictionary with `"array"` or `"raw"` and `"sampling_rate"` is accepted too, and so are a list or
     generator of recordings, a `datasets` set and a column of it. `sampling_rate` applies to arrays and tensors, and defaults
     to the model's. The result for each is a list of
-    `{"label": "source_0", "audio": float32 array, "sampling_rate": int}` with the sampling rate, length and channel layout of
-    the input. Each channel of a recording is separated by itself, with the same order of sources.
+    `{"label": "source_0", "audio": float32 array, "sampling_rate": int, "segments": list}` with the sampling rate, length and
+    channel layout of the input; segments are the starts and ends of speech in seconds. Each channel of a recording is separated by itself, with the same order of sources.
 
     Args:
         sampling_rate (`int`, *optional*):
@@ -71,9 +81,12 @@ class AudioSeparationPipeline(ChunkPipeline):
             Passed to the feature extractor's `post_process_audio_separation`, for instance `{"mask": "binary"}`.
         num_speakers (`int` or `"auto"`, *optional*):
             Number of people who speak in a conversation, or `"auto"`: it is found. Then each source is a person, silent where
-            that person is, with `"segments"`: a list of start and end in seconds. Nobody gives an empty list.
+            that person is. Nobody gives an empty list.
         max_speakers (`int`, *optional*):
             The most people who may be found; alone it means `num_speakers="auto"`.
+        channels (`str`, *optional*, defaults to `"each"`):
+            `"each"` separates every channel, `"mix"` the mean of all channels, which gives tracks of one channel. `"split"` takes
+            each channel as the track of a person, as in two-channel telephone calls, and computes only its segments.
         batch_size (`int`, *optional*):
             Number of chunks per forward pass, also across recordings. Defaults to 16 s of audio (8 s on a CPU), at most
             16 chunks.
@@ -159,20 +172,26 @@ class AudioSeparationPipeline(ChunkPipeline):
         post_process_kwargs: dict[str, Any] | None = None,
         num_speakers: int | str | None = None,
         max_speakers: int | None = None,
+        channels: str | None = None,
         **options: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         check_options(options, OPTIONS)
+        if channels is not None:
+            check_channels(channels, num_speakers, max_speakers)
         if chunk_hop_length is not None:
             check_chunk_hop_length(chunk_hop_length, self.feature_extractor.chunk_length)
         chunking = {} if chunk_hop_length is None else {"chunk_hop_length": chunk_hop_length}
         preprocess = dict(chunking)
+        if channels is not None:
+            preprocess["channels"] = channels
         if sampling_rate is not None:
             preprocess["sampling_rate"] = to_rate(sampling_rate)
         if show_progress is not None:
             preprocess["show_progress"] = show_progress
         forward = {} if post_process_kwargs is None else {"post_process_kwargs": post_process_kwargs}
+        postprocess = chunking if channels is None else {**chunking, "split": channels == "split"}
         if num_speakers is None and max_speakers is None:
-            return preprocess, forward, chunking
+            return preprocess, forward, postprocess
         parse_speakers(num_speakers, max_speakers)
         if chunk_hop_length is not None:
             raise ValueError(
@@ -181,7 +200,7 @@ class AudioSeparationPipeline(ChunkPipeline):
             )
         # a conversation is looked at as a whole, at the end
         speakers = {"num_speakers": num_speakers, "max_speakers": max_speakers} | forward
-        return preprocess | {"is_conversation": True}, {"is_conversation": True}, {"speakers": speakers}
+        return preprocess | {"is_conversation": True}, {}, {**postprocess, "speakers": speakers}
 
     def preprocess(
         self,
@@ -190,13 +209,19 @@ class AudioSeparationPipeline(ChunkPipeline):
         chunk_hop_length: int | None = None,
         show_progress: bool | None = None,
         is_conversation: bool = False,
+        channels: str = "each",
     ) -> Iterator[dict[str, Any]]:
         """Yield the chunks of a recording in order of time, for all channels in turn."""
         use_one_thread_if_forked(self._process)
         separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
         rate = separator.sampling_rate
         recording = load_recording(audio, rate if sampling_rate is None else sampling_rate)
-        if is_conversation:
+        if channels == "mix":
+            recording = Recording(recording.waveforms.mean(dim=0, keepdim=True), recording.sampling_rate, "mono")
+        elif channels == "each" and _listen(recording).are_separate():
+            warning = describe_separate("channels='split'")
+            logger.warning(f"In this recording {warning}.")
+        if is_conversation or channels == "split":
             yield {"recording": recording, "is_last": True}
             return
         waveforms = resample(recording.waveforms, recording.sampling_rate, rate)
@@ -220,9 +245,9 @@ class AudioSeparationPipeline(ChunkPipeline):
         self,
         model_inputs: dict[str, Any],
         post_process_kwargs: dict[str, Any] | None = None,
-        is_conversation: bool = False,
     ) -> dict[str, Any]:
-        if is_conversation:
+        # a recording as a whole comes without chunks
+        if "chunk" not in model_inputs:
             return model_inputs
         separator = Separator(self.model, self.feature_extractor, post_process_kwargs=post_process_kwargs)
         lengths = model_inputs["num_samples"].tolist()
@@ -245,9 +270,14 @@ class AudioSeparationPipeline(ChunkPipeline):
         model_outputs: list[dict[str, Any]],
         chunk_hop_length: int | None = None,
         speakers: dict[str, Any] | None = None,
+        split: bool = False,
     ) -> list[dict[str, Any]]:
         """Join the chunks of one recording, and restore its sampling rate, length and layout."""
         recording: Recording = model_outputs[0]["recording"]
+        if split:
+            mono = Recording(recording.waveforms, recording.sampling_rate, "mono")
+            # a copy, so that tracks do not change with the input
+            return _format_tracks(mono, recording.waveforms.clone()[None], _listen(recording).plan().segments)
         if speakers is not None:
             return self._separate_conversation(recording, **speakers)
         num_channels, num_samples = recording.waveforms.shape
@@ -260,14 +290,7 @@ class AudioSeparationPipeline(ChunkPipeline):
             parts.append(stitcher.add(_gather_channels(items), is_last))
         sources = torch.cat(parts, dim=-1)
         sources = resample(sources, separator.sampling_rate, recording.sampling_rate)[..., :num_samples]
-        return [
-            {
-                "label": f"source_{index}",
-                "audio": recording.restore_layout(source),
-                "sampling_rate": recording.sampling_rate,
-            }
-            for index, source in enumerate(sources.unbind(dim=1))
-        ]
+        return _format_tracks(recording, sources, find_segments(sources, recording.waveforms, recording.sampling_rate))
 
     def _separate_conversation(self, recording: Recording, **speakers: Any) -> list[dict[str, Any]]:
         """One source for each person of a conversation, in the recording's own rate, length and layout."""
@@ -281,15 +304,30 @@ class AudioSeparationPipeline(ChunkPipeline):
             tracks = recording.waveforms.unsqueeze(1)
         else:
             tracks = resample(tracks, separator.sampling_rate, recording.sampling_rate)[..., :num_samples]
-        return [
-            {
-                "label": f"source_{index}",
-                "audio": recording.restore_layout(track),
-                "sampling_rate": recording.sampling_rate,
-                "segments": segments,
-            }
-            for index, (track, segments) in enumerate(zip(tracks.unbind(dim=1), plan.segments, strict=True))
-        ]
+        return _format_tracks(recording, tracks, plan.segments)
+
+
+def _listen(recording: Recording) -> ChannelActivity:
+    """What the channels of a recording hold."""
+    heard = ChannelActivity(recording.sampling_rate)
+    for _ in heard.watch([recording.waveforms]):
+        pass
+    return heard
+
+
+def _format_tracks(
+    recording: Recording, tracks: torch.Tensor, segments: list[list[tuple[float, float]]]
+) -> list[dict[str, Any]]:
+    """The result of a recording, from its tracks `(num_channels, num_tracks, num_samples)`."""
+    return [
+        {
+            "label": f"source_{index}",
+            "audio": recording.restore_layout(track),
+            "sampling_rate": recording.sampling_rate,
+            "segments": spans,
+        }
+        for index, (track, spans) in enumerate(zip(tracks.unbind(dim=1), segments, strict=True))
+    ]
 
 
 def load_default_voice_encoder() -> PreTrainedModel:

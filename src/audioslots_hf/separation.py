@@ -20,6 +20,7 @@ import torch
 from transformers.utils.logging import get_logger, tqdm
 
 from .audio import AudioFile, TrackWriter, open_audio, output_format
+from .channels import ChannelActivity, describe_separate
 from .conversation import ConversationPlan, ConversationSeparator
 from .diarization import ConversationDescription
 from .files import replacing, write_text
@@ -36,7 +37,7 @@ MAX_PLOT_S = 30
 
 
 def separate_file(
-    job: SeparationJob, separator: Separator, force: bool, plot: bool, skip_existing: bool = False
+    job: SeparationJob, separator: Separator, force: bool, plot: bool, skip_existing: bool = False, mix: bool = False
 ) -> list[Path] | None:
     """
     Separate one file, block by block.
@@ -52,6 +53,8 @@ def separate_file(
             Whether to draw the separation as well.
         skip_existing (`bool`, *optional*, defaults to `False`):
             Whether to leave a recording alone whose outputs all exist; of others, those that exist are overwritten.
+        mix (`bool`, *optional*, defaults to `False`):
+            Whether to separate the mean of the channels.
 
     Returns:
         The files written, `None` if the recording was left alone.
@@ -60,7 +63,7 @@ def separate_file(
         `ValueError`, `OSError`: the input cannot be read, or an output exists. Then no track is written.
     """
     num_sources = separator.model.config.num_sources
-    with open_audio(job.recording) as audio:
+    with open_audio(job.recording, mix) as audio:
         suffix, file_format, subtype = output_format(audio)
         paths = job.output_paths(num_sources, suffix)
         outputs = [*paths, job.plot_path] if plot else paths
@@ -68,8 +71,10 @@ def separate_file(
             return None
         _check_outputs(outputs, force or skip_existing)
         with TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer:
-            for block in stream_estimates(audio, separator):
+            heard = ChannelActivity(audio.sampling_rate)
+            for block in stream_estimates(audio, separator, heard):
                 writer.write(block)
+            _warn_about_channels(heard, job)
             _warn_about_gain(writer, job)
             writer.save()
     if plot:
@@ -80,12 +85,13 @@ def separate_file(
 
 def separate_conversation(
     job: SeparationJob,
-    separator: ConversationSeparator,
+    separator: ConversationSeparator | None,
     force: bool,
     plot: bool,
     rttm: bool,
     json: bool,
     skip_existing: bool = False,
+    mix: bool = False,
 ) -> list[Path] | None:
     """
     Separate a conversation into one file per person, in two passes over the recording, block by block.
@@ -94,7 +100,7 @@ def separate_conversation(
         job ([`SeparationJob`]):
             The input and the outputs.
         separator ([`ConversationSeparator`]):
-            The loaded model and voice encoder.
+            The loaded model and voice encoder; `None` if each channel is the track of a person.
         force (`bool`):
             Whether to overwrite outputs.
         plot (`bool`):
@@ -103,6 +109,8 @@ def separate_conversation(
             Whether to write the segments as RTTM, and a description of the conversation, as well.
         skip_existing (`bool`, *optional*, defaults to `False`):
             Whether to leave a recording alone whose outputs all exist; of others, those that exist are overwritten.
+        mix (`bool`, *optional*, defaults to `False`):
+            Whether to separate the mean of the channels.
 
     Returns:
         The written files; there are no tracks if nobody speaks.
@@ -112,7 +120,7 @@ def separate_conversation(
     """
     described = [path for path, is_wanted in ((job.rttm_path, rttm), (job.json_path, json)) if is_wanted]
     others = [*described, job.plot_path] if plot else described
-    with open_audio(job.recording) as audio:
+    with open_audio(job.recording, mix) as audio:
         suffix, file_format, subtype = output_format(audio)
         # the first track is the last to be written
         outputs = [*job.output_paths(1, suffix), *others]
@@ -120,15 +128,17 @@ def separate_conversation(
             return None
         force = force or skip_existing
         _check_outputs(outputs, force)
-        plan = separator.plan(resample_blocks(show_progress(audio), audio.sampling_rate, separator.sampling_rate))
+        plan, heard = _plan_tracks(audio, separator)
         description = ConversationDescription(job.recording.name, plan, audio.sampling_rate)
+        if separator is not None and (warning := _warn_about_channels(heard, job)):
+            description.warn(warning)
         paths, state = job.output_paths(plan.num_voices, suffix), audio.sound.state
     _check_outputs(paths, force)
     if plan.num_voices == 0:
         description.warn("nobody speaks in this recording: there are no tracks")
         logger.warning(f"{job.recording}: nobody speaks in this recording, so no tracks are written.")
     else:
-        _write_tracks(job, separator, description, paths, state)
+        _write_tracks(job, separator, description, paths, state, mix)
     description.tracks = [path.name for path in paths]
     if rttm:
         write_text(job.rttm_path, description.to_rttm())
@@ -140,18 +150,33 @@ def separate_conversation(
     return [*paths, *described]
 
 
+def _plan_tracks(
+    audio: AudioFile, separator: ConversationSeparator | None
+) -> tuple[ConversationPlan, ChannelActivity]:
+    """The first pass over an open file: who speaks when, and in which channels."""
+    heard = ChannelActivity(audio.sampling_rate)
+    blocks = heard.watch(show_progress(audio))
+    if separator is not None:
+        return separator.plan(resample_blocks(blocks, audio.sampling_rate, separator.sampling_rate)), heard
+    for _ in blocks:
+        pass
+    return heard.plan(), heard
+
+
 def _write_tracks(
     job: SeparationJob,
-    separator: ConversationSeparator,
+    separator: ConversationSeparator | None,
     description: ConversationDescription,
     paths: list[Path],
     state: tuple[int, int, int] | None,
+    mix: bool,
 ) -> None:
     """Write the tracks in a second pass over a file, which must be in the state of the first, and describe them."""
     # the recording once more from its start
-    with open_audio(job.recording) as audio:
+    with open_audio(job.recording, mix) as audio:
         _, file_format, subtype = output_format(audio)
-        with TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer:
+        num_channels = 1 if separator is None else audio.num_channels
+        with TrackWriter(paths, audio.sampling_rate, num_channels, file_format, subtype) as writer:
             if audio.sound.state != state:
                 raise ValueError(f"{job.recording} changed between two passes: try again when it is complete.")
             for block in _stream_tracks(audio, separator, description.plan):
@@ -173,6 +198,15 @@ def _check_outputs(paths: list[Path], force: bool) -> None:
             )
 
 
+def _warn_about_channels(heard: ChannelActivity, job: SeparationJob) -> str | None:
+    """Warn if the channels of a recording are separate voices already -> the warning, or `None`."""
+    if not heard.are_separate():
+        return None
+    warning = describe_separate("--channels split")
+    logger.warning(f"{job.recording}: {warning}.")
+    return warning
+
+
 def _warn_about_gain(writer: TrackWriter, job: SeparationJob) -> str | None:
     """Warn if tracks are attenuated to prevent clipping -> the warning, or `None`."""
     if writer.gain == 1.0:
@@ -186,10 +220,12 @@ def _warn_about_gain(writer: TrackWriter, job: SeparationJob) -> str | None:
 
 
 def _stream_tracks(
-    audio: AudioFile, separator: ConversationSeparator, plan: ConversationPlan
+    audio: AudioFile, separator: ConversationSeparator | None, plan: ConversationPlan
 ) -> Iterator[torch.Tensor]:
     """The tracks of a conversation in an open file -> blocks (num_channels, num_voices, num_samples), together as long as it."""
-    if plan.num_voices == 1:
+    if separator is None:
+        yield from (block.unsqueeze(0) for block in show_progress(audio))
+    elif plan.num_voices == 1:
         # the recording itself, without any resampling
         yield from (block.unsqueeze(1) for block in show_progress(audio))
     else:
@@ -204,20 +240,26 @@ def show_progress(audio: AudioFile) -> Iterator[torch.Tensor]:
             bar.update(block.shape[-1])
 
 
-def stream_estimates(audio: AudioFile, separator: Separator) -> Iterator[torch.Tensor]:
+def stream_estimates(
+    audio: AudioFile, separator: Separator, heard: ChannelActivity | None = None
+) -> Iterator[torch.Tensor]:
     """Separate an open file -> blocks (num_channels, num_sources, num_samples), together as long as the file."""
-    yield from _restore_rate(audio, separator.sampling_rate, separator.stream)
+    yield from _restore_rate(audio, separator.sampling_rate, separator.stream, heard)
 
 
 def _restore_rate(
-    audio: AudioFile, sampling_rate: int, stream: Callable[[Iterator[torch.Tensor]], Iterator[torch.Tensor]]
+    audio: AudioFile,
+    sampling_rate: int,
+    stream: Callable[[Iterator[torch.Tensor]], Iterator[torch.Tensor]],
+    heard: ChannelActivity | None = None,
 ) -> Iterator[torch.Tensor]:
     """Run a stream that works at another sampling rate over an open file -> blocks at the rate of the file, as long as it."""
     num_read = num_sent = 0
 
     def count() -> Iterator[torch.Tensor]:
         nonlocal num_read
-        for block in show_progress(audio):
+        blocks = show_progress(audio)
+        for block in blocks if heard is None else heard.watch(blocks):
             num_read += block.shape[-1]
             yield block
 

@@ -26,7 +26,7 @@ silence_db: level of a track while its voice is silent, relative to its level wh
 recordings with as many tracks that are active for a second as people speak; der: diarization error rate, overlaps included,
 no collar; real_time_factor: seconds of computing for a second of audio.
 
-Where the pipeline gives no segments, the activity of a track is told by its energy.
+Without `--num-speakers`, the activity of a track is told by its energy.
 """
 
 import argparse
@@ -124,11 +124,12 @@ def parse_count(word: str) -> int | str:
 def separate(
     separator: AudioSeparationPipeline, mixture: np.ndarray, num_speakers: int | str | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Tracks (num_tracks, num_samples) and, where the pipeline gives segments, their activity (num_tracks, num_frames)."""
+    """Tracks (num_tracks, num_samples) and, where people are told apart, their activity (num_tracks, num_frames)."""
     options = {} if num_speakers is None else {"num_speakers": num_speakers}
     sources = separator(mixture, sampling_rate=SAMPLING_RATE, show_progress=False, **options)
     tracks = np.array([source["audio"] for source in sources], np.float32).reshape(len(sources), len(mixture))
-    if not sources or any(source.get("segments") is None for source in sources):
+    # without people told apart, segments are no claim about people
+    if not sources or num_speakers is None:
         return tracks, None
     num_frames = len(mixture) * FRAMES_PER_S // SAMPLING_RATE
     return tracks, np.stack([frames_of_segments(source["segments"], num_frames) for source in sources])
