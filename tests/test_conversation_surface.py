@@ -138,7 +138,8 @@ def test_the_command_writes_tracks_segments_and_a_description(separate, tmp_path
     status, printed, _ = separate(recording, "--rttm", "--json")
     assert status == 0
     names = ["the call_source_0.wav", "the call_source_1.wav", "the call.rttm", "the call.json"]
-    assert [Path(line).name for line in printed.splitlines()] == names
+    result, summary = map(json.loads, printed.splitlines())
+    assert [Path(path).name for path in result["files"]] == names and summary["num_separated"] == 1
     tracks = [soundfile.read(tmp_path / "out" / name, dtype="float32")[0] for name in names[:2]]
     assert tracks[0].shape == mixture.shape
     description = json.loads((tmp_path / "out" / "the call.json").read_text())
@@ -174,10 +175,11 @@ def test_numbers_of_people_alone_write_tracks_alone(separate, tmp_path, mixture,
 def test_one_person_alone_is_the_recording_and_nobody_is_no_track(separate, tmp_path):
     lone = resample(turns([(0, 1.0, 5.0)], 6.0).sum(dim=0), RATE, 11025).numpy()
     recordings = [write(tmp_path / "lone.wav", lone, 11025), write(tmp_path / "nobody.wav", np.zeros(4 * RATE))]
-    status, printed, errors = separate(*recordings, "--json", "--plot")
+    status, printed, errors = separate(*recordings, "--num-speakers", "auto", "--json", "--plot")
     assert status == 0
     names = ["lone_source_0.wav", "lone.json", "lone_separation.png", "nobody.json"]
-    assert [Path(line).name for line in printed.splitlines()] == names
+    results = [json.loads(line) for line in printed.splitlines()]
+    assert [Path(path).name for result in results[:2] for path in result["files"]] == names
     np.testing.assert_array_equal(soundfile.read(tmp_path / "out" / names[0], dtype="float32")[0], lone)
     description = json.loads((tmp_path / "out" / "nobody.json").read_text())
     assert description["num_speakers"] == 0 and description["sources"] == []

@@ -62,6 +62,8 @@ print(sorted({"torch", "transformers", "numpy"} & sys.modules.keys()), resource.
         (["separate", "--help"], 0, "chunks per forward pass"),
         (["separate"], 2, "the following arguments are required: FILE|DIR"),
         (["separate", "a.wav", "-o", "out", "--batch-size", "0"], 1, "`--batch-size` is 0"),
+        (["separate", "a.wav", "--model", "galr-cpu"], 2, "did you mean 'galr-cpu-152k'?"),
+        (["models", "--json"], 0, '"name": "galr-cpu-152k", "is_default": true'),
     ],
 )
 def test_the_command_answers_before_it_loads_anything(tmp_path, arguments, status, output):
@@ -82,7 +84,7 @@ def test_the_command_answers_before_it_loads_anything(tmp_path, arguments, statu
         # each order needs a process that loads everything; the last two are the ones that a lazy import would break
         pytest.param("import audioslots_hf; from transformers import AutoConfig, pipelines", marks=pytest.mark.slow),
         pytest.param("from transformers import AutoConfig, pipelines; import audioslots_hf", marks=pytest.mark.slow),
-        "from audioslots_hf.loading import find_checkpoint; from transformers import AutoConfig, pipelines",
+        "from audioslots_hf.loading import load_separator; from transformers import AutoConfig, pipelines",
         # also in the process of the command
         "import _audioslots_command, audioslots_hf.loading; from transformers import AutoConfig, pipelines",
     ],

@@ -23,9 +23,9 @@ from safetensors.torch import load_file, save_file
 
 from audioslots_hf import load_separator
 from audioslots_hf.cli import main
-from audioslots_hf.loading import find_checkpoint
 from audioslots_hf.model_files import build_skeleton, check_model_files
 from audioslots_hf.separator import Separator
+from audioslots_hf.shipped import find_checkpoint
 from tests.audio_helpers import noise
 
 

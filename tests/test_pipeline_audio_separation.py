@@ -27,7 +27,8 @@ from transformers import pipeline
 from transformers.dynamic_module_utils import get_imports
 from transformers.pipelines.pt_utils import KeyDataset
 
-from audioslots_hf import AudioSeparationPipeline, load_separator, loading
+from audioslots_hf import AudioSeparationPipeline, load_separator
+from audioslots_hf import shipped as shipped_checkpoints
 from audioslots_hf.metrics import score_separation
 from tests.audio_helpers import noise, serve, tones
 from tests.conftest import SAMPLES
@@ -291,20 +292,20 @@ def test_transformers_own_pipeline_gives_the_same_as_load_separator(checkpoint, 
 def shipped(checkpoint, tmp_path, monkeypatch):
     """The tiny checkpoint, as if it were the only one that ships."""
     (tmp_path / "tiny").symlink_to(checkpoint)
-    monkeypatch.setattr(loading, "CHECKPOINTS_DIR", tmp_path)
-    monkeypatch.setattr(loading, "DEFAULT_CHECKPOINT", "tiny")
+    monkeypatch.setattr(shipped_checkpoints, "CHECKPOINTS_DIR", tmp_path)
+    monkeypatch.setattr(shipped_checkpoints, "DEFAULT_CHECKPOINT", "tiny")
 
 
 def test_a_shipped_checkpoint_is_found_by_its_name_and_none_is_the_default(shipped, checkpoint):
-    assert loading.list_checkpoints() == ["tiny"]
+    assert shipped_checkpoints.list_checkpoints() == ["tiny"]
     for name in (None, "tiny", checkpoint, str(checkpoint)):
         assert load_separator(name, device="cpu").model.config.chunk_length == 800
 
 
 def test_a_path_is_a_folder_though_a_shipped_checkpoint_has_its_name(shipped, checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert loading.find_checkpoint(Path("./tiny")) == "tiny"
-    assert loading.find_checkpoint("tiny") == str(tmp_path / "tiny")
+    assert shipped_checkpoints.find_checkpoint(Path("./tiny")) == "tiny"
+    assert shipped_checkpoints.find_checkpoint("tiny") == str(tmp_path / "tiny")
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,7 @@ from pathlib import Path
 import pytest
 
 from audioslots_hf.cli import build_parser
-from audioslots_hf.loading import list_checkpoints
-from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT
+from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
 from training.reporting.cards import format_card
 from training.reporting.featured import FEATURED, PUBLISHED, format_featured, format_limits
 from training.reporting.results import RESULTS_DIR, load_evaluations, read_results
@@ -62,6 +61,7 @@ def test_the_commands_of_the_pages_are_ones():
     commands = [line.partition("  #")[0].split("audioslots ")[1].split() for line in lines]
     assert {build_parser().parse_args(words).command for words in commands} == {
         "separate",
+        "models",
         "evaluate",
         "info",
         "export",

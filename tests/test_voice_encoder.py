@@ -21,8 +21,8 @@ from transformers.dynamic_module_utils import get_imports
 
 import audioslots_hf
 from audioslots_hf import VoiceEncoderConfig, VoiceEncoderModel
-from audioslots_hf.loading import list_checkpoints
 from audioslots_hf.modeling_voice_encoder import log_mel_spectrogram, mel_filters
+from audioslots_hf.shipped import list_checkpoints
 from audioslots_hf.voice_encoders import (
     DEFAULT_VOICE_ENCODER,
     VOICES_DIR,

@@ -22,7 +22,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModel, FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel
 
 from audioslots_hf.families import DEFAULT_FAMILY, FAMILIES
-from audioslots_hf.loading import find_checkpoint, list_checkpoints
+from audioslots_hf.shipped import find_checkpoint, list_checkpoints
 
 from .arguments import TrainingArguments
 from .settings import SettingsError, build

@@ -216,6 +216,11 @@ class TrackWriter:
                 file.write(source.T.numpy())
 
     @property
+    def num_samples(self) -> int:
+        """Number of samples so far."""
+        return self.files[0].frames
+
+    @property
     def gain(self) -> float:
         """Common factor of all sources that prevents clipping; 1 for floating-point outputs."""
         if self.subtype in FLOAT_SUBTYPES or self.peak <= 1.0:

@@ -32,8 +32,8 @@ from transformers import PreTrainedModel
 
 from .files import replacing
 from .jobs import make_folder
-from .loading import find_checkpoint
 from .pipeline_audio_separation import AudioSeparationPipeline
+from .shipped import find_checkpoint
 
 
 SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}

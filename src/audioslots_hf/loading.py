@@ -13,27 +13,18 @@
 # limitations under the License.
 """Load a pipeline by the name of its model."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import pipeline
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from . import registration  # noqa: F401, the pipeline finds its model in transformers' registry
 from .model_files import check_finite, check_model_files
 from .pipeline_audio_separation import AudioSeparationPipeline
-from .shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT
-
-
-def list_checkpoints() -> list[str]:
-    """Names of the checkpoints that ship with the package."""
-    return sorted(path.parent.name for path in CHECKPOINTS_DIR.glob("*/config.json"))
-
-
-def find_checkpoint(model: str | Path | None) -> str:
-    """The folder of a shipped checkpoint by its name (`None`: the default); a `Path` or any other name is returned as is."""
-    name = DEFAULT_CHECKPOINT if model is None else str(model)
-    is_shipped = not isinstance(model, Path) and name in list_checkpoints()
-    return str(CHECKPOINTS_DIR / name) if is_shipped else name
+from .shipped import find_checkpoint, list_checkpoints
 
 
 def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioSeparationPipeline:
@@ -56,9 +47,11 @@ def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioS
     checkpoint = find_checkpoint(model)
     try:
         check_model_files(checkpoint, pipeline_kwargs)
-        separator = pipeline(
-            "audio-to-audio", model=checkpoint, pipeline_class=AudioSeparationPipeline, **pipeline_kwargs
-        )
+        # downloads are over, and had their bars
+        with _hiding_bar():
+            separator = pipeline(
+                "audio-to-audio", model=checkpoint, pipeline_class=AudioSeparationPipeline, **pipeline_kwargs
+            )
         check_finite(separator.model)
         return separator
     except StrictDataclassError as error:
@@ -70,6 +63,19 @@ def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioS
     # files of strangers make transformers fail in ways that no list of errors holds
     except Exception as error:
         raise ValueError(f"The model {checkpoint!r} cannot be loaded: {explain(error, checkpoint)}") from error
+
+
+@contextmanager
+def _hiding_bar() -> Iterator[None]:
+    """Hide the bar that transformers shows for the fraction of a second in which it loads weights."""
+    if not is_progress_bar_enabled():
+        yield
+        return
+    disable_progress_bar()
+    try:
+        yield
+    finally:
+        enable_progress_bar()
 
 
 def explain(error: Exception, checkpoint: str) -> str:
@@ -88,4 +94,4 @@ def explain(error: Exception, checkpoint: str) -> str:
     return reason
 
 
-__all__ = ["explain", "find_checkpoint", "list_checkpoints", "load_separator"]
+__all__ = ["explain", "load_separator"]

@@ -14,6 +14,7 @@
 """Separation of one audio file into one file per source, in bounded memory."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -36,9 +37,25 @@ logger = get_logger(__name__)
 MAX_PLOT_S = 30
 
 
+@dataclass
+class SeparatedFile:
+    """
+    A recording that was separated.
+
+    Args:
+        paths (`list` of `Path`):
+            The written files, tracks first.
+        duration_s (`float`):
+            Length of the recording in seconds.
+    """
+
+    paths: list[Path]
+    duration_s: float
+
+
 def separate_file(
     job: SeparationJob, separator: Separator, force: bool, plot: bool, skip_existing: bool = False, mix: bool = False
-) -> list[Path] | None:
+) -> SeparatedFile | None:
     """
     Separate one file, block by block.
 
@@ -57,7 +74,7 @@ def separate_file(
             Whether to separate the mean of the channels.
 
     Returns:
-        The files written, `None` if the recording was left alone.
+        The written files, `None` if the recording was left alone.
 
     Raises:
         `ValueError`, `OSError`: the input cannot be read, or an output exists. Then no track is written.
@@ -77,10 +94,11 @@ def separate_file(
             _warn_about_channels(heard, job)
             _warn_about_gain(writer, job)
             writer.save()
+            duration_s = writer.num_samples / audio.sampling_rate
     if plot:
         _plot_files(job.plot_path, job.recording, paths)
         paths = [*paths, job.plot_path]
-    return paths
+    return SeparatedFile(paths, duration_s)
 
 
 def separate_conversation(
@@ -92,7 +110,7 @@ def separate_conversation(
     json: bool,
     skip_existing: bool = False,
     mix: bool = False,
-) -> list[Path] | None:
+) -> SeparatedFile | None:
     """
     Separate a conversation into one file per person, in two passes over the recording, block by block.
 
@@ -113,7 +131,7 @@ def separate_conversation(
             Whether to separate the mean of the channels.
 
     Returns:
-        The written files; there are no tracks if nobody speaks.
+        The written files, without tracks if nobody speaks; `None` if the recording was left alone.
 
     Raises:
         `ValueError`, `OSError`: the input cannot be read, or an output exists. Then no track is written.
@@ -147,7 +165,7 @@ def separate_conversation(
     if plot and paths:
         _plot_files(job.plot_path, job.recording, paths)
         described.append(job.plot_path)
-    return [*paths, *described]
+    return SeparatedFile([*paths, *described], plan.duration_s)
 
 
 def _plan_tracks(
@@ -233,8 +251,10 @@ def _stream_tracks(
 
 
 def show_progress(audio: AudioFile) -> Iterator[torch.Tensor]:
-    """The blocks of an open file, with a progress bar."""
-    with tqdm(total=audio.expected_samples, unit="sample", unit_scale=True, desc=audio.path.name) as bar:
+    """The blocks of an open file, with a progress bar if someone looks at it."""
+    options = {"unit": "sample", "unit_scale": True, "desc": audio.path.name}
+    # `None`: none in a pipe or a log
+    with tqdm(total=audio.expected_samples, disable=None, **options) as bar:
         for block in audio.blocks():
             yield block
             bar.update(block.shape[-1])
@@ -284,6 +304,7 @@ def _plot_files(path: Path, mixture: Path, sources: list[Path]) -> None:
 
 __all__ = [
     "MAX_PLOT_S",
+    "SeparatedFile",
     "separate_conversation",
     "separate_file",
     "show_progress",

@@ -26,8 +26,8 @@ from transformers.utils import cached_file
 
 from audioslots_hf import load_separator
 from audioslots_hf.families import DEFAULT_FAMILY
-from audioslots_hf.loading import find_checkpoint
 from audioslots_hf.resources import count_macs
+from audioslots_hf.shipped import find_checkpoint
 
 from ..arguments import MixtureArguments
 from ..data.mixtures import MixtureList, load_mixtures

@@ -20,8 +20,7 @@ from pathlib import Path
 from string import Template
 
 from audioslots_hf.files import write_text
-from audioslots_hf.loading import list_checkpoints
-from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT
+from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
 
 from .featured import format_featured, format_limits
 from .results import ROOT, group_by_conditions

@@ -1,0 +1,174 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The parts that the subcommands of `audioslots` share: a parser that names the nearest word, common options, output."""
+
+import argparse
+import difflib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .shipped import list_checkpoints
+
+
+MODEL_HELP = "name of a shipped checkpoint, folder or Hub repository (default: the best shipped checkpoint)"
+HUB_NAME = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}")
+
+
+def suggest(word: str, names: Iterable[str]) -> str:
+    """`: did you mean 'name'?` for the name that is most like a word, or an empty string."""
+    nearest = difflib.get_close_matches(word, list(names), n=1)
+    return f": did you mean {nearest[0]!r}?" if nearest else ""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that names the nearest command or option for one that does not exist."""
+
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse as [`argparse.ArgumentParser`] does, but refuse unknown options at once."""
+        options, unknown = super().parse_known_args(args, namespace)
+        flags = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+        if flags:
+            own = re.findall(r"--[\w-]+", self.format_help())
+            self.error(f"there is no option {flags[0]}{suggest(flags[0], own)}")
+        return options, unknown
+
+
+def check_command(parser: CommandParser, words: list[str], commands: Iterable[str]) -> None:
+    """End with a message if the first word is no command."""
+    commands = list(commands)
+    if words and not words[0].startswith("-") and words[0] not in commands:
+        known = suggest(words[0], commands) or f": the commands are {', '.join(commands)}"
+        parser.error(f"there is no command {words[0]!r}{known}")
+
+
+def one_of(names: Iterable[str]) -> Callable[[str], str]:
+    """The `type` of an argument that takes one of several names."""
+    names = list(names)
+
+    def parse_name(word: str) -> str:
+        if word.lower() not in names:
+            raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(names)}{suggest(word.lower(), names)}")
+        return word.lower()
+
+    return parse_name
+
+
+def parse_model(word: str) -> str:
+    """The `type` of a model: a shipped checkpoint, a folder, or the form of a name on the Hub."""
+    names = list_checkpoints()
+    if word in names or Path(word).is_dir() or HUB_NAME.fullmatch(word):
+        return word
+    known = suggest(word, names) or f". Shipped are {', '.join(names)}."
+    raise argparse.ArgumentTypeError(
+        f"{word!r} is neither a shipped checkpoint, nor a folder, nor a repository of the form user/name{known}"
+    )
+
+
+def parse_count(word: str) -> int | str:
+    """The `type` of a number of speakers, or `auto`."""
+    return word if word == "auto" else int(word)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add `--device`."""
+    parser.add_argument("--device", default="auto", help="cpu, cuda, mps, ... (default: the fastest available)")
+
+
+def add_output_options(parser: argparse.ArgumentParser, json_help: str = "print the results as JSON") -> None:
+    """Add `--json` and `--quiet`."""
+    parser.add_argument("--json", action="store_true", help=json_help)
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors, and with --json the results, only")
+
+
+def choose_device(name: str) -> str:
+    """The device for a `--device` value; `auto` selects an accelerator if one is available."""
+    import torch
+
+    if name != "auto":
+        try:
+            # reading a value back also rejects "meta"
+            torch.zeros(1, device=name).item()
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0].partition(". ")[0]
+            raise ValueError(f"The device {name!r} cannot be used: {reason}") from error
+        return name
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return "cpu" if accelerator is None else accelerator.type
+
+
+class Console:
+    """
+    Writes results to stdout, as lines of text or of JSON, and notes to stderr.
+
+    Args:
+        options (`argparse.Namespace`):
+            With `json` and `quiet`.
+    """
+
+    def __init__(self, options: argparse.Namespace):
+        self.json = options.json
+        self.quiet = options.quiet
+
+    def result(self, text: str) -> None:
+        """Print a result for people."""
+        if not (self.json or self.quiet):
+            print(text)
+
+    def data(self, value: Any) -> None:
+        """Print a result for programs, in one line."""
+        if self.json:
+            print(json.dumps(value, ensure_ascii=False), flush=True)
+
+    def table(self, values: dict[str, Any]) -> None:
+        """Print names and values, one per line or as JSON."""
+        for name, value in values.items():
+            self.result(f"{name:<38}{value}")
+        self.data(values)
+
+    def note(self, text: str) -> None:
+        """Print a note about the run."""
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+
+def report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
+    """Print all failures and return the exit status."""
+    if failures:
+        print(f"\n{len(failures)} of {num_jobs} {unit} failed:", file=sys.stderr)
+        for failure in failures:
+            print(f"  {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+__all__ = [
+    "Console",
+    "CommandParser",
+    "HUB_NAME",
+    "MODEL_HELP",
+    "add_device",
+    "add_output_options",
+    "check_command",
+    "choose_device",
+    "one_of",
+    "parse_count",
+    "parse_model",
+    "report_failures",
+    "suggest",
+]

@@ -1,0 +1,225 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""`audioslots separate`: write the tracks of every file."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .command_line import (
+    MODEL_HELP,
+    Console,
+    add_device,
+    add_output_options,
+    choose_device,
+    one_of,
+    parse_count,
+    parse_model,
+    report_failures,
+)
+from .downloads import hide_credentials, is_url
+from .jobs import SeparationJob, find_inputs, group_stems, plan_jobs
+from .leftovers import remove_leftovers
+
+
+if TYPE_CHECKING:
+    from .conversation import ConversationSeparator
+    from .separator import Separator
+
+
+DEFAULT_OUTPUT = "separated"
+CHANNELS = ("each", "mix", "split")
+
+
+def add_separate(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser("separate", help="write one track per voice of each file")
+    parser.add_argument("inputs", nargs="+", metavar="FILE|DIR", help="audio files, or folders of them")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path(DEFAULT_OUTPUT),
+        metavar="DIR",
+        help=f"folder for the tracks (default: {DEFAULT_OUTPUT})",
+    )
+    parser.add_argument("--plot", action="store_true", help="also plot each separation")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--force", action="store_true", help="overwrite existing tracks")
+    existing.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave recordings whose tracks exist: continue a run that was stopped",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, help="chunks per forward pass (default: 16 s of audio, 8 s on a CPU)"
+    )
+    parser.add_argument(
+        "--channels",
+        type=one_of(CHANNELS),
+        choices=CHANNELS,
+        default="each",
+        help="separate each channel (default), or the mean of all channels, or split: each channel is a person already",
+    )
+    _add_speaker_arguments(parser)
+    parser.add_argument("--model", type=parse_model, help=MODEL_HELP)
+    add_device(parser)
+    add_output_options(
+        parser,
+        "print a line of JSON for each recording and one for the run; for a conversation, also write who speaks when, how "
+        "long and how loud, as NAME.json",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _add_speaker_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of conversations."""
+    speakers = parser.add_argument_group(
+        "conversations", "One track for each person, silent where that person is. Any of these options asks for them."
+    )
+    speakers.add_argument(
+        "--num-speakers", type=parse_count, metavar="N|auto", help="people who speak (default: found)"
+    )
+    speakers.add_argument(
+        "--max-speakers", type=int, metavar="N", help="the most people who may be found (default: 6)"
+    )
+    speakers.add_argument("--rttm", action="store_true", help="also write who speaks when, as NAME.rttm")
+
+
+def _parse_inputs(words: list[str]) -> list[Path]:
+    """The paths of files and folders; a `ValueError` for any other input."""
+    for word in words:
+        if word == "-":
+            raise ValueError(
+                "`-` is standard input, which is not read because a recording may be needed twice: save it as a file first."
+            )
+        if is_url(word):
+            raise ValueError(
+                f"{hide_credentials(word)} is an address, and the command takes files: download it first, or give it to the "
+                "pipeline."
+            )
+    return [Path(word) for word in words]
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Separate every file, and report failures at the end."""
+    if options.batch_size is not None and options.batch_size < 1:
+        raise ValueError(f"`--batch-size` is {options.batch_size}: it must be at least 1.")
+    if options.plot:
+        from .plots import require_matplotlib
+
+        require_matplotlib()
+    console = Console(options)
+    is_conversation = _wants_speakers(options)
+    if options.channels == "split":
+        from .channels import check_channels
+
+        check_channels(options.channels, options.num_speakers, options.max_speakers, prefix="--")
+    notes: list[str] = []
+    jobs = plan_jobs(find_inputs(_parse_inputs(options.inputs), options.output, notes), options.output)
+    stems = group_stems(jobs)
+    if num_removed := remove_leftovers(stems, stems):
+        notes.append(f"removed {num_removed} temporary files or folders of runs that were killed")
+    for note in notes:
+        console.note(note)
+    separator = None if options.channels == "split" else _load_separator(options, is_conversation)
+    started = time.perf_counter()
+    results = [_run_job(job, separator, options, console) for job in jobs]
+    summary = _summarize(results, time.perf_counter() - started)
+    console.note(_format_summary(summary))
+    console.data(summary)
+    failures = [f"{result['recording']}: {result['error']}" for result in results if result["status"] == "failed"]
+    return report_failures(failures, len(jobs), "files")
+
+
+def _load_separator(options: argparse.Namespace, is_conversation: bool) -> "Separator | ConversationSeparator":
+    """Load the model, and for conversations the voice encoder."""
+    from .loading import load_separator
+
+    device = choose_device(options.device)
+    pipeline = load_separator(options.model, device=device, batch_size=options.batch_size)
+    if is_conversation:
+        return pipeline.conversation_separator(options.num_speakers, options.max_speakers)
+    return pipeline.separator
+
+
+def _wants_speakers(options: argparse.Namespace) -> bool:
+    """Whether each person of a conversation gets a track; a `ValueError` if the numbers of people make no sense."""
+    if options.num_speakers is None and options.max_speakers is None and not options.rttm:
+        return False
+    from .speakers import parse_speakers
+
+    parse_speakers(options.num_speakers, options.max_speakers)
+    return True
+
+
+def _run_job(
+    job: SeparationJob,
+    separator: "Separator | ConversationSeparator | None",
+    options: argparse.Namespace,
+    console: Console,
+) -> dict[str, Any]:
+    """Separate one file, without a separator into its channels, print its outputs, and return its line of JSON."""
+    from .separation import separate_conversation, separate_file
+    from .separator import Separator
+
+    result: dict[str, Any] = {"recording": str(job.recording), "status": "separated"}
+    choices = {"force": options.force, "skip_existing": options.skip_existing, "plot": options.plot}
+    choices["mix"] = options.channels == "mix"
+    try:
+        if isinstance(separator, Separator):
+            separated = separate_file(job, separator, **choices)
+        else:
+            separated = separate_conversation(job, separator, **choices, rttm=options.rttm, json=options.json)
+        if separated is None:
+            result["status"] = "skipped"
+            console.note(f"{job.recording}: skipped, its tracks exist")
+        else:
+            result |= {"duration_s": round(separated.duration_s, 3), "files": [str(path) for path in separated.paths]}
+        for path in result.get("files", []):
+            console.result(path)
+    except (ValueError, OSError, RuntimeError) as error:
+        result |= {"status": "failed", "error": str(error)}
+    console.data(result)
+    return result
+
+
+def _summarize(results: list[dict[str, Any]], elapsed_s: float) -> dict[str, Any]:
+    """The last line of JSON: numbers of recordings, seconds of audio, and speed."""
+    counts = {
+        f"num_{status}": sum(result["status"] == status for result in results)
+        for status in ("separated", "skipped", "failed")
+    }
+    duration_s = sum(result.get("duration_s", 0.0) for result in results)
+    return {
+        "status": "done",
+        **counts,
+        "duration_s": round(duration_s, 3),
+        "elapsed_s": round(elapsed_s, 3),
+        "speed": round(duration_s / max(elapsed_s, 1e-9), 3),
+    }
+
+
+def _format_summary(summary: dict[str, Any]) -> str:
+    """`3 files, 12.5 minutes of audio, 8.1 times as fast as real time; 1 skipped, 1 failed`"""
+    num_files = summary["num_separated"]
+    line = f"{num_files} file{'' if num_files == 1 else 's'}, {summary['duration_s'] / 60:.1f} minutes of audio"
+    if num_files:
+        line += f", {summary['speed']:.1f} times as fast as real time"
+    others = [f"{summary[f'num_{status}']} {status}" for status in ("skipped", "failed") if summary[f"num_{status}"]]
+    return "; ".join([line, *([", ".join(others)] if others else [])])
+
+
+__all__ = ["CHANNELS", "DEFAULT_OUTPUT", "add_separate"]

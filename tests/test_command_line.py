@@ -1,0 +1,105 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import json
+
+import pytest
+
+from audioslots_hf.cli import main
+from audioslots_hf.command_line import one_of, parse_model, suggest
+from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
+from tests.cli_helpers import NUM_SAMPLES, RATE, files_in, write
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["seperate", "a.wav"], "there is no command 'seperate': did you mean 'separate'?"),
+        (["xyz"], "there is no command 'xyz': the commands are separate, models,"),
+        (["separate", "a.wav", "--modle", "galr-cpu-152k"], "there is no option --modle: did you mean '--model'?"),
+        (
+            ["separate", "a.wav", "--skip-exisitng"],
+            "there is no option --skip-exisitng: did you mean '--skip-existing'?",
+        ),
+        (["separate", "a.wav", "--ouput=here"], "there is no option --ouput: did you mean '--output'?"),
+        (["info", "galr-cpu-152"], "'galr-cpu-152' is neither a shipped checkpoint, nor a folder"),
+        (["info", "galr-cpu-152"], "did you mean 'galr-cpu-152k'?"),
+        (["info", "runs/galr/last"], "Shipped are audioslots-cpu-speakers, galr-cpu-152k."),
+    ],
+)
+def test_a_mistyped_word_ends_the_command_with_the_nearest_one(capsys, arguments, message):
+    with pytest.raises(SystemExit) as info:
+        main(arguments)
+    assert info.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_a_model_is_a_shipped_name_a_folder_or_a_name_on_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for word in (DEFAULT_CHECKPOINT, "mine", str(tmp_path), "user/name"):
+        assert parse_model(word) == word
+
+
+def test_names_of_an_option_are_taken_in_any_case():
+    assert one_of(["wav", "flac"])("FLAC") == "flac" and suggest("flak", ["wav", "flac"]) == ": did you mean 'flac'?"
+
+
+def test_models_lists_the_default_first_with_the_use_of_each(capsys):
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(list_checkpoints()) and lines[0].startswith(DEFAULT_CHECKPOINT)
+    assert lines[0].endswith("16 kHz   a small GALR that separates two voices (the default)")
+    assert main(["models", "--json"]) == 0
+    models = json.loads(capsys.readouterr().out)
+    assert {model["name"] for model in models} == set(list_checkpoints()) and all(model["use"] for model in models)
+    weights = CHECKPOINTS_DIR / DEFAULT_CHECKPOINT / "model.safetensors"
+    assert models[0]["num_parameters"] == 1203777 and models[0]["size_bytes"] == weights.stat().st_size
+
+
+def test_json_prints_a_line_for_each_recording_and_one_for_the_run(separate, tmp_path):
+    paths = [write(tmp_path / name) for name in ("a.wav", "b.wav")]
+    (tmp_path / "c.wav").write_text("A text")
+    assert separate(paths[0])[0] == 0
+    status, output, errors = separate(*paths, tmp_path / "c.wav", "--skip-existing", "--json")
+    *results, summary = map(json.loads, output.splitlines())
+    assert status == 1 and [result["status"] for result in results] == ["skipped", "separated", "failed"]
+    assert [result["recording"] for result in results] == [
+        str(tmp_path / name) for name in ("a.wav", "b.wav", "c.wav")
+    ]
+    assert results[1]["files"] == [str(tmp_path / "out" / f"b_source_{index}.wav") for index in range(2)]
+    assert results[1]["duration_s"] == pytest.approx(NUM_SAMPLES / RATE, abs=1e-3)
+    assert "cannot be read as audio" in results[2]["error"] and "1 of 3 files failed" in errors
+    assert {key: summary[key] for key in ("num_separated", "num_skipped", "num_failed")} == {
+        "num_separated": 1,
+        "num_skipped": 1,
+        "num_failed": 1,
+    }
+    assert summary["speed"] == pytest.approx(summary["duration_s"] / summary["elapsed_s"], rel=0.1)
+
+
+def test_a_run_ends_with_a_summary_unless_it_is_quiet(separate, tmp_path):
+    path = write(tmp_path / "a.wav")
+    _, output, errors = separate(path)
+    assert errors.splitlines()[-1].startswith("1 file, 0.0 minutes of audio, ") and len(output.splitlines()) == 2
+    assert separate(path, "--force", "--quiet") == (0, "", "")
+    status, output, errors = separate(path, "--quiet")
+    assert status == 1 and output == "" and "a_source_0.wav exists" in errors
+
+
+def test_the_default_output_is_a_folder_beside_the_caller(checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.wav")
+    for _ in range(2):
+        # the tracks of the first run are no input of the second
+        assert main(["separate", ".", "--force", "--model", str(checkpoint), "--device", "cpu"]) == 0
+    assert files_in(tmp_path) == ["a.wav", "separated/a_source_0.wav", "separated/a_source_1.wav"]
