@@ -197,6 +197,22 @@ def test_outputs_that_exist_are_kept_unless_forced(separate, tmp_path, mixture):
     assert status == 0 and (tmp_path / "out" / "a.rttm").read_text().startswith("SPEAKER a 1 ")
 
 
+def test_a_run_with_fewer_people_removes_the_tracks_of_the_others_that_the_command_wrote(separate, tmp_path, mixture):
+    recording = write(tmp_path / "a.wav", np.stack([mixture, mixture, mixture], axis=1))
+    folder = tmp_path / "out"
+    assert separate(recording, "--channels", "split", "--rttm")[0] == 0
+    (folder / "a_source_3.wav").write_text("mine")
+    assert {path.name for path in folder.glob("a*")} == {"a.rttm", *(f"a_source_{index}.wav" for index in range(4))}
+    assert separate(recording, "--num-speakers", 2, "--force")[0] == 0
+    names = {path.name for path in folder.glob("a*")}
+    assert names == {"a_source_0.wav", "a_source_1.wav", "a_source_3.wav"}
+    # three tracks again, the last of which is edited
+    assert separate(recording, "--channels", "split", "--force")[0] == 0
+    (folder / "a_source_2.wav").write_text("edited")
+    assert separate(recording, "--force")[0] == 0
+    assert (folder / "a_source_2.wav").read_text() == "edited"
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

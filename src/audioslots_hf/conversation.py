@@ -197,7 +197,7 @@ class ConversationSeparator:
                 tracks.index_add_(1, torch.from_numpy(voices[: estimates.shape[1]]), estimates)
                 tracks[:, -1] = chunk.samples
                 joined = overlap_add.add(tracks, chunk.is_last)
-                yield _gate_tracks(joined, plan.activity, num_finished, self.sampling_rate)
+                yield gate_tracks(joined, plan.activity, num_finished, self.sampling_rate)
                 num_finished += joined.shape[-1]
                 index += 1
 
@@ -284,7 +284,7 @@ def _make_plan(summaries: list[ChunkSummary], separator: ConversationSeparator, 
     for start, summary in zip(starts, summaries, strict=True):
         _place_frames(mixture_powers, start, summary.mixture_powers)
     threshold_db = find_threshold_db(mixture_powers)
-    evidence = _gather_evidence(summaries, threshold_db)
+    evidence = gather_evidence(summaries, threshold_db)
     if np.isinf(threshold_db):
         return ConversationPlan(np.zeros(evidence.speech_s.shape, int), np.zeros((0, num_frames), bool), duration_s)
     voices = find_voices(evidence, separator.num_speakers, separator.max_speakers)
@@ -299,7 +299,7 @@ def _place_frames(powers: np.ndarray, start: int, values: np.ndarray) -> None:
     powers[start:stop] = values[: stop - start]
 
 
-def _gather_evidence(summaries: list[ChunkSummary], threshold_db: float) -> VoiceEvidence:
+def gather_evidence(summaries: list[ChunkSummary], threshold_db: float) -> VoiceEvidence:
     """The inputs of clustering."""
     speech_s, alone_s = [], []
     for summary in summaries:
@@ -336,7 +336,7 @@ def _order_voices(plan: ConversationPlan) -> ConversationPlan:
     return ConversationPlan(order.argsort()[plan.assignment], plan.activity[order], plan.duration_s)
 
 
-def _gate_tracks(tracks: torch.Tensor, activity: np.ndarray, start: int, sampling_rate: int) -> torch.Tensor:
+def gate_tracks(tracks: torch.Tensor, activity: np.ndarray, start: int, sampling_rate: int) -> torch.Tensor:
     """
     Silence each voice while it does not speak, and add its leak to the active voices.
 

@@ -27,6 +27,7 @@ from .diarization import ConversationDescription
 from .files import replacing, write_text
 from .jobs import SeparationJob
 from .plots import plot_separation
+from .records import remove_stale, write_record
 from .resampling import resample_blocks
 from .separator import Separator
 
@@ -98,6 +99,7 @@ def separate_file(
     if plot:
         _plot_files(job.plot_path, job.recording, paths)
         paths = [*paths, job.plot_path]
+    remove_stale(job.folder, job.recording.stem, paths)
     return SeparatedFile(paths, duration_s)
 
 
@@ -165,7 +167,11 @@ def separate_conversation(
     if plot and paths:
         _plot_files(job.plot_path, job.recording, paths)
         described.append(job.plot_path)
-    return SeparatedFile([*paths, *described], plan.duration_s)
+    written = [*paths, *described]
+    # an earlier run may have found more people
+    remove_stale(job.folder, job.recording.stem, written)
+    write_record(job.folder, job.recording.stem, written)
+    return SeparatedFile(written, plan.duration_s)
 
 
 def _plan_tracks(
