@@ -185,9 +185,10 @@ def test_what_is_no_recording_raises_and_says_why(audio, message):
 
 
 def test_a_missing_file_and_a_folder_are_reported_by_name(tmp_path):
-    for missing in (tmp_path / "missing.wav", str(tmp_path)):
-        with pytest.raises(FileNotFoundError, match=f"{missing} does not exist"):
-            load_recording(missing, sampling_rate=8000)
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path / 'missing.wav'} does not exist"):
+        load_recording(tmp_path / "missing.wav", sampling_rate=8000)
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path} is a folder: name a file"):
+        load_recording(str(tmp_path), sampling_rate=8000)
 
 
 def truncate(content: bytes) -> bytes:

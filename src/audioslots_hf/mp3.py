@@ -15,7 +15,7 @@
 
 from typing import BinaryIO, NamedTuple
 
-from .containers import read_at
+from .containers import file_size, read_at
 
 
 # bit rates of layer III in kbit/s, by whether it is MPEG-1
@@ -28,8 +28,10 @@ SAMPLING_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025,
 LAYER_3 = 1
 MONO = 3
 MAX_FRAME_BYTES = 1441
-# flag of the tag `Xing` (or `Info`): it has the number of frames
-HAS_NUM_FRAMES = 1
+# flags of the tag `Xing` (or `Info`): it has the number of frames, and of bytes
+HAS_NUM_FRAMES, HAS_NUM_BYTES = 1, 2
+# a tag at the end of a file
+ID3V1_BYTES = 128
 
 
 class Frame(NamedTuple):
@@ -69,6 +71,29 @@ def skip_tags(file: BinaryIO) -> int:
     return start
 
 
+def _read_tag(file: BinaryIO, start: int) -> tuple[bytes, int] | None:
+    """The tag `Xing` (or `Info`) in a frame, if it counts the frames, and the number of samples of each frame."""
+    content = read_at(file, start, MAX_FRAME_BYTES)
+    frame = read_frame(content)
+    if frame is None:
+        return None
+    tag = content[frame.data_start :]
+    if tag[:4] not in (b"Xing", b"Info") or len(tag) < 16 or not tag[7] & HAS_NUM_FRAMES:
+        return None
+    return tag, frame.num_samples
+
+
+def is_counted(file: BinaryIO) -> bool:
+    """Whether an MP3 declares its number of samples and ends where it says: nothing is missing, and nothing was appended."""
+    start = skip_tags(file)
+    found = _read_tag(file, start)
+    if found is None or not found[0][7] & HAS_NUM_BYTES:
+        return False
+    end = start + int.from_bytes(found[0][12:16], "big")
+    rest = read_at(file, end, ID3V1_BYTES + 1) if end <= file_size(file) else None
+    return rest == b"" or (rest is not None and rest[:3] == b"TAG" and len(rest) == ID3V1_BYTES)
+
+
 def promised_samples(file: BinaryIO) -> int | None:
     """
     The declared number of samples of an MP3, or `None`.
@@ -76,14 +101,11 @@ def promised_samples(file: BinaryIO) -> int | None:
     Encoders can declare it in a first frame without sound, with the number of frames, and the numbers of padding samples at the
     start and the end.
     """
-    content = read_at(file, skip_tags(file), MAX_FRAME_BYTES)
-    frame = read_frame(content)
-    if frame is None:
+    found = _read_tag(file, skip_tags(file))
+    if found is None:
         return None
-    tag = content[frame.data_start :]
-    if tag[:4] not in (b"Xing", b"Info") or not tag[7] & HAS_NUM_FRAMES:
-        return None
-    num_samples = int.from_bytes(tag[8:12], "big") * frame.num_samples
+    tag, frame_length = found
+    num_samples = int.from_bytes(tag[8:12], "big") * frame_length
     # after flags, numbers of frames and bytes, 100 seek points and quality: the name of the encoder; at its 21st byte, 12 bits each
     encoder = tag[8 + 4 * bin(tag[7] & 0b1011).count("1") + (100 if tag[7] & 0b100 else 0) :]
     added = int.from_bytes(encoder[21:24], "big")
@@ -93,11 +115,14 @@ def promised_samples(file: BinaryIO) -> int | None:
 __all__ = [
     "BIT_RATES",
     "Frame",
+    "HAS_NUM_BYTES",
     "HAS_NUM_FRAMES",
+    "ID3V1_BYTES",
     "LAYER_3",
     "MAX_FRAME_BYTES",
     "MONO",
     "SAMPLING_RATES",
+    "is_counted",
     "promised_samples",
     "read_frame",
     "skip_tags",

@@ -159,6 +159,8 @@ def open_file(path: Path) -> BinaryIO:
     """Open a file on a disk for reading."""
     if path.exists() and not path.is_file() and not path.is_dir():
         raise ValueError(f"{path} is a pipe or a device, which can be read only once: save it as a file first.")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file.")
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist.")
     return open(path, "rb")
@@ -213,6 +215,8 @@ def _read_file(source: Path | bytes, name: str, num_bytes: int) -> Recording:
         for block in sound.read(BLOCK_S * sound.sampling_rate):
             num_values += block.size
             check_memory(name, num_values, num_bytes)
+            if not np.isfinite(block).all():
+                raise ValueError(f"{name} holds NaN or infinite samples: leave it out, or replace them.")
             blocks.append(torch.from_numpy(block))
     waveforms = to_waveform(torch.cat(blocks).T.contiguous())
     # a file may have fewer samples than channels

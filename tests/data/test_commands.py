@@ -146,18 +146,16 @@ def test_speech_that_only_decoding_shows_to_be_useless_is_named(capsys, tmp_path
     (folder / "both.mp3").write_bytes(b"".join((tmp_path / f"{number}.mp3").read_bytes() for number in range(2)))
     soundfile.write(folder / "half.wav", noise(48000), 16000)
     (folder / "half.wav").write_bytes((folder / "half.wav").read_bytes()[:48000])
-    (folder / "phone.m4a").write_bytes(b"not soundfile's")
+    (folder / "notes.txt").write_text("no audio by its name")
     status, output = run(capsys, "check", tmp_path / "speech")
-    assert re.search(r"both.mp3 contains 6\.\d\d s, but a run reads 3.00 s: convert it to flac", output)
-    assert "half.wav is truncated: its header promises 96000 bytes" in output
-    assert "left out    1 .m4a: convert them, for instance to flac" in output
+    assert "half.wav is truncated: its header promises 96000 bytes" in output and "both.mp3" not in output
+    assert "2, with 3 to 4 files" in output and "left out    1 .txt" in output
     (folder / "both.mp3").unlink()
     (folder / "half.wav").unlink()
-    (folder / "phone.m4a").unlink()
     status, output = run(capsys, "check", tmp_path / "speech")
     assert status == 1
-    assert "silent.wav is silent" in output and "nan.wav is empty or contains NaN" in output
-    assert "cut.flac cannot be read" in output and "2, with 3 to 3 files" in output
+    assert "silent.wav is silent" in output and "nan.wav" in output
+    assert "cut.flac cannot be decoded" in output and "2, with 3 to 3 files" in output
     # commands that write name the first fault, `check` lists all
     for name in ("list", "encode"):
         status, output = run(capsys, name, tmp_path / "speech", "--out", tmp_path / name)
@@ -166,6 +164,28 @@ def test_speech_that_only_decoding_shows_to_be_useless_is_named(capsys, tmp_path
         (folder / name).unlink()
     status, output = run(capsys, "list", tmp_path / "speech", "--out", tmp_path / "list")
     assert status == 1 and "silent.wav is silent" in output and not (tmp_path / "list").exists()
+
+
+def test_a_list_of_speech_is_checked_row_by_row(capsys, tmp_path):
+    shutil.copytree(SPEECH, tmp_path / "speech")
+    assert run(capsys, "list", tmp_path / "speech", "--out", tmp_path / "list.csv")[0] == 0
+    status, output = run(capsys, "check", tmp_path / "list.csv")
+    assert status == 0 and "2, with 3 to 3 files each" in output
+    arguments = arguments_of(output, tmp_path)
+    assert arguments.speech[0].utterances == str(tmp_path / "list.csv")
+    assert len(load_speech(arguments.speech[0], 16000, show_progress=False)) == 2
+    last = list_speech(tmp_path / "speech", tmp_path / "list.csv")[-1].path
+    last.write_bytes(last.read_bytes()[:20000])
+    status, output = run(capsys, "check", tmp_path / "list.csv")
+    assert status == 1 and f"list.csv, row 7: {last}" in output
+    lines = (tmp_path / "list.csv").read_text()
+    for line, message in (
+        (",,,", "list.csv, row 8 is empty"),
+        ("a\\b.wav,c,1,-20", "row 8: `path` .* has backslashes"),
+    ):
+        (tmp_path / "list.csv").write_text(f"{lines}{line}\n")
+        status, output = run(capsys, "check", tmp_path / "list.csv")
+        assert status == 1 and re.search(message, output)
 
 
 @pytest.mark.parametrize(
@@ -293,12 +313,12 @@ def test_a_saved_dataset_is_described(capsys, tmp_path):
     assert len(load_mixtures(arguments.mixtures[0], 16000, 2, show_progress=False)) == 3
     Dataset.from_dict({"source_1": names[:2], "source_2": [names[3], "lost.wav"]}).save_to_disk(tmp_path / "holed")
     status, output = run(capsys, "check", tmp_path / "holed")
-    assert status == 1 and "Row 1 of" in output and "lost.wav cannot be read" in output
+    assert status == 1 and "Row 1 of" in output and "lost.wav does not exist" in output
     Dataset.from_dict({"source_1": names[:2], "source_2": names[2:4], "mix": [names[1], "lost.wav"]}).save_to_disk(
         tmp_path / "unmixed"
     )
     status, output = run(capsys, "check", tmp_path / "unmixed")
-    assert status == 1 and "Row 1 of" in output and "column 'mix': lost.wav cannot be read" in output
+    assert status == 1 and "Row 1 of" in output and "column 'mix': lost.wav does not exist" in output
     Dataset.from_dict({"voice": names[:2]}).save_to_disk(tmp_path / "unnamed")
     status, output = run(capsys, "check", tmp_path / "unnamed")
     assert status == 1 and "name them as `source_columns`" in output
@@ -315,7 +335,7 @@ def test_a_list_holds_the_files_of_the_folder(capsys, tmp_path):
 
 
 def test_a_list_that_cannot_be_written_is_said_before_any_listening(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.data.__main__.read_audio", None)
+    monkeypatch.setattr("training.data.__main__.read_listed", None)
     (tmp_path / "file").touch()
     status, output = run(capsys, "list", SPEECH, "--out", tmp_path / "file" / "list.csv")
     assert status == 1 and f"{tmp_path / 'file'} is a file, not a folder" in output

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from audioslots_hf.suffixes import FORMAT_SUFFIXES
+from audioslots_hf.suffixes import FORMAT_SUFFIXES, SOUNDFILE_SUFFIXES
 from tests.audio_helpers import noise
 from tests.data.helpers import ROUNDING, SPEECH, files_of
 from training.arguments import SpeechArguments
-from training.data.audio import AUDIO_SUFFIXES, read_audio
+from training.data.audio import read_audio
 from training.data.loudness import loudness_lufs
 from training.data.mixer import SpeechMixer
 from training.data.speech import load_speech
@@ -48,9 +48,20 @@ def test_files_can_stay_on_disk(tmp_path):
 
 
 def test_a_csv_without_its_columns_and_silence_are_named(tmp_path):
-    (tmp_path / "list.csv").write_text("path,speaker,loudness\na.wav,anna,-20\nb.wav,anna,nan\n")
-    with pytest.raises(SettingsError, match=r"list.csv, row 3: `loudness` \('nan'\)"):
-        load_speech(SpeechArguments(str(SPEECH), str(tmp_path / "list.csv")), 16000, show_progress=False)
+    name = files_of(SPEECH)[0].relative_to(SPEECH).as_posix()
+    windows = name.replace("/", "\\")
+    for line, message in (
+        (f"{name},anna,nan", r"row 3: `loudness` \('nan'\)"),
+        (",,", "row 3 is empty: remove it"),
+        (f"{name},,-20", "row 3: `speaker` is empty"),
+        (",anna,-20", "row 3: `path` is empty"),
+        (f"{windows},anna,-20", "row 3: `path` .* has backslashes: write / between folders"),
+        ("librivox_austen,anna,-20", "row 3: `path` .* is no file below"),
+        ("a\0b,anna,-20", "row 3: `path` .* is no file below"),
+    ):
+        (tmp_path / "list.csv").write_text(f"path,speaker,loudness\n{name},anna,-20\n{line}\n")
+        with pytest.raises(SettingsError, match=f"list.csv, {message}"):
+            load_speech(SpeechArguments(str(SPEECH), str(tmp_path / "list.csv")), 16000, show_progress=False)
     (tmp_path / "list.csv").write_text("path,voice\na.wav,anna\n")
     with pytest.raises(SettingsError, match="list.csv has no column `speaker`"):
         load_speech(SpeechArguments(str(SPEECH), str(tmp_path / "list.csv")), 16000, show_progress=False)
@@ -60,7 +71,7 @@ def test_a_csv_without_its_columns_and_silence_are_named(tmp_path):
         load_speech(SpeechArguments(str(tmp_path)), 16000, show_progress=False)
 
 
-@pytest.mark.parametrize("suffix", AUDIO_SUFFIXES)
+@pytest.mark.parametrize("suffix", SOUNDFILE_SUFFIXES)
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_a_speaker_has_several_utterances_of_any_format(tmp_path, suffix, in_memory):
     for speaker in ("anna", "berta"):

@@ -267,7 +267,7 @@ def test_a_file_that_cannot_be_decoded_is_named_in_one_line(waveform_checkpoint,
     with pytest.raises(SystemExit):
         run(waveform_checkpoint, tmp_path / "out", "--root", speech, "--num-workers", num_workers)
     *_, line = capsys.readouterr().err.strip().splitlines()
-    assert re.match(r".*error: .*\.flac cannot be read as audio", line)
+    assert re.match(r".*error: .*\.csv, row \d: .*\.flac cannot be read as audio", line)
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -65,7 +65,9 @@ def pair_up(root: str, sampling_rate: int) -> MixtureList:
     lengths = {str(file.path): audio_length(file.path, sampling_rate) for file in list_speech(root)}
     if len(lengths) < 2:
         raise SettingsError(f"{root} has {len(lengths)} file: a mixture needs two.")
-    rows = [fill_row("pair", min(lengths[one], lengths[other]), [one, other]) for one, other in pairwise(lengths)]
+    rows = [
+        fill_row("pair", "pair", min(lengths[one], lengths[other]), [one, other]) for one, other in pairwise(lengths)
+    ]
     return MixtureList(Dataset.from_list(rows, features=FEATURES), sampling_rate)
 
 

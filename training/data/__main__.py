@@ -38,12 +38,12 @@ from audioslots_hf.jobs import make_folder
 from ..arguments import MIX_TYPES
 from ..settings import SettingsError
 from ..torchaudio_import import import_torchaudio
-from .audio import AudioError, opus_level, read_audio, write_opus
+from .audio import AudioError, opus_level, write_opus
 from .check import check
 from .libri2mix import ORIGINAL_RATE
 from .loudness import audible_lufs
 from .prepare import Prepared, prepare
-from .speech import ListedFile, list_speech
+from .speech import ListedFile, list_speech, read_listed
 
 
 LIBRISPEECH_SUBSETS = (
@@ -113,7 +113,7 @@ def run_list(options: argparse.Namespace) -> int:
     if options.out.is_dir():
         raise SettingsError(f"--out is {options.out}, a folder: name the csv to write.")
     rows = [
-        describe(file, options.speech, read_audio(file.path, ORIGINAL_RATE))
+        describe(file, options.speech, read_listed(file, ORIGINAL_RATE))
         for file in listen(find_speech(options.speech), options.speech)
     ]
     write_csv(options.out, rows)
@@ -130,7 +130,7 @@ def run_encode(options: argparse.Namespace) -> int:
     check_targets(files, options.speech)
     rows, num_bytes = [], 0
     for file in listen(files, options.speech):
-        audio = read_audio(file.path, ORIGINAL_RATE)
+        audio = read_listed(file, ORIGINAL_RATE)
         row = describe(file, options.speech, audio)
         row["path"] = Path(row["path"]).with_suffix(".opus").as_posix()
         path = options.out / row["path"]

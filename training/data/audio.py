@@ -13,8 +13,9 @@
 # limitations under the License.
 """Reading of audio files, whole or in part, at any sampling rate."""
 
+import functools
+import io
 import math
-import os
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -22,17 +23,20 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
+from audioslots_hf.bounds import check_form
+from audioslots_hf.containers import is_exact, is_mpeg
 from audioslots_hf.files import replacing
-from audioslots_hf.sndfile import check_length
-from audioslots_hf.suffixes import SOUNDFILE_SUFFIXES
+from audioslots_hf.mp3 import is_counted
+from audioslots_hf.recordings import load_recording
+from audioslots_hf.recordings import open_file as open_readable
+from audioslots_hf.sndfile import INEXACT_SUBTYPES, check_length
 
 from ..settings import SettingsError
 
 
-# formats in which soundfile can read any span
-AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES
-
-File = str | Path | BinaryIO
+File = str | Path | io.BytesIO
+# number of files whose kind a process remembers
+NUM_KNOWN_FILES = 2**16
 
 
 class AudioError(SettingsError):
@@ -60,39 +64,121 @@ class Header(NamedTuple):
 
 
 class SpanFile(soundfile.SoundFile):
-    """A file for reading one span."""
+    """A file in which libsndfile finds any span, and whose length it knows."""
 
     def seekable(self) -> bool:
         """False: soundfile would otherwise seek to its own position around each read, which takes longer than reading a FLAC file."""
         return False
 
+    def read_span(self, first: int, last: int) -> np.ndarray:
+        """Samples as float32 (last - first, num_channels)."""
+        if first > 0:
+            # seeking in a FLAC file takes as long as opening it, even to the present position
+            self.seek(first)
+        samples = np.empty((last - first, self.channels), np.float32)
+        # soundfile's `read` takes 5 % longer for half a second
+        num_read = self.buffer_read_into(samples, "float32")
+        if num_read < last - first:
+            raise ValueError(f"it is truncated: it promises {self.frames} samples, and ends after {first + num_read}")
+        return samples
 
-def open_file(file: File) -> SpanFile:
+
+class DecodedFile:
+    """A file decoded as a whole, by the reader of `audioslots separate`: compressed formats without a true length or an index."""
+
+    def __init__(self, file: File):
+        recording = load_recording(file.getvalue() if isinstance(file, io.BytesIO) else Path(file), 1)
+        self.samples = recording.waveforms.T.numpy()
+        self.samplerate = recording.sampling_rate
+        self.frames, self.channels = self.samples.shape
+
+    def read_span(self, first: int, last: int) -> np.ndarray:
+        """Samples as float32 (last - first, num_channels)."""
+        return self.samples[first:last]
+
+    def __enter__(self) -> "DecodedFile":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Nothing is open."""
+
+
+def describe_file(file: File) -> str:
+    """A file for messages."""
+    return "the given bytes" if isinstance(file, io.BytesIO) else str(file)
+
+
+def has_spans(file: BinaryIO) -> bool:
+    """Whether libsndfile reads a file as [`open_sound`] does, and also parts of it."""
+    return is_exact(file) or (is_mpeg(file) and is_counted(file))
+
+
+@functools.lru_cache(NUM_KNOWN_FILES)
+def path_has_spans(path: Path, num_bytes: int, time_ns: int) -> bool:
+    """[`has_spans`] of a file in a state, remembered because some files are read to their end for it."""
+    with open_readable(path) as file:
+        return num_bytes > 0 and has_spans(file)
+
+
+def open_file(file: File) -> SpanFile | DecodedFile:
     """
     Open an audio file for reading.
 
+    Files with an exact length are read in spans by libsndfile, and all others are decoded as a whole. Both give the samples that
+    `audioslots separate` reads.
+
     Raises:
-        `AudioError`: the file is missing or not audio.
+        `AudioError`: the file is missing, not audio, or has an implausible header.
     """
     try:
-        return SpanFile(file)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise AudioError(f"{file} cannot be read as audio: {error}") from error
+        sound = open_spans(file) or DecodedFile(file)
+        check_form(describe_file(file), sound.samplerate, sound.channels)
+        return sound
+    except FileNotFoundError as error:
+        raise AudioError(f"{file} does not exist.") from error
+    except (ValueError, OSError) as error:
+        raise AudioError(explain(file, error)) from error
+
+
+def open_spans(file: File) -> SpanFile | None:
+    """A file in which libsndfile finds any span, or `None` if its content says otherwise."""
+    if isinstance(file, io.BytesIO):
+        is_spanned = has_spans(file)
+        file.seek(0)
+    else:
+        status = Path(file).stat()
+        is_spanned = path_has_spans(Path(file), status.st_size, status.st_mtime_ns)
+    if not is_spanned:
+        return None
+    try:
+        sound = SpanFile(file)
+    # a TypeError for headerless formats, which soundfile chooses by their suffix
+    except (soundfile.SoundFileError, TypeError):
+        return None
+    if sound.frames > 0 and (sound.format == "MP3" or sound.subtype not in INEXACT_SUBTYPES):
+        return sound
+    sound.close()
+    return None
+
+
+def explain(file: File, error: Exception) -> str:
+    """An error in reading, with the name of the file once."""
+    name, reason = describe_file(file), str(error)
+    return reason if name in reason else f"{name} cannot be read as audio: {reason}"
 
 
 def read_header(file: File) -> Header:
     """
-    Open a file for its header alone.
+    Open a file for its header alone; files without a true length are decoded.
 
     Raises:
-        `AudioError`: the file is missing, not audio, or empty.
+        `AudioError`: the file is missing, not audio, empty, or shorter than its header declares.
     """
     with open_file(file) as sound:
-        if sound.frames == 0:
-            raise AudioError(f"{file} is empty: leave it out.")
-        if isinstance(file, str | Path):
+        if isinstance(sound, SpanFile):
+            num_bytes = len(file.getbuffer()) if isinstance(file, io.BytesIO) else Path(file).stat().st_size
             try:
-                check_length(sound, str(file), os.path.getsize(file))
+                check_length(sound, describe_file(file), num_bytes)
             except ValueError as error:
                 raise AudioError(str(error)) from error
         return Header(sound.frames, sound.samplerate)
@@ -109,11 +195,11 @@ def read_audio(
     """
     Read a file, or a span of it, as mono float32 at `sampling_rate`.
 
-    Only the span is decoded. It equals the same span of the whole file resampled by `scipy.signal.resample_poly`.
+    Only the span is decoded, in formats that allow it. It equals the same span of the whole file resampled by `scipy.signal.resample_poly`.
 
     Args:
-        file (`str`, `Path` or binary file):
-            Any format that soundfile reads.
+        file (`str`, `Path` or `io.BytesIO`):
+            Any format that `audioslots separate` reads.
         sampling_rate (`int`):
             Sampling rate of the result, in hertz.
         start (`int`, *optional*, defaults to 0):
@@ -134,19 +220,15 @@ def read_audio(
             return np.zeros(0, np.float32)
         first, last = span_before_resampling(start, stop, up, down)
         try:
-            if first > 0:
-                # seeking in a FLAC file takes as long as opening it, even to the present position
-                sound.seek(min(first, sound.frames))
-            audio = np.empty((max(0, min(last, sound.frames) - first), sound.channels), np.float32)
-            # soundfile's `read` takes 5 % longer for half a second
-            audio = audio[: sound.buffer_read_into(audio, "float32")]
-        except soundfile.SoundFileError as error:
-            raise AudioError(f"{file} cannot be read as audio: {error}") from error
+            first_read = min(first, sound.frames)
+            audio = sound.read_span(first_read, max(first_read, min(last, sound.frames)))
+        except (soundfile.SoundFileError, ValueError) as error:
+            raise AudioError(explain(file, error)) from error
     if audio.shape[1] == 1:
         channel = 0
     audio = audio.mean(axis=1) if channel is None else audio[:, channel]
     if len(audio) == 0 or not np.isfinite(audio).all():
-        raise AudioError(f"{file} is empty or contains NaN or infinite samples: leave it out.")
+        raise AudioError(f"{describe_file(file)} is empty or contains NaN or infinite samples: leave it out.")
     if up == down:
         return audio
     offset = start - first * up // down

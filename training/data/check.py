@@ -30,16 +30,17 @@ import yaml
 from datasets import DatasetDict, load_from_disk
 from tqdm.auto import tqdm
 
-from audioslots_hf.audio import open_audio
 from audioslots_hf.layouts import walk_files
-from audioslots_hf.suffixes import FFMPEG_SUFFIXES
+from audioslots_hf.recordings import load_recording
+from audioslots_hf.suffixes import AUDIO_SUFFIXES
 
 from ..arguments import MIX_TYPES, MixtureArguments
 from ..settings import SettingsError
-from .audio import AUDIO_SUFFIXES, AudioError, Header, read_audio, read_header
+from .audio import AudioError, Header, explain, read_header
 from .libri2mix import list_tree, read_metadata, source_numbers, source_paths, source_speaker, tree_sources
 from .loudness import audible_lufs
 from .mixtures import holds_files, is_saved_dataset, open_dataset, row_headers
+from .rows import read_table
 from .speech import list_speech
 
 
@@ -47,8 +48,6 @@ from .speech import list_speech
 MAX_SHOWN = 5
 # shorter speech is of little use: LibriMix excludes speech below 3 s
 SHORT_S = 1.0
-# tolerance between the declared and the decoded length of a file
-SPARE_S = 0.1
 # a file with a speaker's name is not audio
 SOURCE_COLUMN = re.compile(r"(?:source|src|s)_?\d+(?:_path|_audio)?", re.IGNORECASE)
 MIXTURE_COLUMN = re.compile(r"(?:mixture|mix)(?:_path|_audio)?", re.IGNORECASE)
@@ -95,7 +94,7 @@ def check(path: Path) -> list[Finding]:
     if not path.exists():
         raise SettingsError(f"{path} does not exist.")
     if path.is_file():
-        return [check_metadata(path)]
+        return [check_list(path)]
     if is_saved_dataset(path):
         return [check_dataset(path)]
     if splits := find_splits(path):
@@ -120,38 +119,45 @@ def is_librispeech_subset(folder: Path) -> bool:
     )
 
 
-def check_speech(folder: Path) -> Finding:
-    """Check a folder of speech by speaker."""
-    finding = Finding(f"speech: {folder}")
+def check_speech(folder: Path, utterances: Path | None = None) -> Finding:
+    """Check a folder of speech by speaker, or the files of it that a csv lists."""
+    finding = Finding(f"speech: {utterances or folder}")
     try:
-        files = list_speech(folder)
+        files = list_speech(folder, utterances)
     except SettingsError as error:
         finding.missing = str(error)
         return finding
     if not files:
-        finding.missing = f"audio: there is no file that ends in {', '.join(AUDIO_SUFFIXES)}"
+        finding.missing = "audio: there is no file that ends in .wav, .flac, .mp3, .m4a and so on"
         return finding
-    unread = Counter(path.suffix.lower() for path in walk_files(folder, FFMPEG_SUFFIXES))
     speakers, headers = Counter(), []
     for file in tqdm(files, desc=f"Listening to {folder}", unit="file"):
         try:
             headers.append(listen(file.path))
             speakers[file.speaker] += 1
         except AudioError as error:
-            finding.faults.append(str(error))
+            finding.faults.append(str(error) if file.place is None else f"{file.place}: {error}")
     finding.facts = {
         "speakers": describe_speakers(speakers),
         "files": str(len(headers)),
         **describe_audio(headers, headers),
     }
-    if unread:
-        listed = ", ".join(f"{count} {suffix}" for suffix, count in unread.items())
-        finding.facts["left out"] = f"{listed}: convert them, for instance to flac"
+    if utterances is None and (left_out := count_others(folder)):
+        finding.facts["left out"] = f"{left_out}, which are no names of audio files"
     if len(speakers) < 2:
         finding.missing = "a second speaker: one folder below this one holds one speaker"
     else:
         finding.yaml = f"speech:\n  - root: {as_yaml(folder)}"
+        finding.yaml += "" if utterances is None else f"\n    utterances: {as_yaml(utterances)}"
     return finding
+
+
+def count_others(folder: Path) -> str:
+    """The files of a folder that are not taken for audio, by suffix: `3 .txt, 1 .pdf`."""
+    suffixes = (path.suffix.lower() or path.name for path in walk_files(folder))
+    counts = Counter(suffix for suffix in suffixes if suffix not in AUDIO_SUFFIXES)
+    listed = [f"{count} {suffix}" for suffix, count in counts.most_common(MAX_SHOWN)]
+    return ", ".join([*listed, "..."] if len(counts) > MAX_SHOWN else listed)
 
 
 def as_yaml(text: object) -> str:
@@ -169,18 +175,17 @@ def listen(path: Path) -> Header:
     header = read_header(path)
     if header.duration_s < SHORT_S:
         raise AudioError(f"{path}: only {header.duration_s:.2f} s long")
-    audio = read_audio(path, header.sampling_rate)
-    # by the reader of `audioslots separate`, which decodes to the end; the length of a compressed file may be an estimate
+    # by the reader of `audioslots separate`, which decodes to the end
     try:
-        with open_audio(path) as recording:
-            duration_s = recording.num_samples / recording.sampling_rate
+        recording = load_recording(path, header.sampling_rate)
     except ValueError as error:
-        raise AudioError(str(error)) from error
-    if abs(header.duration_s - duration_s) > SPARE_S:
+        raise AudioError(explain(path, error)) from error
+    num_samples = recording.waveforms.shape[1]
+    if header.num_samples != num_samples:
         raise AudioError(
-            f"{path} contains {duration_s:.2f} s, but a run reads {header.duration_s:.2f} s: convert it to flac"
+            f"{path} contains {num_samples} samples, but a run reads {header.num_samples}: convert it to flac."
         )
-    audible_lufs(path, audio, header.sampling_rate)
+    audible_lufs(path, recording.waveforms.mean(dim=0).numpy(), header.sampling_rate)
     return header
 
 
@@ -204,14 +209,14 @@ def shortest(headers: Iterable[Header]) -> Header:
     return min(headers, key=lambda header: header.duration_s)
 
 
-def read_headers(files: Iterable[Path], finding: Finding) -> dict[Path, Header]:
-    """The header of every file; missing, broken and empty files are recorded as faults."""
+def read_headers(files: Iterable[Path], finding: Finding, places: dict[Path, str] | None = None) -> dict[Path, Header]:
+    """The header of every file; missing, broken and empty files are recorded as faults, with their places in a list."""
     headers = {}
     for file in tqdm(dict.fromkeys(files), desc=f"Checking {finding.kind}", unit="file"):
         try:
             header = read_header(file)
         except AudioError as error:
-            finding.faults.append(str(error) if file.exists() else f"{file} does not exist")
+            finding.faults.append(f"{places[file]}: {error}" if places else str(error))
         else:
             headers[file] = header
     return headers
@@ -247,14 +252,32 @@ def check_tree(split: Path) -> Finding:
     return finding
 
 
+def check_list(path: Path) -> Finding:
+    """Check a csv: a list of speech, or LibriMix metadata."""
+    try:
+        table = read_table(path)
+    except SettingsError as error:
+        return Finding(f"list: {path}", missing=str(error))
+    if not {"path", "speaker"} <= set(table.columns):
+        return check_metadata(path)
+    place = table.columns.index("path")
+    names = [cells[place] for _, cells in table.lines if len(cells) > place and cells[place]]
+    root = find_root(path, names[0]) if names else None
+    if root is None:
+        first = names[0].replace("\\", "/") if names else "the files"
+        return Finding(f"speech: {path}", missing=f"the folder with {first}: run `check` beside it")
+    return check_speech(root, path)
+
+
 def check_metadata(path: Path) -> Finding:
     """Check a LibriMix metadata csv, and search for its speech and noise in the surrounding folders."""
     finding = Finding(f"metadata: {path}")
     try:
-        rows = read_metadata(path, path.parent, None, must_exist=False)
+        placed = read_metadata(path, path.parent, None, must_exist=False)
     except SettingsError as error:
         finding.missing = str(error)
         return finding
+    rows = list(placed.values())
     numbers = source_numbers(rows[0], "mix_clean")
     speakers = {row[f"source_{number}_path"]: source_speaker(row, number) for row in rows for number in numbers}
     firsts = {"root": rows[0]["source_1_path"]}
@@ -268,11 +291,13 @@ def check_metadata(path: Path) -> Finding:
         "first": firsts["root"],
     }
     if (root := roots["root"]) is not None:
-        headers = read_headers((file for row in rows for file in source_paths(row, root)), finding)
+        places = {file: place for place, row in placed.items() for file in source_paths(row, root)}
+        headers = read_headers(places, finding, places)
         voices = [[headers[file] for file in source_paths(row, root) if file in headers] for row in rows]
         finding.facts |= describe_audio(map(shortest, filter(None, voices)), headers.values()) | {"read": HEADERS_ONLY}
     if (noise_root := roots.get("noise_root")) is not None:
-        read_headers((noise_root / noise for noise in noises), finding)
+        places = {noise_root / row["noise_path"]: place for place, row in placed.items() if row.get("noise_path")}
+        read_headers(places, finding, places)
     lost = [key for key, folder in roots.items() if folder is None]
     finding.missing = "; ".join(f"the folder with {firsts[key]}: pass it as `{key}`" for key in lost)
     # clean mixtures need no noise

@@ -28,7 +28,7 @@ from scipy.signal import resample_poly
 
 from ..settings import SettingsError
 from .audio import read_audio
-from .rows import parse_number, place_rows, read_rows
+from .rows import parse_number, parse_path, read_table
 
 
 # the rate of LibriSpeech and of the noise, at which the length of the cross-fade is defined
@@ -66,9 +66,9 @@ def speakers_of_mixture(mixture_id: str) -> list[str]:
 
 def read_metadata(
     path: str | Path, root: str | Path, num_sources: int | None, must_exist: bool = True
-) -> list[dict[str, str | float]]:
+) -> dict[str, dict[str, str | float]]:
     """
-    Rows of a LibriMix metadata csv, checked, with their gains as numbers.
+    Rows of a LibriMix metadata csv by their places, checked, with their gains as numbers.
 
     Args:
         path (`str` or `Path`):
@@ -83,8 +83,8 @@ def read_metadata(
     Raises:
         `SettingsError`: the csv has another format or number of sources, an invalid row, or lists a missing file.
     """
-    rows = read_rows(path)
-    columns = [name for name in rows[0] if name is not None] if rows else []
+    table = read_table(path)
+    columns = table.columns if table.lines else []
     needed = [
         f"source_{number}_{name}"
         for number in source_numbers(columns, "mix_clean") or (1,)
@@ -96,26 +96,25 @@ def read_metadata(
         )
     if num_sources not in (None, found := count_sources(columns)):
         raise SettingsError(f"{path} lists mixtures of {found} sources, but the model has {num_sources}.")
+    rows: dict[str, dict[str, str | float]] = {}
     seen = set()
-    for place, row in place_rows(path, rows):
+    for place, row in table.rows():
         if row["mixture_ID"] in seen:
             raise SettingsError(f"{place}: `mixture_ID` ({row['mixture_ID']!r}) occurs twice: remove one row.")
         seen.add(row["mixture_ID"])
-        parse_row(row, place)
-        for file in source_paths(row, root) if must_exist else ():
-            if not file.is_file():
-                raise SettingsError(f"{file} does not exist: {path} lists it, relative to {root}.")
+        parse_row(row, place, Path(root) if must_exist else None)
+        rows[place] = row
     return rows
 
 
-def parse_row(row: dict[str, str | float], place: str) -> None:
+def parse_row(row: dict[str, str | float], place: str, root: Path | None) -> None:
     """Convert the gains of a metadata row to numbers, or raise a `SettingsError` that names the cell."""
     names = [f"source_{number}" for number in source_numbers(row, "mix_clean")]
     if row.get("noise_path"):
         names.append("noise")
     for name in names:
-        if not row[f"{name}_path"]:
-            raise SettingsError(f"{place}: `{name}_path` is empty.")
+        # the root of the noise is not that of the speech
+        parse_path(row, f"{name}_path", place, None if name == "noise" else root)
         row[f"{name}_gain"] = parse_number(row, f"{name}_gain", place)
 
 

@@ -33,7 +33,7 @@ from tqdm.auto import tqdm
 
 from ..arguments import MixtureArguments
 from ..settings import SettingsError
-from .audio import File, Header, audio_length, read_audio, read_header
+from .audio import AudioError, File, Header, audio_length, read_audio, read_header
 from .libri2mix import (
     ORIGINAL_RATE,
     extend_noise,
@@ -52,6 +52,8 @@ from .libri2mix import (
 FEATURES = Features(
     {
         "mixture_id": Value("string"),
+        # of the row in its list, for messages
+        "place": Value("string"),
         "num_samples": Value("int64"),
         "mixture_path": Value("string"),
         "source_paths": ListOf(Value("string")),
@@ -133,7 +135,12 @@ class MixtureList(torch.utils.data.Dataset):
 
     def read_span(self, index: int, path: str, start: int, num_samples: int) -> np.ndarray:
         """A span of one file, float32 (num_samples,)"""
-        span = read_audio(self.open(index, path), self.sampling_rate, start, num_samples)
+        try:
+            span = read_audio(self.open(index, path), self.sampling_rate, start, num_samples)
+        except AudioError as error:
+            # the list may be long, and this process a worker
+            place = self.rows[index]["place"]
+            raise AudioError(f"{place}: {error}") from error
         return span if len(span) == num_samples else np.pad(span, (0, num_samples - len(span)))
 
     def open(self, index: int, path: str) -> File:
@@ -192,10 +199,11 @@ def load_mixtures(
     return MixtureList(Dataset.from_list(rows, features=FEATURES), sampling_rate, audio)
 
 
-def fill_row(mixture_id: str, num_samples: int, source_paths: list[str], **values: object) -> dict:
+def fill_row(place: str, mixture_id: str, num_samples: int, source_paths: list[str], **values: object) -> dict:
     """A row of the table; other values are missing."""
     row = dict.fromkeys(FEATURES) | {
         "mixture_id": mixture_id,
+        "place": place,
         "num_samples": num_samples,
         "source_paths": source_paths,
         "source_gains": [1.0] * len(source_paths),
@@ -217,6 +225,7 @@ def tree_rows(arguments: MixtureArguments, sampling_rate: int) -> Iterable[dict]
             )
         num_samples = min(audio_length(file, sampling_rate) for file in (path, *paths))
         yield fill_row(
+            str(path),
             path.stem,
             num_samples,
             [str(source) for source in paths],
@@ -231,24 +240,30 @@ def metadata_rows(arguments: MixtureArguments, sampling_rate: int, num_sources: 
     wanted = None if arguments.mix_type == "mix_single" else num_sources
     rows = read_metadata(arguments.metadata, arguments.root, wanted)
     fit = {"min": min, "max": max}[arguments.mode]
-    for row in rows:
+    for place, row in rows.items():
         numbers = source_numbers(row, arguments.mix_type)
         paths = source_paths(row, arguments.root)
-        headers = [read_header(path) for path in paths]
+        try:
+            headers = [read_header(path) for path in paths]
+        except AudioError as error:
+            raise AudioError(f"{place}: {error}") from error
         # the official scripts prepare noise for the longest source, before any resampling
         noise_length = max(header.length(ORIGINAL_RATE) for header in headers)
         yield fill_row(
+            place,
             row["mixture_ID"],
             fit(header.length(sampling_rate) for header in headers),
             [str(paths[number - 1]) for number in numbers],
             source_gains=[row[f"source_{number}_gain"] for number in numbers],
             speakers=[source_speaker(row, number) for number in numbers],
             sexes=[row.get(f"source_{number}_sex") for number in numbers],
-            **(noise_values(row, arguments, noise_length) if arguments.mix_type != "mix_clean" else {}),
+            **(noise_values(place, row, arguments, noise_length) if arguments.mix_type != "mix_clean" else {}),
         )
 
 
-def noise_values(row: dict[str, str | float], arguments: MixtureArguments, noise_length: int) -> dict[str, object]:
+def noise_values(
+    place: str, row: dict[str, str | float], arguments: MixtureArguments, noise_length: int
+) -> dict[str, object]:
     """The noise of a row of metadata."""
     if arguments.noise_root is None or not row.get("noise_path"):
         raise SettingsError(
@@ -257,9 +272,7 @@ def noise_values(row: dict[str, str | float], arguments: MixtureArguments, noise
         )
     path = Path(arguments.noise_root) / row["noise_path"]
     if not path.is_file():
-        raise SettingsError(
-            f"{path} does not exist: {arguments.metadata} lists it, relative to {arguments.noise_root}."
-        )
+        raise SettingsError(f"{place}: `noise_path` ({row['noise_path']!r}) is no file below {arguments.noise_root}.")
     return {"noise_path": str(path), "noise_gain": row["noise_gain"], "noise_length": noise_length}
 
 
@@ -312,7 +325,8 @@ def dataset_rows(audio: Dataset, arguments: MixtureArguments, sampling_rate: int
     for index, files in enumerate(audio):
         headers = row_headers(files, index, arguments.dataset)
         num_samples = min(header.length(sampling_rate) for header in headers)
-        yield fill_row(str(index), num_samples, arguments.source_columns, mixture_path=arguments.mixture_column)
+        place = f"Row {index} of {arguments.dataset}"
+        yield fill_row(place, str(index), num_samples, arguments.source_columns, mixture_path=arguments.mixture_column)
 
 
 def row_headers(files: dict[str, str | dict | None], index: int, name: str) -> list[Header]:

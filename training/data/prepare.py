@@ -24,10 +24,11 @@ from tqdm.auto import tqdm
 
 from audioslots_hf.files import rename, temporary_name, write_csv
 from audioslots_hf.layouts import walk_files
+from audioslots_hf.suffixes import AUDIO_SUFFIXES
 
 from ..arguments import MixtureArguments
 from ..settings import SettingsError
-from .audio import AUDIO_SUFFIXES, audio_length, read_audio
+from .audio import audio_length, read_audio
 from .libri2mix import ORIGINAL_RATE, extend_noise, utterance_id
 from .loudness import MAX_PEAK, NOISE_LUFS, SPEECH_LUFS, audible_lufs, gain_between
 from .mixtures import MixtureList, load_mixtures
@@ -169,7 +170,7 @@ def list_noise(folder: Path) -> list[Path]:
     """
     files = walk_files(folder, AUDIO_SUFFIXES)
     if not files:
-        raise SettingsError(f"{folder} contains no noise ({', '.join(AUDIO_SUFFIXES)}).")
+        raise SettingsError(f"{folder} contains no noise (.wav, .flac, .mp3 and so on).")
     return files
 
 

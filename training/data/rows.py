@@ -16,37 +16,52 @@
 import csv
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..settings import SettingsError
 
 
-def read_rows(path: str | Path) -> list[dict[str, str]]:
+@dataclass
+class Table:
+    """A csv with a header: the names of its columns, and the cells of its rows with their numbers in a spreadsheet."""
+
+    path: str | Path
+    columns: list[str]
+    lines: list[tuple[int, list[str]]]
+
+    def rows(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """
+        Rows with their places: the file, and the number of the row with the header as the first.
+
+        Raises:
+            `SettingsError`: a row is empty, or has fewer or more cells than the header.
+        """
+        for number, cells in self.lines:
+            place = f"{self.path}, row {number}"
+            if not any(cell.strip() for cell in cells):
+                raise SettingsError(f"{place} is empty: remove it.")
+            if len(cells) != len(self.columns):
+                raise SettingsError(f"{place} has fewer or more cells than the header: correct it.")
+            yield place, dict(zip(self.columns, cells, strict=True))
+
+
+def read_table(path: str | Path) -> Table:
     """
-    The rows of a csv with a header, in UTF-8 with or without the byte order mark of Excel.
+    A csv with a header, in UTF-8 with or without the byte order mark of Excel. Lines without a cell are left out.
 
     Raises:
-        `SettingsError`: the file has another encoding.
+        `SettingsError`: the file has another encoding, or a column occurs twice.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            return list(csv.DictReader(file))
+            lines = [(number, cells) for number, cells in enumerate(csv.reader(file), start=1) if cells]
     except (UnicodeDecodeError, csv.Error) as error:
         raise SettingsError(f"{path} cannot be read: save it as csv in UTF-8 ({error})") from error
-
-
-def place_rows(path: str | Path, rows: list[dict]) -> Iterator[tuple[str, dict]]:
-    """
-    Rows with their positions, numbered as in a spreadsheet, with the header as the first.
-
-    Raises:
-        `SettingsError`: a row has fewer or more cells than the header.
-    """
-    for number, row in enumerate(rows, start=2):
-        place = f"{path}, row {number}"
-        if None in row or None in row.values():
-            raise SettingsError(f"{place} has fewer or more cells than the header: correct it.")
-        yield place, row
+    columns = lines[0][1] if lines else []
+    if twice := [name for name in columns if name and columns.count(name) > 1]:
+        raise SettingsError(f"{path} has two columns {twice[0]!r}: rename one.")
+    return Table(path, columns, lines[1:])
 
 
 def parse_number(row: dict[str, str], column: str, place: str) -> float:
@@ -63,3 +78,38 @@ def parse_number(row: dict[str, str], column: str, place: str) -> float:
     if not math.isfinite(number):
         raise SettingsError(f"{place}: `{column}` ({row.get(column, '')!r}) must be a finite number.")
     return number
+
+
+def parse_path(row: dict[str, str], column: str, place: str, root: Path | None) -> str:
+    """
+    The path of a file in a cell.
+
+    Args:
+        row (`dict`), column (`str`):
+            The cell.
+        place (`str`):
+            Place of the row, for messages.
+        root (`Path` or `None`):
+            Folder of the path; `None` if the file need not exist.
+
+    Raises:
+        `SettingsError`: the cell is empty, holds a path of Windows, or there is no such file.
+    """
+    path = row[column]
+    if not path.strip():
+        raise SettingsError(f"{place}: `{column}` is empty.")
+    if root is not None and _is_file(root / path):
+        return path
+    if "\\" in path:
+        raise SettingsError(f"{place}: `{column}` ({path!r}) has backslashes: write / between folders.")
+    if root is not None:
+        raise SettingsError(f"{place}: `{column}` ({path!r}) is no file below {root}.")
+    return path
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a path leads to a file; a null character or an endless name leads nowhere."""
+    try:
+        return path.is_file()
+    except (ValueError, OSError):
+        return False

@@ -20,12 +20,13 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from audioslots_hf.layouts import walk_files
+from audioslots_hf.suffixes import AUDIO_SUFFIXES
 
 from ..arguments import SpeechArguments
 from ..settings import SettingsError
-from .audio import AUDIO_SUFFIXES, audio_length, read_audio
+from .audio import AudioError, audio_length, read_audio
 from .loudness import loudness_lufs
-from .rows import parse_number, place_rows, read_rows
+from .rows import parse_number, parse_path, read_table
 
 
 @dataclass
@@ -36,11 +37,13 @@ class Utterance:
     num_samples: int
     loudness: float
     samples: np.ndarray | None = None
+    # of the row in its list, for messages
+    place: str | None = None
 
     def read(self, start: int, num_samples: int, sampling_rate: int) -> np.ndarray:
         """A span as float32 (num_samples,), shorter at the end of the recording."""
         if self.samples is None:
-            return read_audio(self.path, sampling_rate, start, num_samples)
+            return read_listed(self, sampling_rate, start, num_samples)
         return self.samples[start : start + num_samples].astype(np.float32) / 32768
 
 
@@ -51,6 +54,20 @@ class ListedFile:
     path: Path
     speaker: str
     loudness: float | None = None
+    # of its row in the list, for messages
+    place: str | None = None
+
+
+def read_listed(
+    file: ListedFile | Utterance, sampling_rate: int, start: int = 0, num_samples: int | None = None
+) -> np.ndarray:
+    """[`read_audio`], with the row of a list in its messages."""
+    try:
+        return read_audio(file.path, sampling_rate, start, num_samples)
+    except AudioError as error:
+        if file.place is None:
+            raise
+        raise AudioError(f"{file.place}: {error}") from error
 
 
 def list_speech(root: str | Path, utterances: str | Path | None = None) -> list[ListedFile]:
@@ -73,28 +90,34 @@ def list_speech(root: str | Path, utterances: str | Path | None = None) -> list[
             )
         files = [ListedFile(path, path.relative_to(root).parts[0]) for path in paths]
     else:
-        rows = read_rows(utterances)
-        if rows and (missing := {"path", "speaker"} - set(rows[0])):
+        table = read_table(utterances)
+        if missing := {"path", "speaker"} - set(table.columns):
             raise SettingsError(f"{utterances} has no column `{min(missing)}`: it needs path and speaker.")
-        files = [
-            ListedFile(
-                root / row["path"],
-                row["speaker"],
-                parse_number(row, "loudness", place) if row.get("loudness") else None,
-            )
-            for place, row in place_rows(utterances, rows)
-        ]
+        files = [parse_file(row, place, root) for place, row in table.rows()]
     return sorted(files, key=lambda file: (file.speaker, file.path.as_posix()))
+
+
+def parse_file(row: dict[str, str], place: str, root: Path) -> ListedFile:
+    """The file of a row of a list, or a `SettingsError` that names the cell."""
+    path = root / parse_path(row, "path", place, root)
+    if not row["speaker"].strip():
+        raise SettingsError(f"{place}: `speaker` is empty.")
+    loudness = parse_number(row, "loudness", place) if row.get("loudness") else None
+    return ListedFile(path, row["speaker"], loudness, place)
 
 
 def load_utterance(file: ListedFile, sampling_rate: int, in_memory: bool) -> Utterance:
     """Read a whole file, or only its header if its loudness is known and it stays on disk."""
     if not in_memory and file.loudness is not None:
-        return Utterance(file.path, audio_length(file.path, sampling_rate), file.loudness)
-    audio = read_audio(file.path, sampling_rate)
+        try:
+            num_samples = audio_length(file.path, sampling_rate)
+        except AudioError as error:
+            raise AudioError(f"{file.place}: {error}") from error
+        return Utterance(file.path, num_samples, file.loudness, place=file.place)
+    audio = read_listed(file, sampling_rate)
     loudness = loudness_lufs(audio, sampling_rate) if file.loudness is None else file.loudness
     samples = np.clip(np.round(audio * 32768), -32768, 32767).astype(np.int16) if in_memory else None
-    return Utterance(file.path, len(audio), loudness, samples)
+    return Utterance(file.path, len(audio), loudness, samples, file.place)
 
 
 def load_speech(folder: SpeechArguments, sampling_rate: int, show_progress: bool = True) -> list[list[Utterance]]:
@@ -112,5 +135,5 @@ def load_speech(folder: SpeechArguments, sampling_rate: int, show_progress: bool
             raise SettingsError(f"{file.path} is silent: leave it out.")
         speakers.setdefault(file.speaker, []).append(utterance)
     if not speakers:
-        raise SettingsError(f"{folder.root} contains no audio file ({', '.join(AUDIO_SUFFIXES)}).")
+        raise SettingsError(f"{folder.root} contains no audio file (.wav, .flac, .mp3 and so on).")
     return list(speakers.values())

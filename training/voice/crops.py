@@ -20,9 +20,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..data.audio import AUDIO_SUFFIXES, read_audio
 from ..data.effects import change_speed
-from ..data.speech import list_speech
+from ..data.speech import list_speech, read_listed
 from ..settings import SettingsError
 from .settings import VoiceFolder
 
@@ -57,10 +56,10 @@ def load_voices(folder: VoiceFolder, sampling_rate: int, show_progress: bool = T
     voices: dict[str, Voice] = {}
     files = list_speech(folder.root, folder.utterances)
     for file in tqdm(files, desc=f"Reading {folder.root}", unit="file", disable=not show_progress):
-        samples = np.clip(np.round(read_audio(file.path, sampling_rate) * 32768), -32768, 32767).astype(np.int16)
+        samples = np.clip(np.round(read_listed(file, sampling_rate) * 32768), -32768, 32767).astype(np.int16)
         voices.setdefault(file.speaker, Voice(file.speaker, [])).utterances.append(samples)
     if not voices:
-        raise SettingsError(f"{folder.root} holds no audio file ({', '.join(AUDIO_SUFFIXES)}).")
+        raise SettingsError(f"{folder.root} holds no audio file (.wav, .flac, .mp3 and so on).")
     return list(voices.values())
 
 
