@@ -127,7 +127,7 @@ def assigned_names(node: ast.stmt) -> list[str]:
 
 def test_every_source_file_has_the_licence_header():
     root = Path(__file__).parents[1]
-    files = [*SOURCES, *root.glob("training/**/*.py"), *root.glob("tests/**/*.py")]
+    files = [*SOURCES, *(path for name in ("training", "tests", "examples") for path in root.glob(f"{name}/**/*.py"))]
     missing = [
         str(path) for path in files if path.stat().st_size and "Apache License" not in path.read_text("utf-8")[:200]
     ]
