@@ -54,6 +54,10 @@ class TestGalr(SeparationContracts):
         # 201 frames in halves of 5, and one half of zeros before and behind: 42 segments, 3 mixtures of 4 summary frames
         assert [tuple(weights.shape) for weights in attentions] == [(12, 2, 42, 42)] * 2
 
+    def test_hidden_states_have_one_layout(self, model, features):
+        hidden_states = model(**features, output_hidden_states=True).hidden_states
+        assert [tuple(state.shape) for state in hidden_states] == [(10, 3, 42, 8)] * 3
+
     def test_sdpa_equals_eager_attention(self, model, features):
         expected = model(**features).estimates
         model.set_attn_implementation("eager")

@@ -195,6 +195,11 @@ class AudioSlotsConfig(ConfigCapabilities, PreTrainedConfig):
         return self.num_slot_attention_iterations if self.slot_module == "slot_attention" else 1
 
     @property
+    def num_recorded_layers(self) -> int:
+        """Number of times that a layer updates the slots: so many hidden states follow the queries."""
+        return self.num_iterations if self.slot_module == "slot_attention" else self.num_hidden_layers
+
+    @property
     def encoder_stride(self) -> int:
         """Total stride of the encoder, along frequency and along time."""
         stride = 1

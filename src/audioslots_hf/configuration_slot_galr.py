@@ -170,6 +170,11 @@ class SlotGalrConfig(ConfigCapabilities, PreTrainedConfig):
         return sum(self.num_bands_per_width)
 
     @property
+    def num_recorded_layers(self) -> int:
+        """Number of layers of the map: so many hidden states follow the encoder's."""
+        return self.num_map_layers + self.num_source_layers
+
+    @property
     def num_iterations(self) -> int:
         """Number of passes through the slot module's layers."""
         return self.num_slot_attention_iterations if self.slot_module == "slot_attention" else 1

@@ -31,7 +31,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 from .capabilities import ModelCapabilities
 from .configuration_audioslots import AudioSlotsConfig
 from .losses import matched_mse, speaker_contrastive_loss
-from .modeling_outputs import AudioSeparationOutput
+from .modeling_outputs import AudioSeparationOutput, record_hidden_states
 from .saving import SelfContainedModel
 
 
@@ -175,7 +175,11 @@ class AudioSlotsMLP(nn.Module):
         return self.down_proj(self.act_fn(self.up_proj(hidden_states)))
 
 
-class AudioSlotsTransformerLayer(GradientCheckpointingLayer):
+class AudioSlotsLayer(GradientCheckpointingLayer):
+    """An update of the slots: what the layers of both slot modules are, so that their hidden states are recorded."""
+
+
+class AudioSlotsTransformerLayer(AudioSlotsLayer):
     """Self-attention among the slots first, then cross-attention to the encoded mixture (paper, section 2)."""
 
     def __init__(self, config: AudioSlotsConfig, encoded_size: int):
@@ -197,7 +201,7 @@ class AudioSlotsTransformerLayer(GradientCheckpointingLayer):
         return hidden_states + self.mlp(self.mlp_layer_norm(hidden_states))
 
 
-class AudioSlotsSlotAttentionLayer(GradientCheckpointingLayer):
+class AudioSlotsSlotAttentionLayer(AudioSlotsLayer):
     """
     One iteration of multi-head Slot Attention (Locatello et al., arXiv 2006.15055).
 
@@ -274,11 +278,13 @@ class AudioSlotsPreTrainedModel(SelfContainedModel, PreTrainedModel):
     supports_gradient_checkpointing = True
     # the loss is a mean over the batch: transformers' Trainer must divide it by the number of accumulated steps
     accepts_loss_kwargs = False
+    # what stands in for token embeddings, where adapters let gradients begin
+    _input_embed_layer = "encoder"
     _no_split_modules = ["AudioSlotsResNetBlock", "AudioSlotsTransformerLayer", "AudioSlotsSlotAttentionLayer"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _can_record_outputs = {
-        "hidden_states": [AudioSlotsTransformerLayer, AudioSlotsSlotAttentionLayer],
+        "hidden_states": record_hidden_states(AudioSlotsLayer),
         "attentions": OutputRecorder(AudioSlotsAttention, index=1, layer_name="cross_attn"),
     }
 

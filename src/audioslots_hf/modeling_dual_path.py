@@ -234,6 +234,8 @@ class DualPathPreTrainedModel(SelfContainedModel, PreTrainedModel):
     supports_gradient_checkpointing = True
     # the loss is a mean over the batch: transformers' Trainer must divide it by the number of accumulated steps
     accepts_loss_kwargs = False
+    # what stands in for token embeddings, where adapters let gradients begin
+    _input_embed_layer = "encoder"
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -270,7 +272,8 @@ class DualPathModel(DualPathPreTrainedModel):
         self.layers = nn.ModuleList([self.layer_class(config) for _ in range(config.num_hidden_layers)])
         self.post_init()
 
-    @capture_outputs
+    # the last hidden state has another layout than the layers' outputs: it would replace the last of them
+    @capture_outputs(tie_last_hidden_states=False)
     @auto_docstring
     def forward(self, input_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> DualPathModelOutput:
         r"""

@@ -16,7 +16,9 @@
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from transformers.utils import ModelOutput, auto_docstring
+from transformers.utils.output_capturing import OutputRecorder
 
 
 @auto_docstring(custom_intro="Output of every `ForAudioSeparation` model.")
@@ -51,4 +53,12 @@ class AudioSeparationOutput(ModelOutput):
     attentions: tuple[torch.Tensor, ...] | None = None
 
 
-__all__ = ["AudioSeparationOutput"]
+def record_hidden_states(layer_class: type[nn.Module]) -> OutputRecorder:
+    """Hidden states of all layers of a class, of which a configuration has `num_recorded_layers`."""
+    recorder = OutputRecorder(layer_class)
+    # with it, `output_hidden_states=[-1]` finds the last layer; transformers 5.17 takes no such argument
+    recorder.num_hidden_layers_key = "num_recorded_layers"
+    return recorder
+
+
+__all__ = ["AudioSeparationOutput", "record_hidden_states"]

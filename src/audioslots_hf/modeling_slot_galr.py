@@ -44,7 +44,7 @@ from .modeling_audioslots import (
     fourier_features,
 )
 from .modeling_dual_path import mixture_consistent
-from .modeling_outputs import AudioSeparationOutput
+from .modeling_outputs import AudioSeparationOutput, record_hidden_states
 from .saving import SelfContainedModel
 from .stft import inverse_real_stft, real_stft
 
@@ -316,11 +316,13 @@ class SlotGalrPreTrainedModel(SelfContainedModel, PreTrainedModel):
     supports_gradient_checkpointing = True
     # the loss is a mean over the batch: transformers' Trainer must divide it by the number of accumulated steps
     accepts_loss_kwargs = False
+    # what stands in for token embeddings, where adapters let gradients begin
+    _input_embed_layer = "encoder"
     _no_split_modules = ["SlotGalrLayer", "AudioSlotsTransformerLayer", "AudioSlotsSlotAttentionLayer"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _can_record_outputs = {
-        "hidden_states": SlotGalrLayer,
+        "hidden_states": record_hidden_states(SlotGalrLayer),
         "attentions": OutputRecorder(AudioSlotsAttention, index=1, layer_name="cross_attn"),
     }
 

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, auto_docstring
+from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_voice_encoder import VoiceEncoderConfig
 from .stft import stft
@@ -41,9 +42,12 @@ class VoiceEncoderOutput(ModelOutput):
     r"""
     embeddings (`torch.Tensor` of shape `(batch_size, embedding_size)`):
         Of length 1, in float32: the product of two is their cosine. Zeros where no frame has a weight.
+    hidden_states (`tuple[torch.Tensor, ...]`, *optional*, returned when `output_hidden_states=True`):
+        Input and output of the layers, each of shape `(batch_size, hidden_size, num_frames)`.
     """
 
     embeddings: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
 
 
 def mel_filters(num_bins: int, num_frequencies: int, sampling_rate: int, device: torch.device) -> torch.Tensor:
@@ -146,6 +150,9 @@ class VoiceEncoderPreTrainedModel(PreTrainedModel):
     base_model_prefix = "voice_encoder"
     main_input_name = "input_values"
     input_modalities = ("audio",)
+    # what stands in for token embeddings, where adapters let gradients begin
+    _input_embed_layer = "front_end"
+    _can_record_outputs = {"hidden_states": VoiceEncoderLayer}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -170,6 +177,7 @@ class VoiceEncoderModel(VoiceEncoderPreTrainedModel):
         self.embedding = nn.Linear(2 * config.pooling_size, config.embedding_size)
         self.post_init()
 
+    @capture_outputs
     @auto_docstring
     def forward(
         self,

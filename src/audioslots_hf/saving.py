@@ -99,7 +99,8 @@ class SelfContainedModel:
         )
         if output_loading_info:
             return model, info
-        if missing := sorted(info["missing_keys"]):
+        # without a checkpoint, transformers initializes all that `state_dict` lacks
+        if (missing := sorted(info["missing_keys"])) and pretrained_model_name_or_path is not None:
             saved = f" It was saved as {model.config.architectures[0]}." if model.config.architectures else ""
             raise ValueError(
                 f"The checkpoint {str(pretrained_model_name_or_path)!r} lacks {len(missing)} of the {len(model.state_dict())} "
