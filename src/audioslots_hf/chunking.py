@@ -94,14 +94,15 @@ def iter_chunks(
     check_chunk_hop_length(chunk_hop_length, chunk_length)
     blocks = iter(blocks)
     buffer = next(blocks)
-    for block in blocks:
+    while True:
+        # before the next block is read: live audio would have to be waited for
         while buffer.shape[-1] > chunk_length:
             yield buffer[..., :chunk_length], False
             buffer = buffer[..., chunk_hop_length:]
+        block = next(blocks, None)
+        if block is None:
+            break
         buffer = torch.cat([buffer, block], dim=-1)
-    while buffer.shape[-1] > chunk_length:
-        yield buffer[..., :chunk_length], False
-        buffer = buffer[..., chunk_hop_length:]
     yield buffer, True
 
 

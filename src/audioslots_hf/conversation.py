@@ -373,5 +373,7 @@ __all__ = [
     "MIN_EMBEDDED_S",
     "VoiceEncoder",
     "WINDOW_S",
+    "gate_tracks",
+    "gather_evidence",
     "window_length",
 ]

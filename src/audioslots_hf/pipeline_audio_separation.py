@@ -26,6 +26,7 @@ from .channels import ChannelActivity, check_channels, describe_separate
 from .chunking import Chunk, SeparatedChunks, check_chunk_hop_length
 from .conversation import ConversationSeparator, VoiceEncoder
 from .forks import use_one_thread_if_forked
+from .online import OnlineConversation
 from .recordings import Recording, load_recording
 from .resampling import resample
 from .saving import complete_card
@@ -151,6 +152,12 @@ class AudioSeparationPipeline(ChunkPipeline):
             self.model, self.feature_extractor, batch_size=self.batch_size, post_process_kwargs=post_process_kwargs
         )
         return ConversationSeparator(separator, self.voice_encoder, *parse_speakers(num_speakers, max_speakers))
+
+    def online_conversation(
+        self, num_speakers: int | str | None = None, max_speakers: int | None = None
+    ) -> OnlineConversation:
+        """A separator of conversations that go on, for blocks of audio at the model's sampling rate."""
+        return OnlineConversation(self.separator, self.voice_encoder, *parse_speakers(num_speakers, max_speakers))
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Separate one recording, or many; a generator and a `datasets` set give an iterator, a list and a column give a list."""

@@ -1,0 +1,175 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import numpy as np
+import pytest
+import torch
+
+from audioslots_hf import load_separator, pipeline_audio_separation
+from audioslots_hf.chunking import Chunk
+from audioslots_hf.online import OnlineConversation, OnlineVoices
+from audioslots_hf.separator import Separator
+from audioslots_hf.speakers import VoiceEvidence
+from tests.conversation_helpers import RATE, encode_bands, split_by_band, turns
+
+
+@pytest.fixture
+def separator(checkpoint, monkeypatch) -> Separator:
+    """A separator that makes no errors, of one window at a time."""
+    monkeypatch.setattr(Separator, "separate_chunks", lambda self, chunks: split_by_band(chunks))
+    separator = load_separator(checkpoint, device="cpu").separator
+    monkeypatch.setattr(Separator, "separate", lambda self, waveforms: split_by_band(wrap(waveforms)).estimates)
+    return separator
+
+
+def wrap(waveforms: torch.Tensor) -> list[Chunk]:
+    return [Chunk(waveforms, is_last=True)]
+
+
+def stream(conversation: OnlineConversation, waveforms: torch.Tensor, block_length: int = RATE // 10) -> torch.Tensor:
+    """The tracks of (num_channels, num_samples), given in blocks."""
+    return torch.cat(list(conversation.stream(waveforms.split(block_length, dim=-1))), dim=-1)
+
+
+def share_on_track(track: torch.Tensor, reference: torch.Tensor) -> float:
+    """The energy of a reference that is on a track, less what else is there."""
+    return 1 - float((track - reference).square().sum() / reference.square().sum())
+
+
+def test_a_voice_that_pauses_for_20_s_returns_to_its_own_track(separator):
+    references = turns([(0, 0.5, 5.0), (1, 5.5, 25.0), (0, 25.5, 29.0)], 30.0)
+    conversation = OnlineConversation(separator, encode_bands, max_speakers=4)
+    tracks = stream(conversation, references.sum(dim=0)[None])
+    assert tracks.shape == (1, 4, 30 * RATE)
+    for voice, reference in enumerate(references):
+        assert share_on_track(tracks[0, voice], reference) > 0.9
+    late = slice(26 * RATE, 29 * RATE)
+    assert share_on_track(tracks[0, 0, late], references[0, late]) > 0.99
+    assert not tracks[0, 2:].any()
+    first, *between, last = conversation.segments[0]
+    np.testing.assert_allclose([first, last], [(0.5, 5.0), (25.5, 29.0)], atol=0.2)
+    # the first half-second of a new voice is too short to tell
+    assert all(end < 6.0 for _, end in between) and conversation.segments[2:] == [[], []]
+
+
+def test_a_third_person_gets_a_track_of_a_model_with_two_outputs(separator):
+    references = turns([(0, 0.5, 4.0), (1, 4.5, 8.0), (2, 8.5, 12.0), (1, 11.0, 15.0)], 16.0, num_voices=3)
+    tracks = stream(OnlineConversation(separator, encode_bands, num_speakers=3), references.sum(dim=0)[None])
+    assert tracks.shape == (1, 3, 16 * RATE)
+    for voice, reference in enumerate(references):
+        assert share_on_track(tracks[0, voice], reference) > 0.85
+
+
+def test_without_a_free_track_a_new_voice_goes_to_the_nearest_one(separator):
+    references = turns([(0, 0.5, 4.0), (1, 4.5, 8.0), (2, 8.5, 12.0)], 13.0, num_voices=3)
+    tracks = stream(OnlineConversation(separator, encode_bands, max_speakers=2), references.sum(dim=0)[None])
+    heard = tracks[0, :, 9 * RATE : 12 * RATE].square().sum(dim=-1)
+    assert heard.max() > 0.99 * references[2, 9 * RATE : 12 * RATE].square().sum()
+
+
+def test_tracks_come_within_the_stated_latency_and_the_whole_recording_comes_back(separator):
+    mixture = turns([(0, 0.5, 4.0), (1, 4.5, 8.0)], 9.0).sum(dim=0)[None]
+    conversation = OnlineConversation(separator, encode_bands)
+    block_length, num_read = RATE // 20, 0
+
+    def microphone():
+        nonlocal num_read
+        for block in mixture.split(block_length, dim=-1):
+            num_read += block.shape[-1]
+            yield block
+
+    num_sent = 0
+    for tracks in conversation.stream(microphone()):
+        # the first of the samples that come is the oldest
+        assert num_read - num_sent <= conversation.latency_s * RATE + block_length or num_read == mixture.shape[-1]
+        num_sent += tracks.shape[-1]
+    assert num_sent == mixture.shape[-1] and conversation.latency_s == 2.0
+    assert conversation.activity.shape == (6, 9 * 50)
+
+
+def test_the_result_does_not_depend_on_the_blocks(separator):
+    mixture = turns([(0, 0.5, 4.0), (1, 3.5, 8.0)], 9.0).sum(dim=0)[None]
+    conversation = OnlineConversation(separator, encode_bands, num_speakers=2)
+    results = [stream(conversation, mixture, length) for length in (777, RATE, 20 * RATE)]
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0])
+
+
+def test_channels_keep_one_order_and_tracks_add_up_to_the_mixture_during_speech(separator):
+    mono = turns([(0, 0.5, 6.0), (1, 4.0, 8.0)], 9.0).sum(dim=0)
+    mixture = torch.stack([mono, 0.5 * mono])
+    tracks = stream(OnlineConversation(separator, encode_bands, num_speakers=2), mixture)
+    torch.testing.assert_close(tracks[1], 0.5 * tracks[0], atol=1e-4, rtol=1e-3)
+    spoken = slice(round(0.6 * RATE), 8 * RATE)
+    torch.testing.assert_close(tracks[..., spoken].sum(dim=1), mixture[:, spoken], atol=1e-4, rtol=1e-3)
+
+
+def test_silence_gives_silent_tracks(separator):
+    conversation = OnlineConversation(separator, encode_bands, max_speakers=2)
+    assert not stream(conversation, torch.zeros(1, 5 * RATE)).any()
+    assert conversation.segments == [[], []]
+
+
+def test_more_than_a_minute_is_remembered_in_segments_only(separator):
+    segments = [(index % 2, 3.0 * index + 0.5, 3.0 * index + 2.5) for index in range(30)]
+    references = turns(segments, 90.0)
+    conversation = OnlineConversation(separator, encode_bands, num_speakers=2)
+    tracks = stream(conversation, references.sum(dim=0)[None])
+    for voice, reference in enumerate(conversation.segments):
+        # the first half-second of the second voice is too short to tell, and the end of a turn may leave a sound of 0.1 s
+        found = [(start, end) for start, end in reference if start > 4.0 and end - start > 0.15]
+        expected = [(start, end) for index, start, end in segments if index == voice and start > 4.0]
+        np.testing.assert_allclose(found, expected, atol=0.2)
+    for voice, reference in enumerate(references):
+        assert share_on_track(tracks[0, voice], reference) > 0.9
+
+
+def hear(voices: OnlineVoices, *vectors: list[float], speech_s: float = 1.5) -> list[int]:
+    """Assign a chunk whose estimates have these embeddings, an estimate of zeros has no speech."""
+    embeddings = np.array(vectors, float)
+    speech = speech_s * embeddings.any(axis=1)
+    alone = speech if np.count_nonzero(speech) == 1 else speech / 2
+    evidence = VoiceEvidence(embeddings[None], speech[None], alone[None], np.ones((1, len(vectors))))
+    return voices.assign(evidence, hop_s=1.0).tolist()
+
+
+def test_a_short_sound_that_does_not_come_again_frees_its_track():
+    voices = OnlineVoices(2)
+    for _ in range(3):
+        assert hear(voices, [1, 0, 0], [0, 0, 0])[0] == 0
+    assert hear(voices, [0, 1, 0], [0, 0, 0])[0] == 1
+    for _ in range(11):
+        assert hear(voices, [1, 0, 0], [0, 0, 0])[0] == 0
+    # somebody else takes the track
+    assert hear(voices, [0, 0, 1], [0, 0, 0])[0] == 1
+
+
+def test_voices_that_turn_out_to_be_one_are_merged_into_the_longer():
+    voices = OnlineVoices(3)
+    for _ in range(3):
+        assert hear(voices, [1, 0, 0], [0, 0, 0])[0] == 0
+    assert hear(voices, [0.35, 0.94, 0], [0, 0, 0])[0] == 1
+    for _ in range(5):
+        tracks = hear(voices, [0.8, 0.6, 0], [0, 0, 0])
+    assert tracks[0] == 0 and sorted(voices.sums) == [0]
+
+
+def test_numbers_of_people_that_make_no_sense_are_refused(separator):
+    with pytest.raises(ValueError, match="`max_speakers` is 0"):
+        OnlineConversation(separator, encode_bands, max_speakers=0)
+
+
+def test_the_pipeline_makes_one(checkpoint, monkeypatch):
+    monkeypatch.setattr(pipeline_audio_separation, "load_default_voice_encoder", lambda: torch.nn.Identity())
+    conversation = load_separator(checkpoint, device="cpu").online_conversation(num_speakers="auto", max_speakers=3)
+    assert conversation.num_tracks == 3 and conversation.sampling_rate == RATE
