@@ -11,15 +11,17 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+import csv
 import hashlib
 import re
 from pathlib import Path
 
 import pytest
 
+from audioslots_hf.cards import load_facts
 from audioslots_hf.cli import build_parser
 from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
-from training.reporting.cards import format_card
+from training.reporting.cards import format_card, format_results_files
 from training.reporting.featured import FEATURED, PUBLISHED, format_featured, format_limits
 from training.reporting.results import RESULTS_DIR, load_evaluations, read_results
 
@@ -65,6 +67,7 @@ def test_the_commands_of_the_pages_are_ones():
         "evaluate",
         "info",
         "export",
+        "publish",
     }
 
 
@@ -117,9 +120,12 @@ def test_the_default_is_marked_in_the_table_of_the_readme():
 
 
 @pytest.mark.parametrize("name", list_checkpoints())
-def test_the_card_of_a_checkpoint_is_made_of_its_template_and_results(name):
-    card = (CHECKPOINTS_DIR / name / "README.md").read_text(encoding="utf-8")
-    assert card == format_card(name, load_evaluations())
+def test_the_card_of_a_checkpoint_is_made_of_its_facts_and_results(name):
+    folder = CHECKPOINTS_DIR / name
+    for file, text in format_results_files(name, load_evaluations()).items():
+        assert (folder / file).read_text(encoding="utf-8") == text
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card == format_card(folder)
     assert "license: apache-2.0" in card
     opening = card.split("\n# ")[1].split("## ")[0]
     # its use comes first, and its training later
@@ -127,11 +133,26 @@ def test_the_card_of_a_checkpoint_is_made_of_its_template_and_results(name):
     assert "hours" not in opening
 
 
-def test_a_checkpoint_without_template_or_results_has_no_card():
-    with pytest.raises(ValueError, match="unknown has no template"):
-        format_card("unknown", load_evaluations())
+@pytest.mark.parametrize("name", list_checkpoints())
+def test_the_amounts_of_speech_in_a_card_are_those_of_the_lists(name):
+    real, synthetic = (entry["note"] for entry in load_facts(CHECKPOINTS_DIR / name).data)
+    speakers, hours = measure_speech("librispeech_train.csv")
+    assert f"one utterance of each of {speakers} speakers ({60 * hours:.0f} min)" in real
+    voices, hours = measure_speech("kokoro_train.csv")
+    assert f"{hours:.1f} h read by {voices} voices" in synthetic
+
+
+def measure_speech(name: str) -> tuple[int, float]:
+    """The number of speakers and the hours of a list of training speech."""
+    with open(ROOT / "training" / "metadata" / name, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    # the lists count samples at 16 kHz
+    return len({row["speaker"] for row in rows}), sum(int(row["num_samples"]) for row in rows) / 16000 / 3600
+
+
+def test_a_checkpoint_without_results_has_no_card():
     with pytest.raises(ValueError, match=f"{DEFAULT_CHECKPOINT} has no results"):
-        format_card(DEFAULT_CHECKPOINT, [])
+        format_results_files(DEFAULT_CHECKPOINT, [])
 
 
 def test_the_project_has_the_card_of_its_default():

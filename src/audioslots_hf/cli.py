@@ -26,6 +26,7 @@ from .command_evaluate import add_evaluate
 from .command_export import add_export
 from .command_line import CommandParser, check_command
 from .command_models import add_info, add_models
+from .command_publish import add_publish
 from .command_separate import add_separate
 from .stopping import StoppedError, stopping_on_signals
 
@@ -37,6 +38,7 @@ SUBCOMMANDS = (
     add_info,
     add_evaluate,
     add_export,
+    add_publish,
 )
 
 

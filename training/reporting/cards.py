@@ -13,32 +13,38 @@
 # limitations under the License.
 """Writes results into the README and the cards of the shipped checkpoints."""
 
-import csv
+import hashlib
+import json
 import re
 import shutil
 from pathlib import Path
-from string import Template
 
+from transformers import AutoConfig
+
+from audioslots_hf.card_results import CONVERSATIONS_NAME, RESULTS_NAME, check_weights, compact
+from audioslots_hf.cards import make_card
+from audioslots_hf.families import FAMILIES
 from audioslots_hf.files import write_text
-from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
+from audioslots_hf.model_files import build_skeleton
+from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 
 from .featured import format_featured, format_limits
-from .results import ROOT, group_by_conditions
-from .tables import PROTOCOLS, format_table
+from .results import RESULTS_DIR, ROOT, format_json, group_by_conditions
 
 
-TEMPLATES_DIR = Path(__file__).parent / "templates"
-METADATA_DIR = ROOT / "training" / "metadata"
-# Sampling rate of `num_samples` in the lists of training speech.
-LISTED_RATE = 16000
+# of this repository: an installed package stays as it is
+CHECKPOINTS_DIR = ROOT / "src" / "audioslots_hf" / "checkpoints"
+CONVERSATIONS = RESULTS_DIR / "benchmarks" / CONVERSATIONS_NAME
 
 
 def write_cards(evaluations: list[dict]) -> None:
-    """Write the generated parts of the README, the card of each shipped checkpoint, and the project's card."""
+    """Write the generated parts of the README, the results and the card of each shipped checkpoint, and the project's card."""
     insert_part(ROOT / "README.md", "results", format_featured(evaluations))
     insert_part(ROOT / "README.md", "limits", format_limits(evaluations))
-    for name in list_checkpoints():
-        write_text(CHECKPOINTS_DIR / name / "README.md", format_card(name, evaluations))
+    for folder in sorted(path.parent for path in CHECKPOINTS_DIR.glob("*/config.json")):
+        for name, text in format_results_files(folder.name, evaluations).items():
+            write_text(folder / name, text)
+        write_text(folder / "README.md", format_card(folder))
     shutil.copy(CHECKPOINTS_DIR / DEFAULT_CHECKPOINT / "README.md", ROOT / "model_card.md")
 
 
@@ -57,44 +63,32 @@ def insert_part(path: Path, name: str, text: str) -> None:
     write_text(path, f"{before}{start}{text}{end}{rest.split(end, 1)[1]}")
 
 
-def format_card(name: str, evaluations: list[dict]) -> str:
+def format_results_files(name: str, evaluations: list[dict]) -> dict[str, str]:
     """
-    The card of a checkpoint: its template, with the numbers of its results.
+    The results files beside a shipped checkpoint: the means of each test set, and the conversations of the benchmark.
 
     Raises:
-        `ValueError`: there is no template, or no results of the checkpoint.
+        `ValueError`: there are no results of the checkpoint.
     """
-    template = TEMPLATES_DIR / f"{name}.md"
     own = [results for results in evaluations if results["model"] == name]
-    if not template.is_file() or not own:
-        missing = "results: evaluate it" if template.is_file() else f"template: write {template}"
-        raise ValueError(f"The checkpoint {name} has no {missing}, which its card needs.")
-    values = {"results": format_test_sets(own), "sha256": own[0]["weights"]["sha256"]}
-    values["parameters"] = f"{own[0]['weights']['num_parameters']:,}"
-    values["real_speakers"], hours = measure_speech(METADATA_DIR / "librispeech_train.csv")
-    values["real_minutes"] = f"{60 * hours:.0f}"
-    values["synthetic_voices"], hours = measure_speech(METADATA_DIR / "kokoro_train.csv")
-    values["synthetic_hours"] = f"{hours:.1f}"
-    return Template(template.read_text(encoding="utf-8")).substitute(values)
+    if not own:
+        raise ValueError(f"The checkpoint {name} has no results: evaluate it, because its card needs them.")
+    ordered = [compact(results) for [results] in group_by_conditions(own).values()]
+    files = {RESULTS_NAME: format_json(ordered)}
+    conversations = json.loads(CONVERSATIONS.read_text(encoding="utf-8"))
+    if conversations["model"] == name:
+        files[CONVERSATIONS_NAME] = format_json(conversations)
+    return files
 
 
-def measure_speech(path: Path) -> tuple[int, float]:
-    """The number of speakers and the hours of a list of training speech."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    num_samples = sum(int(row["num_samples"]) for row in rows)
-    return len({row["speaker"] for row in rows}), num_samples / LISTED_RATE / 3600
+def format_card(folder: Path) -> str:
+    """
+    The card of a shipped checkpoint, from the facts and the results in its folder.
 
-
-def format_test_sets(own: list[dict]) -> str:
-    """The results of one checkpoint, a row for each test set, with the standard error over its mixtures."""
-    rows = []
-    for conditions, [results] in group_by_conditions(own).items():
-        means = results["rows"]
-        scores = [
-            f"{means[row]['si_snri']:.2f} ± {means[row]['standard_error']:.2f}"
-            for row in ("model_order_by_tracker", "model_order_by_references")
-        ]
-        oracle = f"{means['oracle_order_by_tracker']['si_snri']:.2f}" if "oracle_order_by_tracker" in means else "–"
-        rows.append([f"`{conditions.metadata}`, {conditions.mode}", str(conditions.num_mixtures), *scores, oracle])
-    return format_table(["test set", "mixtures", *PROTOCOLS.values(), "oracle"], rows)
+    Raises:
+        `ValueError`: facts or results are missing, or the results are of other weights.
+    """
+    config = AutoConfig.from_pretrained(folder)
+    sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    check_weights(json.loads((folder / RESULTS_NAME).read_text(encoding="utf-8")), sha256)
+    return f"{make_card(folder, folder.name, build_skeleton(FAMILIES[config.model_type], config), sha256)}\n"

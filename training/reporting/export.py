@@ -15,6 +15,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import torch
@@ -22,9 +23,11 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, AutoModel
 
+from audioslots_hf.cards import FACTS_NAME
 from audioslots_hf.families import FAMILIES
 from audioslots_hf.files import replacing
-from audioslots_hf.shipped import CHECKPOINTS_DIR
+
+from .cards import CHECKPOINTS_DIR
 
 
 CHECKPOINT_NAME = re.compile(r"[a-zA-Z0-9][\w.-]*")
@@ -33,9 +36,10 @@ MODEL_FILES = ("model.safetensors", "config.json", "preprocessor_config.json")
 
 def export(source: Path, name: str, mask_exponent: float | None = None, chunk_length: int | None = None) -> Path:
     """
-    Copy a model into the package, with weights in half precision, and the default masks and chunks of its pipeline.
+    Copy a model into the package of this repository, with weights in half precision, and the default masks and chunks of its pipeline.
 
-    Its card, `README.md`, is the existing one, or a title; `python -m training.publish card` writes it.
+    The facts for its card, `card.yaml`, and the card stay; `python -m training.publish card` writes the card from the facts and the
+    results, and needs both.
 
     The configuration states float32, so the model computes in float32: half precision is slow on a CPU. The remote code that
     `save_pretrained` adds is left out, because it is the package itself.
@@ -75,9 +79,10 @@ def export(source: Path, name: str, mask_exponent: float | None = None, chunk_le
                 values["chunk_length"] = chunk_length
             text = json.dumps(values, indent=2, sort_keys=True) + "\n"
             (temporary / file).write_text(text, encoding="utf-8")
-        card = target / "README.md"
-        text = card.read_text(encoding="utf-8") if card.exists() else f"# {name}\n"
-        (temporary / "README.md").write_text(text, encoding="utf-8")
+        (temporary / "README.md").write_text(f"# {name}\n", encoding="utf-8")
+        for kept in ("README.md", FACTS_NAME):
+            if (target / kept).exists():
+                shutil.copy(target / kept, temporary)
         check_separates(temporary)
     return target
 

@@ -17,11 +17,11 @@ import json
 import statistics
 from dataclasses import dataclass
 
+from audioslots_hf.card_results import format_table
 from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 
 from .groups import PITCH_EDGES, by_pitch_distance
 from .results import RESULTS_DIR, read_scores
-from .tables import format_table
 
 
 # The columns: title, metadata, mode.

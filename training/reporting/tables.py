@@ -13,15 +13,12 @@
 # limitations under the License.
 """Markdown tables of results files."""
 
+from audioslots_hf.card_results import PROTOCOLS, format_table
 from audioslots_hf.families import FAMILIES, Family
 
 from .results import Conditions, group_by_conditions
 
 
-PROTOCOLS = {
-    "order_by_tracker": "no reference",
-    "order_by_references": "disjoint chunks, ordered by the references",
-}
 NOT_RUN = "not run"
 HEARS_REFERENCES = "hears each reference alone"
 # The rows of Table 1: title, kind of results, seconds of a chunk.
@@ -32,12 +29,6 @@ TABLE_1 = (
     ("Oracle 1 s", "oracle", 1.0),
     ("AudioSlots 1 s", "audioslots", 1.0),
 )
-
-
-def format_table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in cells)}|\n" for cells in lines)
 
 
 def format_results(evaluations: list[dict]) -> str:

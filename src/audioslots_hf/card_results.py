@@ -1,0 +1,225 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The results of a model as the parts of its card: tables, the conditions where it fails, and the model index of the Hub."""
+
+import json
+import re
+import statistics
+from pathlib import Path
+
+from huggingface_hub import EvalResult
+
+
+RESULTS_NAME = "results.json"
+CONVERSATIONS_NAME = "conversations.json"
+NOT_MEASURED = "not measured"
+PROTOCOLS = {
+    "order_by_tracker": "no reference",
+    "order_by_references": "disjoint chunks, ordered by the references",
+}
+# a test set of the condition has one of the words in its name or its mode
+CONDITIONS = {
+    "noise": ("mix_both", "mix_single", "noise"),
+    "rooms": ("room", "reverb"),
+    "telephone": ("prompts", "telephone"),
+}
+
+
+def load_results(folder: Path) -> list[dict]:
+    """
+    The evaluations in the results file of a model: one, as `training.run_evaluation` writes it, or a list.
+
+    Args:
+        folder (`Path`):
+            Folder of the model. Without a results file there are no evaluations.
+
+    Raises:
+        `ValueError`: the file has another content.
+    """
+    path = folder / RESULTS_NAME
+    if not path.exists():
+        return []
+    content = _read_json(path)
+    evaluations = content if isinstance(content, list) else [content]
+    try:
+        for evaluation in evaluations:
+            _name_test_set(evaluation)
+            _format_scores(evaluation)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is not a results file of training.run_evaluation: {error!r}") from error
+    return evaluations
+
+
+def load_conversations(folder: Path) -> dict[str, dict]:
+    """
+    What `training.benchmark conversations` found: `lists` without an option, and `lists_of_people` with the people told apart.
+
+    Raises:
+        `ValueError`: the file has another content.
+    """
+    path = folder / CONVERSATIONS_NAME
+    if not path.exists():
+        return {}
+    content = _read_json(path)
+    try:
+        _describe_conversations(content)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is not a result of training.benchmark conversations: {error!r}") from error
+    return content
+
+
+def check_weights(evaluations: list[dict], sha256: str) -> None:
+    """Raise a `ValueError` if an evaluation is one of other weights."""
+    for evaluation in evaluations:
+        measured = evaluation["weights"]["sha256"]
+        if measured != sha256:
+            raise ValueError(
+                f"{RESULTS_NAME} holds scores of other weights (sha256 {measured[:16]}, the model has {sha256[:16]}): evaluate the "
+                "model again, or remove the file."
+            )
+
+
+def compact(evaluation: dict) -> dict:
+    """An evaluation without the scores of single mixtures."""
+    rows = {
+        name: {key: value for key, value in row.items() if key != "scores"} for name, row in evaluation["rows"].items()
+    }
+    return {key: value for key, value in evaluation.items() if key not in ("voices", "folder")} | {"rows": rows}
+
+
+def format_table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in cells)}|\n" for cells in lines)
+
+
+def format_evaluations(evaluations: list[dict]) -> str:
+    """The scores of a model as a table, a row for each test set, with the standard error over its mixtures."""
+    with_oracle = any("oracle_order_by_tracker" in evaluation["rows"] for evaluation in evaluations)
+    header = ["test set", "mixtures", *PROTOCOLS.values(), *(["oracle"] if with_oracle else [])]
+    rows = []
+    for evaluation in evaluations:
+        num_mixtures = next(iter(evaluation["rows"].values()))["num_mixtures"]
+        cells = [_name_test_set(evaluation), str(num_mixtures), *_format_scores(evaluation)]
+        if with_oracle:
+            oracle = evaluation["rows"].get("oracle_order_by_tracker")
+            cells.append("–" if oracle is None else f"{oracle['si_snri']:.2f}")
+        rows.append(cells)
+    return format_table(header, rows)
+
+
+def format_conditions(evaluations: list[dict], conversations: dict[str, dict]) -> str:
+    """A table of the conditions where models of this kind fail, and the scores there, or that they have not been measured."""
+    rows = [list(row) for row in _describe_conversations(conversations).items()]
+    for condition, words in CONDITIONS.items():
+        found = []
+        for evaluation in evaluations:
+            if any(word in f"{evaluation['metadata']}, {evaluation['mode']}".lower() for word in words):
+                found.append(f"{_mean(evaluation):.1f} dB SI-SNRi ({_name_test_set(evaluation)})")
+        rows.append([condition, "; ".join(found) or NOT_MEASURED])
+    return format_table(["condition", "measured"], rows)
+
+
+def list_eval_results(evaluations: list[dict]) -> list[EvalResult]:
+    """The scores without references, for the model index of the Hub."""
+    return [
+        EvalResult(
+            task_type="audio-to-audio",
+            task_name="Source separation",
+            # results of one type would be merged
+            dataset_type=re.sub(r"\W+", "_", f"{evaluation['metadata']}, {evaluation['mode']}"),
+            dataset_name=f"{evaluation['metadata']}, {evaluation['mode']}",
+            metric_type="si_snri",
+            metric_name="SI-SNRi in dB, order of the tracks without references",
+            metric_value=round(_mean(evaluation), 2),
+        )
+        for evaluation in evaluations
+    ]
+
+
+def _read_json(path: Path) -> dict | list:
+    """The content of a JSON file, or a `ValueError` that names it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+
+
+def _mean(evaluation: dict) -> float:
+    """The mean SI-SNRi without references, in dB."""
+    return float(evaluation["rows"]["model_order_by_tracker"]["si_snri"])
+
+
+def _name_test_set(evaluation: dict) -> str:
+    """The list of an evaluation, and its mode."""
+    return f"`{evaluation['metadata']}`, {evaluation['mode']}"
+
+
+def _format_scores(evaluation: dict) -> list[str]:
+    """The SI-SNRi of an evaluation under both protocols."""
+    cells = []
+    for protocol in PROTOCOLS:
+        row = evaluation["rows"][f"model_{protocol}"]
+        # a single mixture has no spread
+        spread = f" ± {row['standard_error']:.2f}" if "standard_error" in row else ""
+        cells.append(f"{row['si_snri']:.2f}{spread}")
+    return cells
+
+
+def _describe_conversations(conversations: dict[str, dict]) -> dict[str, str]:
+    """For conversations of one to three people, the share of a voice on its own track, and the improvement in SI-SDR."""
+    titles = {1: "one voice", 2: "conversation of two", 3: "conversation of three"}
+    # comparable only on the same lists
+    both = set.intersection(*(set(lists) for lists in _list_kinds(conversations).values())) if conversations else set()
+    described = {}
+    for num_voices, title in titles.items():
+        names = sorted(name for name in both if re.search(rf"\b{num_voices} voices?\b", name))
+        parts = [
+            f"{kind}: {_average([lists[name] for name in names])}"
+            for kind, lists in _list_kinds(conversations).items()
+            if names
+        ]
+        described[title] = "; ".join(parts) or NOT_MEASURED
+    return described
+
+
+def _list_kinds(conversations: dict[str, dict]) -> dict[str, dict]:
+    """The lists of conversations by the kind of their tracks."""
+    kinds = {"without an option": "lists", "with `num_speakers`": "lists_of_people"}
+    return {kind: conversations[key] for kind, key in kinds.items() if key in conversations}
+
+
+def _average(lists: list[dict]) -> str:
+    """The means of lists of conversations."""
+    own_track = statistics.fmean(scores["own_track"] for scores in lists)
+    words = f"{100 * own_track:.0f} % of the speech on its own track"
+    gains = [scores["si_sdri"] for scores in lists if scores["si_sdri"] is not None]
+    return f"{words}, {statistics.fmean(gains):.1f} dB SI-SDRi" if gains else words
+
+
+__all__ = [
+    "CONDITIONS",
+    "CONVERSATIONS_NAME",
+    "NOT_MEASURED",
+    "PROTOCOLS",
+    "RESULTS_NAME",
+    "check_weights",
+    "compact",
+    "format_conditions",
+    "format_evaluations",
+    "format_table",
+    "list_eval_results",
+    "load_conversations",
+    "load_results",
+]

@@ -1,0 +1,210 @@
+# Copyright 2026 The AudioSlots-HF authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard
+
+from audioslots_hf import GalrConfig, GalrForAudioSeparation
+from audioslots_hf.card_results import (
+    check_weights,
+    format_conditions,
+    format_evaluations,
+    list_eval_results,
+    load_conversations,
+    load_results,
+)
+from audioslots_hf.cards import format_snippet, load_facts, make_card
+from audioslots_hf.publishing import PACKAGED_SAMPLES
+from tests.conftest import TINY_DUAL_PATH
+
+
+FACTS = "license: mit\ndata:\n- {name: my voices, license: CC BY 4.0, note: two hours}\n"
+
+
+def evaluation(metadata="list.csv", mode="min, clean", si_snri=9.876, **row) -> dict:
+    row = {"num_mixtures": 4, "si_snr": 1.0, "si_snri": si_snri} | row
+    rows = {"model_order_by_tracker": row, "model_order_by_references": row}
+    return {"metadata": metadata, "mode": mode, "weights": {"sha256": "a" * 64}, "rows": rows}
+
+
+def conversation(own_track, si_sdri) -> dict:
+    return {"own_track": own_track, "si_sdri": si_sdri}
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return GalrForAudioSeparation(GalrConfig(**TINY_DUAL_PATH, summary_length=4, num_attention_heads=2))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "card.yaml").write_text(FACTS)
+    return tmp_path
+
+
+def test_a_card_says_for_whom_first_and_its_metadata_survive_the_hubs_own_parser(folder, model):
+    (folder / "results.json").write_text(
+        json.dumps([evaluation(standard_error=0.5), evaluation(mode="max, mix_both")])
+    )
+    card = ModelCard(str(make_card(folder, "mine", model, "b" * 64, "me/mine", sample="Two readers.")))
+    text = card.text
+    headings = [
+        "**Intended use**",
+        "**Out of scope**",
+        "## Listen",
+        "## Use",
+        "## Results",
+        "## Limits",
+        "## Training",
+    ]
+    headings += ["**Compute**: not stated.", "## Misuse and consent", "## Licence"]
+    places = [text.index(heading) for heading in headings]
+    assert places == sorted(places)
+    data = card.data
+    assert (data.license, data.pipeline_tag, data.library_name) == ("mit", "audio-to-audio", "transformers")
+    assert {"source-separation", "galr"} <= set(data.tags) and data.model_name == "mine"
+    assert [(result.metric_value, result.dataset_name) for result in data.eval_results] == [
+        (9.88, "list.csv, min, clean"),
+        (9.88, "list.csv, max, mix_both"),
+    ]
+    for file in ("mixture", "mixture_source_0", "mixture_source_1"):
+        assert (
+            f'<audio controls src="https://huggingface.co/me/mine/resolve/main/samples/{file}.flac"></audio>' in text
+        )
+    assert "samples/mixture_separation.png)" in text and "Two readers." in text
+    assert format_snippet("me/mine") in text and "| my voices | CC BY 4.0 | two hours |" in text
+    assert f"{model.num_parameters():,} parameters and works at 8 kHz" in text
+    # no empty line more than Markdown needs
+    assert "\n\n\n" not in text.strip()
+
+
+def test_a_card_without_results_or_a_repository_has_no_number_and_no_player(folder, model):
+    text = str(make_card(folder, "mine", model, "b" * 64))
+    assert "No scores were measured" in text and "<audio" not in text and "model-index" not in text
+    assert text.count("not measured") == 6 and 'load_separator("mine")' in text
+
+
+def test_the_facts_of_the_owner_take_their_places(folder, model):
+    facts = {
+        "title": "a title",
+        "uses": "a use.",
+        "not_for": "another.",
+        "training": "Long text.",
+        "compute": "One core.",
+    }
+    facts |= {"limits": ["quiet voices", "loud music"], "attribution": "Thanks.", "sample": "Me.", "tags": ["mine"]}
+    (folder / "card.yaml").write_text(FACTS + yaml.safe_dump(facts))
+    card = ModelCard(str(make_card(folder, "mine", model, "b" * 64, "me/mine", sample="Others.")))
+    for part in (
+        "# mine: a title",
+        "**Intended use**: a use.",
+        "**Out of scope**: another.",
+        "**Compute**: One core.",
+    ):
+        assert part in card.text
+    assert "* quiet voices\n* loud music\n" in card.text and "Weights: mit. Thanks." in card.text
+    assert "Me." in card.text and "Others." not in card.text and "mine" in card.data.tags
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (None, r"card.yaml is missing.*\nlicense: apache-2.0\ndata:"),
+        ("license: [", "card.yaml is not valid YAML"),
+        ("- a", "must hold names and values"),
+        ("license: mit", "lacks 'data'"),
+        ("data: [{name: a, license: b}]", "lacks 'license'"),
+        (FACTS + "licence: mit", "has 'licence', which is none of license, data"),
+        (FACTS + "limits: none", "'limits' in .* is 'none': it must be a list"),
+        (FACTS + "compute: 3", "'compute' in .* is 3: it must be text"),
+        ("license: mit\ndata: [my voices]", "'data' in .* holds 'my voices': it needs `name` and `license`"),
+        ("license: mit\ndata: [{name: my voices}]", "it needs `name` and `license`"),
+    ],
+)
+def test_facts_that_are_missing_or_wrong_are_named(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "card.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_facts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("{", "results.json is not valid JSON"),
+        ("{}", "is not a results file of training.run_evaluation"),
+        ('[{"metadata": "a", "mode": "b", "rows": {}}]', "model_order_by_tracker"),
+    ],
+)
+def test_results_of_another_form_are_named(tmp_path, content, message):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        load_results(tmp_path)
+    (tmp_path / "conversations.json").write_text('{"lists": {"2 voices": {}}}')
+    with pytest.raises(ValueError, match="is not a result of training.benchmark conversations"):
+        load_conversations(tmp_path)
+
+
+def test_scores_of_other_weights_are_refused():
+    check_weights([evaluation()], "a" * 64)
+    with pytest.raises(ValueError, match="scores of other weights .*evaluate the model again"):
+        check_weights([evaluation()], "b" * 64)
+
+
+def test_one_evaluation_or_several_make_a_row_each(tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps(evaluation(standard_error=0.25)))
+    [single] = load_results(tmp_path)
+    assert format_evaluations([single]).splitlines()[2] == "| `list.csv`, min, clean | 4 | 9.88 ± 0.25 | 9.88 ± 0.25 |"
+    oracle = evaluation()
+    oracle["rows"]["oracle_order_by_tracker"] = {"si_snri": 12.0, "num_mixtures": 4}
+    assert [line.split("|")[-2] for line in format_evaluations([single, oracle]).splitlines()[2:]] == [
+        " – ",
+        " 12.00 ",
+    ]
+    assert len({result.dataset_type for result in list_eval_results([single, evaluation(mode="max, clean")])}) == 2
+
+
+def test_conditions_are_measured_on_the_same_conversations_or_said_to_be_unknown():
+    conversations = {
+        "lists": {
+            "a, 2 voices": conversation(0.5, 1.0),
+            "b, 2 voices": conversation(0.9, 9.0),
+            "a, 1 voice": conversation(1.0, None),
+        },
+        "lists_of_people": {"a, 2 voices": conversation(0.8, 7.25), "a, 1 voice": conversation(0.95, None)},
+    }
+    evaluations = [evaluation(mode="min, mix_both", si_snri=5.0), evaluation("my_prompts.csv", si_snri=3.0)]
+    rows = dict(
+        line.strip("| ").split(" | ") for line in format_conditions(evaluations, conversations).splitlines()[2:]
+    )
+    assert rows["conversation of two"] == (
+        "without an option: 50 % of the speech on its own track, 1.0 dB SI-SDRi; with `num_speakers`: 80 % of the speech on its "
+        "own track, 7.2 dB SI-SDRi"
+    )
+    assert "95 % of the speech" in rows["one voice"] and "dB" not in rows["one voice"]
+    assert rows["conversation of three"] == rows["rooms"] == "not measured"
+    assert rows["noise"] == "5.0 dB SI-SNRi (`list.csv`, min, mix_both)"
+    assert rows["telephone"] == "3.0 dB SI-SNRi (`my_prompts.csv`, min, clean)"
+
+
+def test_the_sample_of_the_package_and_its_notice_are_those_of_the_repository():
+    root = Path(__file__).parents[1]
+    for packaged, original in (("two_voices.flac", "tests/samples/two_voices.flac"), ("NOTICE", "NOTICE")):
+        assert (PACKAGED_SAMPLES / packaged).read_bytes() == (root / original).read_bytes()
