@@ -15,6 +15,7 @@ import argparse
 
 import numpy as np
 import pytest
+import torch
 
 from tests.data.helpers import write_voices
 from training.benchmark import conversations
@@ -165,3 +166,41 @@ def test_the_number_of_people_goes_to_the_pipeline(root, oracle, monkeypatch):
         given.clear()
     conversations.run(parse(root, *words))
     assert given == [{}, {}]
+
+
+def test_the_online_form_is_scored_as_a_stream_of_short_blocks(root, monkeypatch):
+    class Online:
+        sampling_rate = 16000
+
+        def __init__(self, num_speakers):
+            assert num_speakers == 2
+            # the third track is nobody's
+            self.segments = [[(0.0, 5.0)], [(0.0, 5.0)], []]
+
+        def stream(self, blocks):
+            for block in blocks:
+                assert block.shape[0] == 1 and block.shape[1] <= 1600
+                yield torch.stack([block, 0.5 * block, block], dim=1)
+
+    class Pipeline:
+        def online_conversation(self, num_speakers):
+            return Online(num_speakers)
+
+    monkeypatch.setattr(conversations, "load_separator", lambda *args, **options: Pipeline())
+    words = [
+        "--durations",
+        "5",
+        "--overlaps",
+        "0",
+        "--voices",
+        "2",
+        "--recordings",
+        "1",
+        "--num-speakers",
+        "2",
+        "--online",
+    ]
+    results = conversations.run(parse(root, *words))
+    [scores] = results["lists"].values()
+    # two tracks, both of them the mixture
+    assert results["online"] and scores["count_accuracy"] == 1 and scores["si_sdri"] == pytest.approx(0, abs=1e-3)

@@ -37,11 +37,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm.auto import tqdm
 
 from audioslots_hf import AudioSeparationPipeline, load_separator
 from audioslots_hf.jobs import make_folder
 from audioslots_hf.plots import require_matplotlib
+from audioslots_hf.resampling import resample
 from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 from training.arguments import SpeechArguments
 from training.data.activity import FRAMES_PER_S
@@ -135,6 +137,21 @@ def separate(
     return tracks, np.stack([frames_of_segments(source["segments"], num_frames) for source in sources])
 
 
+def separate_online(
+    separator: AudioSeparationPipeline, mixture: np.ndarray, num_speakers: int | str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """As [`separate`] does, in blocks of 0.1 s, as a sound card gives them; tracks on which nobody spoke are left out."""
+    conversation = separator.online_conversation(num_speakers)
+    waveform = torch.from_numpy(mixture)[None]
+    blocks = resample(waveform, SAMPLING_RATE, conversation.sampling_rate).split(conversation.sampling_rate // 10, -1)
+    tracks = torch.cat(list(conversation.stream(blocks)), dim=-1)[0]
+    tracks = resample(tracks, conversation.sampling_rate, SAMPLING_RATE)[:, : len(mixture)]
+    num_frames = len(mixture) * FRAMES_PER_S // SAMPLING_RATE
+    activity = np.stack([frames_of_segments(segments, num_frames) for segments in conversation.segments])
+    heard = activity.any(axis=1)
+    return tracks.numpy()[heard], activity[heard]
+
+
 def frames_of_segments(segments: list[tuple[float, float]], num_frames: int) -> np.ndarray:
     """Pairs of start and end in seconds -> bool (num_frames,)."""
     active = np.zeros(num_frames, dtype=bool)
@@ -149,13 +166,14 @@ def measure(
     picture: Path | None,
     title: str,
     num_speakers: int | str | None = None,
+    online: bool = False,
 ) -> dict[str, Any]:
     """The scores of one recording, its seconds of computing among them; draws it where a picture is named."""
     mixture = conversation.mixture
     started = time.perf_counter()
     if num_speakers == "true":
         num_speakers = len(conversation.references)
-    tracks, activity = separate(separator, mixture, num_speakers)
+    tracks, activity = (separate_online if online else separate)(separator, mixture, num_speakers)
     seconds = time.perf_counter() - started
     if activity is None:
         activity = find_track_activity(tracks, mixture, SAMPLING_RATE)
@@ -193,6 +211,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_count,
         help="passed to the pipeline: a number, auto, or true for that of each list (default: what it does without)",
     )
+    parser.add_argument(
+        "--online", action="store_true", help="separate as if the recording went on: needs no second pass"
+    )
     parser.add_argument("--quick", action="store_true", help="two voices, 60 s, 20 %% alone")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw who speaks when in each recording")
 
@@ -219,13 +240,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             for index in range(options.recordings):
                 picture = None if options.plot is None else options.plot / f"{number:02d}-{index:02d}.png"
                 title = f"{kind}, recording {index}"
-                rows.append(measure(separator, simulator[index], picture, title, options.num_speakers))
+                people = (options.num_speakers, options.online)
+                rows.append(measure(separator, simulator[index], picture, title, *people))
                 bar.update()
             results[str(kind)] = summarize(rows)
             print_row(str(kind), results[str(kind)], is_first=number == 0)
     return {
         "model": options.model or DEFAULT_CHECKPOINT,
         "num_speakers": options.num_speakers,
+        "online": options.online,
         "recordings_per_list": options.recordings,
         "lists": results,
     }
