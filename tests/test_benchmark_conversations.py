@@ -101,11 +101,12 @@ def test_quick_is_one_list(root):
     assert kind == ConversationList("here", ConversationStyle(2, 60.0, 0.2))
 
 
-def test_segments_of_the_pipeline_are_taken():
-    def pipeline(mixture, sampling_rate, show_progress):
+def test_segments_are_taken_where_people_are_told_apart():
+    def pipeline(mixture, sampling_rate, show_progress, **options):
         return [{"audio": mixture, "segments": [(0.0, 0.5), (0.8, 1.2)]}, {"audio": mixture, "segments": []}]
 
-    tracks, activity = separate(pipeline, np.ones(16000, np.float32))
+    assert separate(pipeline, np.ones(16000, np.float32))[1] is None
+    tracks, activity = separate(pipeline, np.ones(16000, np.float32), "auto")
     assert tracks.shape == (2, 16000)
     assert activity.sum(axis=1).tolist() == [70, 0]
     assert np.flatnonzero(frames_of_segments([(0.25, 0.27)], 100)).tolist() == [25, 26]
@@ -156,7 +157,7 @@ def test_the_number_of_people_goes_to_the_pipeline(root, oracle, monkeypatch):
 
     def pipeline(mixture, sampling_rate, show_progress, **options):
         given.append(options)
-        return [{"audio": mixture}]
+        return [{"audio": mixture, "segments": []}]
 
     monkeypatch.setattr(conversations, "load_separator", lambda *args, **options: pipeline)
     words = ["--durations", "5", "--overlaps", "0", "--voices", "1", "3", "--recordings", "1"]
