@@ -24,6 +24,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AudioSeparationOutput",
     "AudioSeparationPipeline",
+    "SeparationCancelled",
     "VoiceEncoderConfig",
     "VoiceEncoderModel",
     "load_separator",
@@ -49,4 +50,5 @@ if TYPE_CHECKING or "_audioslots_command" not in sys.modules:
     from .modeling_outputs import AudioSeparationOutput
     from .modeling_voice_encoder import VoiceEncoderModel
     from .pipeline_audio_separation import AudioSeparationPipeline
+    from .progress import SeparationCancelled
     from .voice_encoders import load_voice_encoder

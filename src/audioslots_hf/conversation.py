@@ -13,6 +13,7 @@
 # limitations under the License.
 """Conversations: one track for each voice of a recording, from the first word to the last, in two passes."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from transformers.utils.logging import get_logger
 
 from .activity import FRAMES_PER_S, find_activity, find_spans, find_threshold_db, frame_length, frame_powers, to_db
 from .chunking import Chunk, OverlapAdd, align_channels, batch_chunks, cut_recording
+from .progress import Progress, cut_blocks
 from .resampling import resample
 from .separator import Separator
 from .speakers import VoiceEvidence, check_speakers, find_voices
@@ -138,16 +140,41 @@ class ConversationSeparator:
         self.window_length = window_length(separator)
         self.hop_length = self.window_length // 2
 
-    def separate(self, waveforms: torch.Tensor) -> tuple[torch.Tensor, ConversationPlan]:
+    def separate(
+        self,
+        waveforms: torch.Tensor,
+        on_progress: Callable[[float], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> tuple[torch.Tensor, ConversationPlan]:
         """
         Separate a recording in memory.
 
-        `(num_channels, num_samples)` -> `(num_channels, num_voices, num_samples)`, on the CPU, and who speaks when.
+        Args:
+            waveforms (`torch.Tensor` of shape `(num_channels, num_samples)`):
+                The recording.
+            on_progress (callable, *optional*):
+                Called with the finished fraction of both passes, from 0 to 1, in this thread.
+            cancel (`threading.Event`, *optional*):
+                Another thread sets it to stop the separation.
+
+        Returns:
+            `tuple` of the tracks, `(num_channels, num_voices, num_samples)`, on the CPU, and who speaks when.
+
+        Raises:
+            `SeparationCancelled`: `cancel` was set.
         """
-        plan = self.plan([waveforms])
-        if plan.num_voices == 0:
-            return waveforms.new_zeros(len(waveforms), 0, waveforms.shape[-1]), plan
-        return torch.cat(list(self.stream([waveforms], plan)), dim=-1), plan
+        progress = Progress(on_progress, cancel, num_passes=2)
+
+        def read() -> Iterator[torch.Tensor]:
+            return progress.watch(cut_blocks(waveforms, self.hop_length), waveforms.shape[-1])
+
+        plan = self.plan(read())
+        progress.finish_pass()
+        tracks = waveforms.new_zeros(len(waveforms), 0, waveforms.shape[-1])
+        if plan.num_voices:
+            tracks = torch.cat(list(self.stream(read(), plan)), dim=-1)
+        progress.finish()
+        return tracks, plan
 
     def plan(self, blocks: Iterable[torch.Tensor]) -> ConversationPlan:
         """

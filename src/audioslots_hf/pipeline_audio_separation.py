@@ -14,7 +14,8 @@
 """The audio-to-audio pipeline: from a recording to one track per source."""
 
 import os
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from .chunking import Chunk, SeparatedChunks, check_chunk_hop_length
 from .conversation import ConversationSeparator, VoiceEncoder
 from .forks import use_one_thread_if_forked
 from .online import OnlineConversation
+from .progress import Progress
 from .recordings import Recording, load_recording
 from .resampling import resample
 from .saving import complete_card
@@ -46,6 +48,8 @@ OPTIONS = (
     "num_speakers",
     "max_speakers",
     "channels",
+    "on_progress",
+    "cancel",
 )
 
 
@@ -88,6 +92,10 @@ class AudioSeparationPipeline(ChunkPipeline):
         channels (`str`, *optional*, defaults to `"each"`):
             `"each"` separates every channel, `"mix"` the mean of all channels, which gives tracks of one channel. `"split"` takes
             each channel as the track of a person, as in two-channel telephone calls, and computes only its segments.
+        on_progress (callable, *optional*):
+            Called with the finished fraction of the current recording, from 0 to 1, in the thread of the separation.
+        cancel (`threading.Event`, *optional*):
+            Another thread sets it to stop the separation, which then raises [`~progress.SeparationCancelled`].
         batch_size (`int`, *optional*):
             Number of chunks per forward pass, also across recordings. Defaults to 16 s of audio (8 s on a CPU), at most
             16 chunks.
@@ -180,6 +188,8 @@ class AudioSeparationPipeline(ChunkPipeline):
         num_speakers: int | str | None = None,
         max_speakers: int | None = None,
         channels: str | None = None,
+        on_progress: Callable[[float], None] | None = None,
+        cancel: threading.Event | None = None,
         **options: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         check_options(options, OPTIONS)
@@ -197,6 +207,9 @@ class AudioSeparationPipeline(ChunkPipeline):
             preprocess["show_progress"] = show_progress
         forward = {} if post_process_kwargs is None else {"post_process_kwargs": post_process_kwargs}
         postprocess = chunking if channels is None else {**chunking, "split": channels == "split"}
+        watchers = {"on_progress": on_progress, "cancel": cancel}
+        watchers = {name: watcher for name, watcher in watchers.items() if watcher is not None}
+        preprocess, postprocess = preprocess | watchers, postprocess | watchers
         if num_speakers is None and max_speakers is None:
             return preprocess, forward, postprocess
         parse_speakers(num_speakers, max_speakers)
@@ -217,9 +230,12 @@ class AudioSeparationPipeline(ChunkPipeline):
         show_progress: bool | None = None,
         is_conversation: bool = False,
         channels: str = "each",
+        on_progress: Callable[[float], None] | None = None,
+        cancel: threading.Event | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yield the chunks of a recording in order of time, for all channels in turn."""
         use_one_thread_if_forked(self._process)
+        progress = Progress(on_progress, cancel)
         separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
         rate = separator.sampling_rate
         recording = load_recording(audio, rate if sampling_rate is None else sampling_rate)
@@ -235,8 +251,10 @@ class AudioSeparationPipeline(ChunkPipeline):
         if show_progress is None:
             show_progress = waveforms.shape[-1] > 60 * rate
         num_hops = -(-(waveforms.shape[-1] - separator.chunk_length) // separator.chunk_hop_length)
-        with tqdm(total=max(0, num_hops) + 1, unit="chunk", desc="Separating", disable=not show_progress) as bar:
-            for chunk in separator.cut([waveforms]):
+        num_chunks = max(0, num_hops) + 1
+        with tqdm(total=num_chunks, unit="chunk", desc="Separating", disable=not show_progress) as bar:
+            for index, chunk in enumerate(separator.cut([waveforms])):
+                progress.report(index / num_chunks)
                 # before the yield: the consumer may not resume after the last chunk
                 bar.update()
                 for channel, row in enumerate(chunk.samples):
@@ -278,15 +296,27 @@ class AudioSeparationPipeline(ChunkPipeline):
         chunk_hop_length: int | None = None,
         speakers: dict[str, Any] | None = None,
         split: bool = False,
+        on_progress: Callable[[float], None] | None = None,
+        cancel: threading.Event | None = None,
     ) -> list[dict[str, Any]]:
         """Join the chunks of one recording, and restore its sampling rate, length and layout."""
+        if speakers is not None:
+            recording = model_outputs[0]["recording"]
+            return self._separate_conversation(recording, on_progress, cancel, **speakers)
+        result = self._join(model_outputs, chunk_hop_length, split)
+        if on_progress is not None:
+            on_progress(1.0)
+        return result
+
+    def _join(
+        self, model_outputs: list[dict[str, Any]], chunk_hop_length: int | None, split: bool
+    ) -> list[dict[str, Any]]:
+        """The result of a recording whose chunks are separated, or whose channels are the tracks."""
         recording: Recording = model_outputs[0]["recording"]
         if split:
             mono = Recording(recording.waveforms, recording.sampling_rate, "mono")
             # a copy, so that tracks do not change with the input
             return _format_tracks(mono, recording.waveforms.clone()[None], _listen(recording).plan().segments)
-        if speakers is not None:
-            return self._separate_conversation(recording, **speakers)
         num_channels, num_samples = recording.waveforms.shape
         separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
         stitcher = separator.build_stitcher()
@@ -299,11 +329,17 @@ class AudioSeparationPipeline(ChunkPipeline):
         sources = resample(sources, separator.sampling_rate, recording.sampling_rate)[..., :num_samples]
         return _format_tracks(recording, sources, find_segments(sources, recording.waveforms, recording.sampling_rate))
 
-    def _separate_conversation(self, recording: Recording, **speakers: Any) -> list[dict[str, Any]]:
+    def _separate_conversation(
+        self,
+        recording: Recording,
+        on_progress: Callable[[float], None] | None = None,
+        cancel: threading.Event | None = None,
+        **speakers: Any,
+    ) -> list[dict[str, Any]]:
         """One source for each person of a conversation, in the recording's own rate, length and layout."""
         separator = self.conversation_separator(**speakers)
         waveforms = resample(recording.waveforms, recording.sampling_rate, separator.sampling_rate)
-        tracks, plan = separator.separate(waveforms)
+        tracks, plan = separator.separate(waveforms, on_progress, cancel)
         if plan.num_voices == 0:
             logger.warning("Nobody speaks in this recording: there are no sources.")
         num_samples = recording.waveforms.shape[-1]

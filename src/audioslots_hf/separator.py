@@ -15,7 +15,8 @@
 
 import copy
 import os
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from transformers import FeatureExtractionMixin, PreTrainedConfig, PreTrainedMod
 
 from .chunking import Chunk, SeparatedChunks, Stitcher, batch_chunks, check_chunk_hop_length, cut_recording
 from .forks import use_one_thread_if_forked
+from .progress import Progress, cut_blocks
 from .waveforms import find_offset
 
 
@@ -132,13 +134,34 @@ class Separator:
         """Device of the model."""
         return self.model.device
 
-    def separate(self, waveforms: torch.Tensor) -> torch.Tensor:
+    def separate(
+        self,
+        waveforms: torch.Tensor,
+        on_progress: Callable[[float], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> torch.Tensor:
         """
         Separate a recording in memory.
 
-        `(num_channels, num_samples)` -> `(num_channels, num_sources, num_samples)`, on the CPU.
+        Args:
+            waveforms (`torch.Tensor` of shape `(num_channels, num_samples)`):
+                The recording.
+            on_progress (callable, *optional*):
+                Called with the finished fraction, from 0 to 1, in this thread.
+            cancel (`threading.Event`, *optional*):
+                Another thread sets it to stop the separation.
+
+        Returns:
+            `torch.Tensor` of shape `(num_channels, num_sources, num_samples)`, on the CPU.
+
+        Raises:
+            `SeparationCancelled`: `cancel` was set.
         """
-        return torch.cat(list(self.stream([waveforms])), dim=-1)
+        progress = Progress(on_progress, cancel)
+        blocks = progress.watch(cut_blocks(waveforms, self.chunk_hop_length), waveforms.shape[-1])
+        estimates = torch.cat(list(self.stream(blocks)), dim=-1)
+        progress.finish()
+        return estimates
 
     def stream(self, blocks: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
         """
