@@ -12,11 +12,15 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 import json
+import subprocess
+import sys
 
 import pytest
+import shtab
+import soundfile
 
 from audioslots_hf.cli import main
-from audioslots_hf.command_line import one_of, parse_model, suggest
+from audioslots_hf.command_line import FILES, FOLDERS, one_of, parse_model, suggest
 from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
 from tests.cli_helpers import NUM_SAMPLES, RATE, files_in, write
 
@@ -103,3 +107,66 @@ def test_the_default_output_is_a_folder_beside_the_caller(checkpoint, tmp_path, 
         # the tracks of the first run are no input of the second
         assert main(["separate", ".", "--force", "--model", str(checkpoint), "--device", "cpu"]) == 0
     assert files_in(tmp_path) == ["a.wav", "separated/a_source_0.wav", "separated/a_source_1.wav"]
+
+
+@pytest.mark.parametrize(
+    "name, subtype, expected",
+    [
+        ("flac", "FLOAT", (".flac", "FLAC", "PCM_24")),
+        ("flac", "PCM_16", (".flac", "FLAC", "PCM_16")),
+        ("wav", "PCM_24", (".wav", "WAV", "PCM_24")),
+        ("mp3", "PCM_16", (".mp3", "MP3", "MPEG_LAYER_III")),
+        ("opus", "PCM_16", (".opus", "OGG", "OPUS")),
+    ],
+)
+def test_tracks_have_the_format_that_is_asked_for(separate, tmp_path, name, subtype, expected):
+    path = write(tmp_path / "a.wav", subtype=subtype)
+    status, output, _ = separate(path, "--format", name)
+    tracks = [tmp_path / "out" / f"a_source_{index}{expected[0]}" for index in range(2)]
+    assert status == 0 and output.splitlines() == [str(track) for track in tracks]
+    info = soundfile.info(tracks[0])
+    assert (info.format, info.subtype, info.frames) == (*expected[1:], NUM_SAMPLES)
+
+
+def test_a_format_that_cannot_hold_a_recording_is_named(separate, tmp_path):
+    status, _, errors = separate(write(tmp_path / "a.wav", rate=11111), "--format", "opus")
+    assert status == 1 and "a.wav has 11111 Hz and 1 channels, which opus does not support" in errors
+    with pytest.raises(SystemExit):
+        separate(tmp_path / "a.wav", "--format", "flca")
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        ("sep", {"separate"}),
+        ("separate --form", {"--format"}),
+        ("separate --format f", {"flac"}),
+        ("info galr", {"galr-cpu-152k"}),
+        ("separate --model audio", {"audioslots-cpu-speakers"}),
+        ("separate --output fol", {"folder"}),
+    ],
+)
+def test_bash_completes_commands_options_models_and_folders(tmp_path, capsys, words, expected):
+    (tmp_path / "folder").mkdir()
+    assert main(["completion", "bash"]) == 0
+    words = ["audioslots", *words.split()]
+    ask = f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _shtab_audioslots; echo ${{COMPREPLY[@]}}"
+    script = f"{capsys.readouterr().out}\n{ask}"
+    process = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert set(process.stdout.split()) == expected
+
+
+@pytest.mark.parametrize("shell, mark", [("zsh", "#compdef audioslots"), ("tcsh", "complete audioslots")])
+def test_other_shells_get_scripts_of_their_own(capsys, shell, mark):
+    assert main(["completion", shell]) == 0
+    assert mark in capsys.readouterr().out
+
+
+def test_the_names_of_functions_are_those_of_shtab():
+    assert FILES.items() <= shtab.FILE.items() and FOLDERS.items() <= shtab.DIRECTORY.items()
+
+
+def test_completion_without_shtab_names_the_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["completion", "bash"]) == 1
+    assert "Completion needs shtab: pip install 'audioslots-hf[completion]'" in capsys.readouterr().err

@@ -28,7 +28,7 @@ from .files import replacing_all
 from .leftovers import working_folder
 from .recordings import BLOCK_S, open_sound
 from .sound import Sound
-from .suffixes import AUDIO_SUFFIXES, FORMAT_SUFFIXES
+from .suffixes import AUDIO_SUFFIXES, FORMAT_SUFFIXES, TRACK_FORMATS
 
 
 logger = get_logger(__name__)
@@ -123,10 +123,21 @@ def open_audio(path: Path, mix: bool = False) -> Iterator[AudioFile]:
         yield AudioFile(sound, path, mix)
 
 
-def output_format(audio: AudioFile) -> tuple[str, str, str]:
+def output_format(audio: AudioFile, track_format: str | None = None) -> tuple[str, str, str]:
     """
     Suffix, soundfile format and subtype for an output like the input; 16-bit wav if its format cannot be written.
+
+    Args:
+        audio ([`AudioFile`]):
+            The input.
+        track_format (`str`, *optional*):
+            Name of another format, of [`~suffixes.TRACK_FORMATS`]. Lossless formats keep the precision of the input.
+
+    Raises:
+        `ValueError`: the wanted format does not support this rate or number of channels.
     """
+    if track_format is not None:
+        return _wanted_format(audio, track_format)
     file_format, subtype, suffix = audio.sound.file_format, audio.sound.subtype, audio.path.suffix
     if file_format is None or not soundfile.check_format(file_format, subtype):
         return ".wav", "WAV", "PCM_16"
@@ -136,6 +147,20 @@ def output_format(audio: AudioFile) -> tuple[str, str, str]:
     own = FORMAT_SUFFIXES.get(file_format, (suffix,))
     is_misleading = suffix.lower() in AUDIO_SUFFIXES and suffix.lower() not in own
     return (own[0] if is_misleading else suffix), file_format, subtype
+
+
+def _wanted_format(audio: AudioFile, track_format: str) -> tuple[str, str, str]:
+    """Suffix, soundfile format and subtype for a format that the user named."""
+    suffix, file_format, subtype = TRACK_FORMATS[track_format]
+    own = audio.sound.subtype or ""
+    if subtype == "PCM_16" and own in ("PCM_24", "PCM_32", *FLOAT_SUBTYPES):
+        subtype = own if soundfile.check_format(file_format, own) else "PCM_24"
+    if not _can_write((suffix, file_format, subtype), audio.sampling_rate, audio.num_channels):
+        raise ValueError(
+            f"{audio.path} has {audio.sampling_rate} Hz and {audio.num_channels} channels, which {track_format} does not support: "
+            "choose another format of the tracks."
+        )
+    return suffix, file_format, subtype
 
 
 def _can_write(found: tuple[str, str, str], sampling_rate: int, num_channels: int) -> bool:

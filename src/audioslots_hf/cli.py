@@ -22,6 +22,7 @@ import sys
 
 from . import __version__
 from .allocator import keep_freed_memory
+from .command_completion import add_completion
 from .command_evaluate import add_evaluate
 from .command_export import add_export
 from .command_line import CommandParser, check_command
@@ -39,6 +40,7 @@ SUBCOMMANDS = (
     add_evaluate,
     add_export,
     add_publish,
+    add_completion,
 )
 
 

@@ -16,7 +16,7 @@
 import argparse
 from pathlib import Path
 
-from .command_line import Console, add_output_options, report_failures
+from .command_line import FOLDERS, Console, add_output_options, report_failures
 from .layouts import LAYOUTS
 
 
@@ -28,10 +28,18 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
         description="Score separated files, from any tool, against their references. Recordings are matched by NAME, sources in "
         f"the best order. Both folders may hold {LAYOUTS}. Channels are averaged.",
     )
-    parser.add_argument("--estimates", type=Path, required=True, metavar="DIR", help="the separated files")
-    parser.add_argument("--references", type=Path, required=True, metavar="DIR", help="the true sources")
-    parser.add_argument("--mixtures", type=Path, metavar="DIR", help="NAME.wav, ...: also score the improvement")
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder for tables and a plot")
+    parser.add_argument(
+        "--estimates", type=Path, required=True, metavar="DIR", help="the separated files"
+    ).complete = FOLDERS
+    parser.add_argument(
+        "--references", type=Path, required=True, metavar="DIR", help="the true sources"
+    ).complete = FOLDERS
+    parser.add_argument(
+        "--mixtures", type=Path, metavar="DIR", help="NAME.wav, ...: also score the improvement"
+    ).complete = FOLDERS
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="folder for tables and a plot"
+    ).complete = FOLDERS
     parser.add_argument("--force", action="store_true", help="overwrite existing results")
     add_output_options(parser)
     parser.set_defaults(run=_run)

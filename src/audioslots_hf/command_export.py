@@ -16,15 +16,17 @@
 import argparse
 from pathlib import Path
 
-from .command_line import MODEL_HELP, Console, add_output_options, parse_model
+from .command_line import FILES, Console, add_model, add_output_options
 
 
 def add_export(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
     parser = commands.add_parser("export", help="export a model to a file that runs without this package")
-    parser.add_argument("model", nargs="?", type=parse_model, help=MODEL_HELP)
+    add_model(parser, "model")
     parser.add_argument("--format", required=True, help="onnx or torch-export")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: the model's name, .onnx or .pt2")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="default: the model's name, .onnx or .pt2"
+    ).complete = FILES
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     add_output_options(parser)
     parser.set_defaults(run=_run)

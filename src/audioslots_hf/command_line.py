@@ -26,6 +26,10 @@ from .shipped import list_checkpoints
 
 
 MODEL_HELP = "name of a shipped checkpoint, folder or Hub repository (default: the best shipped checkpoint)"
+# words after an option that a shell completes, by the names that shtab gives its functions
+FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+FOLDERS = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "tcsh": "d"}
+MODELS = {"bash": "_audioslots_models", "zsh": "_audioslots_models", "tcsh": "d"}
 HUB_NAME = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}")
 
 
@@ -86,6 +90,12 @@ def parse_count(word: str) -> int | str:
     return word if word == "auto" else int(word)
 
 
+def add_model(parser: argparse.ArgumentParser, name: str = "--model") -> None:
+    """Add `--model`, or with another name a word for the model."""
+    nargs = {} if name.startswith("-") else {"nargs": "?"}
+    parser.add_argument(name, type=parse_model, help=MODEL_HELP, **nargs).complete = MODELS
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add `--device`."""
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps, ... (default: the fastest available)")
@@ -94,7 +104,12 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def add_output_options(parser: argparse.ArgumentParser, json_help: str = "print the results as JSON") -> None:
     """Add `--json` and `--quiet`."""
     parser.add_argument("--json", action="store_true", help=json_help)
-    parser.add_argument("-q", "--quiet", action="store_true", help="print errors, and with --json the results, only")
+    parser.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        help="print no more than warnings and errors, and with --json the results",
+    )
 
 
 def choose_device(name: str) -> str:
@@ -160,9 +175,13 @@ def report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
 __all__ = [
     "Console",
     "CommandParser",
+    "FILES",
+    "FOLDERS",
     "HUB_NAME",
+    "MODELS",
     "MODEL_HELP",
     "add_device",
+    "add_model",
     "add_output_options",
     "check_command",
     "choose_device",

@@ -15,7 +15,7 @@
 
 import argparse
 
-from .command_line import MODEL_HELP, Console, add_device, add_output_options, choose_device, parse_model
+from .command_line import Console, add_device, add_model, add_output_options, choose_device
 from .shipped import describe_checkpoint, list_checkpoints
 
 
@@ -29,7 +29,7 @@ def add_models(commands: argparse._SubParsersAction) -> None:
 def add_info(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
     parser = commands.add_parser("info", help="measure a model: size, operations, speed, memory")
-    parser.add_argument("model", nargs="?", type=parse_model, help=MODEL_HELP)
+    add_model(parser, "model")
     add_device(parser)
     add_output_options(parser)
     parser.set_defaults(run=_run_info)

@@ -15,23 +15,26 @@
 
 import argparse
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .command_line import (
-    MODEL_HELP,
+    FILES,
+    FOLDERS,
     Console,
     add_device,
+    add_model,
     add_output_options,
     choose_device,
     one_of,
     parse_count,
-    parse_model,
     report_failures,
 )
 from .downloads import hide_credentials, is_url
-from .jobs import SeparationJob, find_inputs, group_stems, plan_jobs
+from .jobs import OutputChoices, SeparationJob, find_inputs, group_stems, plan_jobs
 from .leftovers import remove_leftovers
+from .suffixes import TRACK_FORMATS
 
 
 if TYPE_CHECKING:
@@ -46,7 +49,9 @@ CHANNELS = ("each", "mix", "split")
 def add_separate(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
     parser = commands.add_parser("separate", help="write one track per voice of each file")
-    parser.add_argument("inputs", nargs="+", metavar="FILE|DIR", help="audio files, or folders of them")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="FILE|DIR", help="audio files, or folders of them"
+    ).complete = FILES
     parser.add_argument(
         "-o",
         "--output",
@@ -54,6 +59,12 @@ def add_separate(commands: argparse._SubParsersAction) -> None:
         default=Path(DEFAULT_OUTPUT),
         metavar="DIR",
         help=f"folder for the tracks (default: {DEFAULT_OUTPUT})",
+    ).complete = FOLDERS
+    parser.add_argument(
+        "--format",
+        type=one_of(TRACK_FORMATS),
+        choices=TRACK_FORMATS,
+        help="format of the tracks (default: that of the recording)",
     )
     parser.add_argument("--plot", action="store_true", help="also plot each separation")
     existing = parser.add_mutually_exclusive_group()
@@ -74,7 +85,7 @@ def add_separate(commands: argparse._SubParsersAction) -> None:
         help="separate each channel (default), or the mean of all channels, or split: each channel is a person already",
     )
     _add_speaker_arguments(parser)
-    parser.add_argument("--model", type=parse_model, help=MODEL_HELP)
+    add_model(parser)
     add_device(parser)
     add_output_options(
         parser,
@@ -135,8 +146,11 @@ def _run(options: argparse.Namespace) -> int:
     for note in notes:
         console.note(note)
     separator = None if options.channels == "split" else _load_separator(options, is_conversation)
+    from .loading import hiding_bars
+
     started = time.perf_counter()
-    results = [_run_job(job, separator, options, console) for job in jobs]
+    with hiding_bars() if options.quiet else nullcontext():
+        results = [_run_job(job, separator, options, console) for job in jobs]
     summary = _summarize(results, time.perf_counter() - started)
     console.note(_format_summary(summary))
     console.data(summary)
@@ -176,13 +190,20 @@ def _run_job(
     from .separator import Separator
 
     result: dict[str, Any] = {"recording": str(job.recording), "status": "separated"}
-    choices = {"force": options.force, "skip_existing": options.skip_existing, "plot": options.plot}
-    choices["mix"] = options.channels == "mix"
+    choices = OutputChoices(
+        force=options.force,
+        skip_existing=options.skip_existing,
+        plot=options.plot,
+        rttm=options.rttm,
+        json=options.json,
+        mix=options.channels == "mix",
+        track_format=options.format,
+    )
     try:
         if isinstance(separator, Separator):
-            separated = separate_file(job, separator, **choices)
+            separated = separate_file(job, separator, choices)
         else:
-            separated = separate_conversation(job, separator, **choices, rttm=options.rttm, json=options.json)
+            separated = separate_conversation(job, separator, choices)
         if separated is None:
             result["status"] = "skipped"
             console.note(f"{job.recording}: skipped, its tracks exist")

@@ -26,6 +26,35 @@ from .suffixes import AUDIO_SUFFIXES
 MAX_NAMES = 5
 
 
+@dataclass(frozen=True)
+class OutputChoices:
+    """
+    The files that a run writes for each recording.
+
+    Args:
+        force (`bool`, *optional*, defaults to `False`):
+            Whether to overwrite outputs.
+        skip_existing (`bool`, *optional*, defaults to `False`):
+            Whether to leave a recording alone whose outputs all exist; of others, those that exist are overwritten.
+        plot (`bool`, *optional*, defaults to `False`):
+            Whether to draw the separation as well.
+        rttm (`bool`, *optional*, defaults to `False`), json (`bool`, *optional*, defaults to `False`):
+            Whether to write the segments of a conversation as RTTM, and its description, as well.
+        mix (`bool`, *optional*, defaults to `False`):
+            Whether to separate the mean of the channels.
+        track_format (`str`, *optional*):
+            Name of the format of the tracks, of [`~suffixes.TRACK_FORMATS`]. Defaults to that of the recording.
+    """
+
+    force: bool = False
+    skip_existing: bool = False
+    plot: bool = False
+    rttm: bool = False
+    json: bool = False
+    mix: bool = False
+    track_format: str | None = None
+
+
 @dataclass
 class SeparationJob:
     """One input file and the folder of its tracks."""
@@ -145,4 +174,4 @@ def make_folder(folder: Path) -> None:
         raise OSError(f"The output folder {folder} cannot be written to: change its permissions or choose another.")
 
 
-__all__ = ["MAX_NAMES", "SeparationJob", "find_inputs", "group_stems", "make_folder", "plan_jobs"]
+__all__ = ["MAX_NAMES", "OutputChoices", "SeparationJob", "find_inputs", "group_stems", "make_folder", "plan_jobs"]

@@ -48,7 +48,7 @@ def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioS
     try:
         check_model_files(checkpoint, pipeline_kwargs)
         # downloads are over, and had their bars
-        with _hiding_bar():
+        with hiding_bars():
             separator = pipeline(
                 "audio-to-audio", model=checkpoint, pipeline_class=AudioSeparationPipeline, **pipeline_kwargs
             )
@@ -66,8 +66,8 @@ def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioS
 
 
 @contextmanager
-def _hiding_bar() -> Iterator[None]:
-    """Hide the bar that transformers shows for the fraction of a second in which it loads weights."""
+def hiding_bars() -> Iterator[None]:
+    """Hide the progress bars of transformers, such as that of the fraction of a second in which it loads weights."""
     if not is_progress_bar_enabled():
         yield
         return
@@ -94,4 +94,4 @@ def explain(error: Exception, checkpoint: str) -> str:
     return reason
 
 
-__all__ = ["explain", "load_separator"]
+__all__ = ["explain", "hiding_bars", "load_separator"]

@@ -93,7 +93,8 @@ class AudioSeparationPipeline(ChunkPipeline):
             `"each"` separates every channel, `"mix"` the mean of all channels, which gives tracks of one channel. `"split"` takes
             each channel as the track of a person, as in two-channel telephone calls, and computes only its segments.
         on_progress (callable, *optional*):
-            Called with the finished fraction of the current recording, from 0 to 1, in the thread of the separation.
+            Called with the finished fraction of a recording, from 0 to 1, in the thread of the separation. Recordings of a list share
+            batches, so that one may begin before the last one ends.
         cancel (`threading.Event`, *optional*):
             Another thread sets it to stop the separation, which then raises [`~progress.SeparationCancelled`].
         batch_size (`int`, *optional*):

@@ -25,8 +25,9 @@ from .channels import ChannelActivity, describe_separate
 from .conversation import ConversationPlan, ConversationSeparator
 from .diarization import ConversationDescription
 from .files import replacing, write_text
-from .jobs import SeparationJob
+from .jobs import OutputChoices, SeparationJob
 from .plots import plot_separation
+from .progress import Progress
 from .records import remove_stale, write_record
 from .resampling import resample_blocks
 from .separator import Separator
@@ -55,7 +56,7 @@ class SeparatedFile:
 
 
 def separate_file(
-    job: SeparationJob, separator: Separator, force: bool, plot: bool, skip_existing: bool = False, mix: bool = False
+    job: SeparationJob, separator: Separator, choices: OutputChoices, progress: Progress | None = None
 ) -> SeparatedFile | None:
     """
     Separate one file, block by block.
@@ -65,53 +66,48 @@ def separate_file(
             The input and the outputs.
         separator ([`Separator`]):
             The loaded model.
-        force (`bool`):
-            Whether to overwrite outputs.
-        plot (`bool`):
-            Whether to draw the separation as well.
-        skip_existing (`bool`, *optional*, defaults to `False`):
-            Whether to leave a recording alone whose outputs all exist; of others, those that exist are overwritten.
-        mix (`bool`, *optional*, defaults to `False`):
-            Whether to separate the mean of the channels.
+        choices ([`OutputChoices`]):
+            The files to write.
+        progress ([`Progress`], *optional*):
+            Of one pass.
 
     Returns:
         The written files, `None` if the recording was left alone.
 
     Raises:
         `ValueError`, `OSError`: the input cannot be read, or an output exists. Then no track is written.
+        `SeparationCancelled`: the caller cancelled the separation. Then no track is written.
     """
+    progress = progress or Progress()
     num_sources = separator.model.config.num_sources
-    with open_audio(job.recording, mix) as audio:
-        suffix, file_format, subtype = output_format(audio)
+    with open_audio(job.recording, choices.mix) as audio:
+        suffix, file_format, subtype = output_format(audio, choices.track_format)
         paths = job.output_paths(num_sources, suffix)
-        outputs = [*paths, job.plot_path] if plot else paths
-        if skip_existing and all(path.is_file() for path in outputs):
+        outputs = [*paths, job.plot_path] if choices.plot else paths
+        if choices.skip_existing and all(path.is_file() for path in outputs):
             return None
-        _check_outputs(outputs, force or skip_existing)
+        _check_outputs(outputs, choices.force or choices.skip_existing)
         with TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer:
             heard = ChannelActivity(audio.sampling_rate)
-            for block in stream_estimates(audio, separator, heard):
+            for block in stream_estimates(audio, separator, progress, heard):
                 writer.write(block)
             _warn_about_channels(heard, job)
             _warn_about_gain(writer, job)
             writer.save()
             duration_s = writer.num_samples / audio.sampling_rate
-    if plot:
+    if choices.plot:
         _plot_files(job.plot_path, job.recording, paths)
         paths = [*paths, job.plot_path]
     remove_stale(job.folder, job.recording.stem, paths)
+    progress.finish()
     return SeparatedFile(paths, duration_s)
 
 
 def separate_conversation(
     job: SeparationJob,
     separator: ConversationSeparator | None,
-    force: bool,
-    plot: bool,
-    rttm: bool,
-    json: bool,
-    skip_existing: bool = False,
-    mix: bool = False,
+    choices: OutputChoices,
+    progress: Progress | None = None,
 ) -> SeparatedFile | None:
     """
     Separate a conversation into one file per person, in two passes over the recording, block by block.
@@ -121,34 +117,31 @@ def separate_conversation(
             The input and the outputs.
         separator ([`ConversationSeparator`]):
             The loaded model and voice encoder; `None` if each channel is the track of a person.
-        force (`bool`):
-            Whether to overwrite outputs.
-        plot (`bool`):
-            Whether to draw the separation as well.
-        rttm (`bool`), json (`bool`):
-            Whether to write the segments as RTTM, and a description of the conversation, as well.
-        skip_existing (`bool`, *optional*, defaults to `False`):
-            Whether to leave a recording alone whose outputs all exist; of others, those that exist are overwritten.
-        mix (`bool`, *optional*, defaults to `False`):
-            Whether to separate the mean of the channels.
+        choices ([`OutputChoices`]):
+            The files to write.
+        progress ([`Progress`], *optional*):
+            Of two passes.
 
     Returns:
         The written files, without tracks if nobody speaks; `None` if the recording was left alone.
 
     Raises:
         `ValueError`, `OSError`: the input cannot be read, or an output exists. Then no track is written.
+        `SeparationCancelled`: the caller cancelled the separation. Then no track is written.
     """
-    described = [path for path, is_wanted in ((job.rttm_path, rttm), (job.json_path, json)) if is_wanted]
-    others = [*described, job.plot_path] if plot else described
-    with open_audio(job.recording, mix) as audio:
-        suffix, file_format, subtype = output_format(audio)
+    progress = progress or Progress(num_passes=2)
+    described = [path for path, wanted in ((job.rttm_path, choices.rttm), (job.json_path, choices.json)) if wanted]
+    others = [*described, job.plot_path] if choices.plot else described
+    with open_audio(job.recording, choices.mix) as audio:
+        suffix, _, _ = output_format(audio, choices.track_format)
         # the first track is the last to be written
         outputs = [*job.output_paths(1, suffix), *others]
-        if skip_existing and all(path.is_file() for path in outputs):
+        if choices.skip_existing and all(path.is_file() for path in outputs):
             return None
-        force = force or skip_existing
+        force = choices.force or choices.skip_existing
         _check_outputs(outputs, force)
-        plan, heard = _plan_tracks(audio, separator)
+        plan, heard = _plan_tracks(audio, separator, progress)
+        progress.finish_pass()
         description = ConversationDescription(job.recording.name, plan, audio.sampling_rate)
         if separator is not None and (warning := _warn_about_channels(heard, job)):
             description.warn(warning)
@@ -158,28 +151,42 @@ def separate_conversation(
         description.warn("nobody speaks in this recording: there are no tracks")
         logger.warning(f"{job.recording}: nobody speaks in this recording, so no tracks are written.")
     else:
-        _write_tracks(job, separator, description, paths, state, mix)
-    description.tracks = [path.name for path in paths]
-    if rttm:
-        write_text(job.rttm_path, description.to_rttm())
-    if json:
-        write_text(job.json_path, description.to_json())
-    if plot and paths:
-        _plot_files(job.plot_path, job.recording, paths)
-        described.append(job.plot_path)
-    written = [*paths, *described]
+        with open_audio(job.recording, choices.mix) as audio:
+            if audio.sound.state != state:
+                raise ValueError(f"{job.recording} changed between two passes: try again when it is complete.")
+            _write_tracks(job, audio, separator, description, choices, progress)
+    written = [*paths, *_describe_conversation(job, description, paths, choices)]
     # an earlier run may have found more people
     remove_stale(job.folder, job.recording.stem, written)
     write_record(job.folder, job.recording.stem, written)
+    progress.finish()
     return SeparatedFile(written, plan.duration_s)
 
 
+def _describe_conversation(
+    job: SeparationJob, description: ConversationDescription, paths: list[Path], choices: OutputChoices
+) -> list[Path]:
+    """Write what the user wants beside the tracks of a conversation -> the files."""
+    description.tracks = [path.name for path in paths]
+    written = []
+    if choices.rttm:
+        write_text(job.rttm_path, description.to_rttm())
+        written.append(job.rttm_path)
+    if choices.json:
+        write_text(job.json_path, description.to_json())
+        written.append(job.json_path)
+    if choices.plot and paths:
+        _plot_files(job.plot_path, job.recording, paths)
+        written.append(job.plot_path)
+    return written
+
+
 def _plan_tracks(
-    audio: AudioFile, separator: ConversationSeparator | None
+    audio: AudioFile, separator: ConversationSeparator | None, progress: Progress
 ) -> tuple[ConversationPlan, ChannelActivity]:
     """The first pass over an open file: who speaks when, and in which channels."""
     heard = ChannelActivity(audio.sampling_rate)
-    blocks = heard.watch(show_progress(audio))
+    blocks = heard.watch(show_progress(audio, progress))
     if separator is not None:
         return separator.plan(resample_blocks(blocks, audio.sampling_rate, separator.sampling_rate)), heard
     for _ in blocks:
@@ -189,26 +196,23 @@ def _plan_tracks(
 
 def _write_tracks(
     job: SeparationJob,
+    audio: AudioFile,
     separator: ConversationSeparator | None,
     description: ConversationDescription,
-    paths: list[Path],
-    state: tuple[int, int, int] | None,
-    mix: bool,
+    choices: OutputChoices,
+    progress: Progress,
 ) -> None:
-    """Write the tracks in a second pass over a file, which must be in the state of the first, and describe them."""
-    # the recording once more from its start
-    with open_audio(job.recording, mix) as audio:
-        _, file_format, subtype = output_format(audio)
-        num_channels = 1 if separator is None else audio.num_channels
-        with TrackWriter(paths, audio.sampling_rate, num_channels, file_format, subtype) as writer:
-            if audio.sound.state != state:
-                raise ValueError(f"{job.recording} changed between two passes: try again when it is complete.")
-            for block in _stream_tracks(audio, separator, description.plan):
-                description.add(block)
-                writer.write(block)
-            if warning := _warn_about_gain(writer, job):
-                description.warn(warning)
-            writer.save()
+    """Write the tracks in a second pass over a file, and describe them."""
+    suffix, file_format, subtype = output_format(audio, choices.track_format)
+    paths = job.output_paths(description.plan.num_voices, suffix)
+    num_channels = 1 if separator is None else audio.num_channels
+    with TrackWriter(paths, audio.sampling_rate, num_channels, file_format, subtype) as writer:
+        for block in _stream_tracks(audio, separator, description.plan, progress):
+            description.add(block)
+            writer.write(block)
+        if warning := _warn_about_gain(writer, job):
+            description.warn(warning)
+        writer.save()
 
 
 def _check_outputs(paths: list[Path], force: bool) -> None:
@@ -244,39 +248,42 @@ def _warn_about_gain(writer: TrackWriter, job: SeparationJob) -> str | None:
 
 
 def _stream_tracks(
-    audio: AudioFile, separator: ConversationSeparator | None, plan: ConversationPlan
+    audio: AudioFile, separator: ConversationSeparator | None, plan: ConversationPlan, progress: Progress
 ) -> Iterator[torch.Tensor]:
     """The tracks of a conversation in an open file -> blocks (num_channels, num_voices, num_samples), together as long as it."""
     if separator is None:
-        yield from (block.unsqueeze(0) for block in show_progress(audio))
+        yield from (block.unsqueeze(0) for block in show_progress(audio, progress))
     elif plan.num_voices == 1:
         # the recording itself, without any resampling
-        yield from (block.unsqueeze(1) for block in show_progress(audio))
+        yield from (block.unsqueeze(1) for block in show_progress(audio, progress))
     else:
-        yield from _restore_rate(audio, separator.sampling_rate, lambda blocks: separator.stream(blocks, plan))
+        yield from _restore_rate(
+            audio, separator.sampling_rate, lambda blocks: separator.stream(blocks, plan), progress
+        )
 
 
-def show_progress(audio: AudioFile) -> Iterator[torch.Tensor]:
-    """The blocks of an open file, with a progress bar if someone looks at it."""
+def show_progress(audio: AudioFile, progress: Progress) -> Iterator[torch.Tensor]:
+    """The blocks of an open file, with a progress bar if someone looks at it, reported to the caller."""
     options = {"unit": "sample", "unit_scale": True, "desc": audio.path.name}
     # `None`: none in a pipe or a log
     with tqdm(total=audio.expected_samples, disable=None, **options) as bar:
-        for block in audio.blocks():
+        for block in progress.watch(audio.blocks(), audio.expected_samples):
             yield block
             bar.update(block.shape[-1])
 
 
 def stream_estimates(
-    audio: AudioFile, separator: Separator, heard: ChannelActivity | None = None
+    audio: AudioFile, separator: Separator, progress: Progress, heard: ChannelActivity
 ) -> Iterator[torch.Tensor]:
     """Separate an open file -> blocks (num_channels, num_sources, num_samples), together as long as the file."""
-    yield from _restore_rate(audio, separator.sampling_rate, separator.stream, heard)
+    yield from _restore_rate(audio, separator.sampling_rate, separator.stream, progress, heard)
 
 
 def _restore_rate(
     audio: AudioFile,
     sampling_rate: int,
     stream: Callable[[Iterator[torch.Tensor]], Iterator[torch.Tensor]],
+    progress: Progress,
     heard: ChannelActivity | None = None,
 ) -> Iterator[torch.Tensor]:
     """Run a stream that works at another sampling rate over an open file -> blocks at the rate of the file, as long as it."""
@@ -284,7 +291,7 @@ def _restore_rate(
 
     def count() -> Iterator[torch.Tensor]:
         nonlocal num_read
-        blocks = show_progress(audio)
+        blocks = show_progress(audio, progress)
         for block in blocks if heard is None else heard.watch(blocks):
             num_read += block.shape[-1]
             yield block

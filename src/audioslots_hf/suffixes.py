@@ -27,6 +27,14 @@ FORMAT_SUFFIXES = {
     "RF64": (".rf64", ".wav"),
     "NIST": (".sph",),
 }
+# formats of tracks that a user may ask for -> suffix, soundfile's format, and its subtype for an input of another kind
+TRACK_FORMATS = {
+    "wav": (".wav", "WAV", "PCM_16"),
+    "flac": (".flac", "FLAC", "PCM_16"),
+    "ogg": (".ogg", "OGG", "VORBIS"),
+    "opus": (".opus", "OGG", "OPUS"),
+    "mp3": (".mp3", "MP3", "MPEG_LAYER_III"),
+}
 SOUNDFILE_SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in FORMAT_SUFFIXES.values() for suffix in suffixes))
 FFMPEG_SUFFIXES = (
     *(".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".aac", ".webm", ".mkv", ".mka", ".wma", ".asf", ".avi"),
@@ -51,4 +59,4 @@ FFMPEG_SUFFIXES = (
 AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES + FFMPEG_SUFFIXES
 
 
-__all__ = ["AUDIO_SUFFIXES", "FFMPEG_SUFFIXES", "FORMAT_SUFFIXES", "SOUNDFILE_SUFFIXES"]
+__all__ = ["AUDIO_SUFFIXES", "FFMPEG_SUFFIXES", "FORMAT_SUFFIXES", "SOUNDFILE_SUFFIXES", "TRACK_FORMATS"]
