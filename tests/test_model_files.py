@@ -14,19 +14,25 @@
 """What is wrong with the files of a model is said in one sentence, before any of the model is built."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import pipeline
 
 from audioslots_hf import load_separator
 from audioslots_hf.cli import main
-from audioslots_hf.model_files import build_skeleton, check_model_files
+from audioslots_hf.configuration_galr import GalrConfig
+from audioslots_hf.model_files import BrokenModelError, build_skeleton, check_weights
+from audioslots_hf.modeling_galr import GalrForAudioSeparation
 from audioslots_hf.separator import Separator
 from audioslots_hf.shipped import find_checkpoint
+from audioslots_hf.voice_encoders import DEFAULT_VOICE_ENCODER, VOICES_DIR, load_voice_encoder
 from tests.audio_helpers import noise
+from tests.conftest import TINY_DUAL_PATH, tiny_waveform_feature_extractor
 
 
 @pytest.fixture
@@ -63,8 +69,8 @@ def refusal(folder: Path) -> str:
         ({"hidden_size": "128"}, "Field 'hidden_size' expected int, got str"),
         ({"dtype": "rubbish"}, "`dtype` ('rubbish') in config.json must be one of float32"),
         ({"dtype": 5}, "`dtype` (5) in config.json"),
-        ({"architectures": 5}, "TypeError"),
-        ({"id2label": 5}, "AttributeError"),
+        ({"architectures": 5}, "`architectures` (5) in config.json must be a list"),
+        ({"id2label": 5}, "`id2label` (5) in config.json must be a dict"),
         ({"quantization_config": {}}, "`quantization_config`"),
         ({"return_dict": False}, "`return_dict`"),
         ({"validate": 3}, "`validate` in config.json is no setting"),
@@ -151,7 +157,7 @@ def test_nothing_is_allocated_before_the_sizes_are_checked(folder, monkeypatch):
         "audioslots_hf.model_files.build_skeleton", lambda *what: seen.append(build_skeleton(*what)) or seen[-1]
     )
     with pytest.raises(ValueError, match="do not fit"):
-        check_model_files(str(folder), {})
+        check_weights(GalrForAudioSeparation, GalrConfig.from_pretrained(folder), folder, {})
     assert {tensor.device.type for tensor in seen[0].state_dict().values()} == {"meta"}
 
 
@@ -169,3 +175,110 @@ def test_estimates_that_are_not_finite_are_refused_before_anything_is_written(se
         separator(noise(2001))
     with pytest.raises(ValueError, match="estimates hold NaN or infinite samples"):
         Separator(separator.model, separator.feature_extractor).separate(torch.from_numpy(noise(2001))[None])
+
+
+def break_index(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder.parent / "part.safetensors")
+    names = dict.fromkeys(load_file(folder.parent / "part.safetensors"), "../part.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+
+
+def change_weights(folder: Path, change) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors, sorted(tensors)[3])
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+# the ways to break a model, and the words of each refusal
+FAULTS = {
+    "many layers": (lambda folder: change(folder / "config.json", num_hidden_layers=10**9), "must be from 0 to 1000"),
+    "many labels": (lambda folder: change(folder / "config.json", num_labels=10**9), "must be from 0 to 1000"),
+    "long chunks": (
+        lambda folder: change(folder / "preprocessor_config.json", chunk_length=10**12),
+        "must be from 1 to",
+    ),
+    "other rate": (
+        lambda folder: change(folder / "preprocessor_config.json", sampling_rate=16000),
+        "is 16000 in preproc",
+    ),
+    "index": (break_index, "'../part.safetensors', which is no file of weights beside it"),
+    "cut": (
+        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9]),
+        "model.safetensors is no complete file of weights",
+    ),
+    "missing": (lambda folder: change_weights(folder, lambda tensors, name: tensors.pop(name)), "lack 1 of the"),
+    "NaN": (
+        lambda folder: change_weights(folder, lambda tensors, name: tensors[name].view(-1)[:1].fill_(float("nan"))),
+        "1 of its tensors hold NaN",
+    ),
+    "integers": (
+        lambda folder: change_weights(folder, lambda tensors, name: tensors.update({name: tensors[name].int()})),
+        "has the type I32 instead of F32",
+    ),
+    "flat": (
+        lambda folder: change_weights(folder, lambda tensors, name: tensors.update({name: tensors[name].view(-1, 1)})),
+        "instead of",
+    ),
+}
+WITHOUT_PACKAGE = """
+import sys
+from transformers import pipeline
+for folder, words in zip(sys.argv[1::2], sys.argv[2::2]):
+    try:
+        pipeline("audio-to-audio", model=folder, trust_remote_code=True, device="cpu")
+    except Exception as error:
+        assert words in str(error) and "Traceback" not in str(error), (folder, str(error))
+    else:
+        raise AssertionError(folder)
+"""
+
+
+@pytest.fixture
+def broken(tmp_path) -> dict[Path, str]:
+    """Folders with a fault each, and the words that name it."""
+    torch.manual_seed(0)
+    whole = GalrForAudioSeparation(GalrConfig(**TINY_DUAL_PATH, summary_length=4, num_attention_heads=2))
+    folders = {}
+    for name, (damage, words) in FAULTS.items():
+        folder = tmp_path / name / "model"
+        whole.save_pretrained(folder)
+        tiny_waveform_feature_extractor().save_pretrained(folder)
+        damage(folder)
+        folders[folder] = words
+    return folders
+
+
+def test_the_pipeline_of_transformers_refuses_broken_models_in_the_same_words(broken):
+    for folder, words in broken.items():
+        for options in ({}, {"trust_remote_code": True}):
+            with pytest.raises((ValueError, BrokenModelError), match=re.escape(words)) as info:
+                pipeline("audio-to-audio", model=str(folder), device="cpu", **options)
+            assert "Traceback" not in str(info.value)
+        with pytest.raises(ValueError, match=re.escape(words)):
+            load_separator(folder, device="cpu")
+
+
+def test_code_of_a_repository_refuses_broken_models_where_the_package_is_not_installed(broken, bare_processes):
+    bare_processes.run(WITHOUT_PACKAGE, *(word for pair in broken.items() for word in pair))
+
+
+def test_weights_for_training_may_be_missing_but_not_broken(tmp_path):
+    model = GalrForAudioSeparation(GalrConfig(**TINY_DUAL_PATH, summary_length=4, num_attention_heads=2))
+    model.save_pretrained(tmp_path)
+    change_weights(tmp_path, lambda tensors, name: tensors.pop(name))
+    loaded, info = GalrForAudioSeparation.from_pretrained(tmp_path, output_loading_info=True)
+    assert len(info["missing_keys"]) == 1
+    change_weights(tmp_path, lambda tensors, name: tensors[name].view(-1)[:1].fill_(float("inf")))
+    with pytest.raises(BrokenModelError, match="1 of its tensors hold NaN or infinite"):
+        GalrForAudioSeparation.from_pretrained(tmp_path, output_loading_info=True)
+
+
+def test_a_broken_voice_encoder_is_refused(tmp_path):
+    folder = Path(shutil.copytree(VOICES_DIR / DEFAULT_VOICE_ENCODER, tmp_path / "voice"))
+    load_voice_encoder(folder)
+    change_weights(folder, lambda tensors, name: tensors[name].view(-1)[:1].fill_(float("nan")))
+    with pytest.raises(ValueError, match="The voice encoder .* hold NaN"):
+        load_voice_encoder(folder)
+    change(folder / "config.json", hidden_size=10**9)
+    with pytest.raises(ValueError, match="`hidden_size` .* must be from 0 to"):
+        load_voice_encoder(folder)

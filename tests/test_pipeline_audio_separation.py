@@ -312,7 +312,11 @@ def test_a_path_is_a_folder_though_a_shipped_checkpoint_has_its_name(shipped, ch
     "file, content, message",
     [
         ("config.json", '{"model_type": "galr", "segment_length": 63}', r"`segment_length` \(63\) must be even"),
-        ("model.safetensors", "no weights", "cannot be loaded: Error while deserializing header"),
+        (
+            "model.safetensors",
+            "no weights",
+            "cannot be loaded: model.safetensors is no complete file of weights: Error",
+        ),
     ],
 )
 def test_a_spoilt_checkpoint_is_told_from_a_missing_one(shipped, checkpoint, tmp_path, file, content, message):

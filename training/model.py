@@ -22,7 +22,9 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModel, FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel
 
 from audioslots_hf.families import DEFAULT_FAMILY, FAMILIES
-from audioslots_hf.shipped import find_checkpoint, list_checkpoints
+from audioslots_hf.loading import explain
+from audioslots_hf.model_files import BrokenModelError
+from audioslots_hf.shipped import find_checkpoint
 
 from .arguments import TrainingArguments
 from .settings import SettingsError, build
@@ -70,8 +72,7 @@ def load_pretrained_values(name: str | None) -> dict[str, Any]:
         config = AutoConfig.from_pretrained(find_checkpoint(name))
     except (OSError, ValueError) as error:
         raise SettingsError(
-            f"`model.pretrained` ({name}) is neither a shipped checkpoint ({', '.join(list_checkpoints())}) nor a folder with a "
-            f"model, and the Hub returned: {str(error).strip().splitlines()[0]}"
+            f"`model.pretrained` ({name}) cannot be used: {explain(error, find_checkpoint(name))}"
         ) from error
     own = config.to_diff_dict().keys() & list_fields(type(config)).keys()
     return {"model_type": config.model_type} | {name: getattr(config, name) for name in own}
@@ -96,6 +97,8 @@ def build_model(config: PreTrainedConfig, arguments: TrainingArguments) -> PreTr
             model, found = AutoModel.from_pretrained(
                 checkpoint, config=config, dtype=torch.float32, output_loading_info=True
             )
+        except BrokenModelError as error:
+            raise SettingsError(f"`model.pretrained`: {error}") from error
         except RuntimeError as error:
             raise SettingsError(
                 f"The weights of `model.pretrained` ({name}) do not fit: change no sizes under `model`. {error}"

@@ -23,6 +23,8 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from .model_files import CONFIG_NAME, FEATURE_EXTRACTOR_NAME, check_settings
+
 
 class ConfigCapabilities:
     """
@@ -54,7 +56,13 @@ class ConfigCapabilities:
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Build a configuration from the values of a file and `kwargs`, which are validated together."""
+        """
+        Build a configuration from the values of a file and `kwargs`, which are validated together.
+
+        Raises:
+            `ValueError`: a value of the file is beyond all reason.
+        """
+        check_settings(config_dict, CONFIG_NAME, cls)
         own = _list_own_fields(cls)
         names = {name: cls.attribute_map.get(name, name) for name in kwargs}
         config_dict = dict(config_dict)
@@ -98,13 +106,28 @@ class ModelCapabilities:
 
 
 class FeatureExtractorCapabilities:
-    """Capabilities of a feature extractor."""
+    """
+    Capabilities of a feature extractor.
+
+    It stands before `FeatureExtractionMixin` among the bases, because it also checks files.
+    """
 
     # keyword arguments of `post_process_audio_separation` for each evaluated kind of masks, the paper's first. A family
     # that estimates waveforms has neither masks nor an oracle, because its estimates could equal the references
     mask_kinds: dict[str, dict[str, str | float]] = {}
     # settings of the feature extractor that the model configuration lacks: a fine-tuned model keeps those of its checkpoint
     inherited_fields: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, feature_extractor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """
+        Build a feature extractor from the values of a file and `kwargs`.
+
+        Raises:
+            `ValueError`: a value of the file is beyond all reason.
+        """
+        check_settings(feature_extractor_dict, FEATURE_EXTRACTOR_NAME, cls)
+        return super().from_dict(feature_extractor_dict, **kwargs)
 
     @property
     def default_masks(self) -> dict[str, str | float]:

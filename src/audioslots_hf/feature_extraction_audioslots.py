@@ -38,7 +38,7 @@ from .waveforms import (
 )
 
 
-class AudioSlotsFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabilities):
+class AudioSlotsFeatureExtractor(FeatureExtractorCapabilities, FeatureExtractionMixin):
     r"""
     Turns chunks of audio into power-compressed STFT magnitudes, and estimated magnitudes into waveforms.
 

@@ -35,7 +35,7 @@ from .waveforms import (
 )
 
 
-class WaveformFeatureExtractor(FeatureExtractionMixin, FeatureExtractorCapabilities):
+class WaveformFeatureExtractor(FeatureExtractorCapabilities, FeatureExtractionMixin):
     r"""
     Scales chunks of audio to unit level for models that work on waveforms, and their estimates back.
 

@@ -16,13 +16,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import pipeline
+from transformers.utils.hub import cached_file
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from . import registration  # noqa: F401, the pipeline finds its model in transformers' registry
-from .model_files import check_finite, check_model_files
+from .families import FAMILIES
+from .model_files import CONFIG_NAME, FEATURE_EXTRACTOR_NAME, HUB_ARGUMENTS, BrokenModelError, find_weights, read_json
 from .pipeline_audio_separation import AudioSeparationPipeline
 from .shipped import find_checkpoint, list_checkpoints
 
@@ -46,14 +49,14 @@ def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioS
     """
     checkpoint = find_checkpoint(model)
     try:
-        check_model_files(checkpoint, pipeline_kwargs)
+        _check_settings_files(checkpoint, pipeline_kwargs)
         # downloads are over, and had their bars
         with hiding_bars():
-            separator = pipeline(
+            return pipeline(
                 "audio-to-audio", model=checkpoint, pipeline_class=AudioSeparationPipeline, **pipeline_kwargs
             )
-        check_finite(separator.model)
-        return separator
+    except BrokenModelError as error:
+        raise ValueError(str(error)) from error
     except StrictDataclassError as error:
         # the first line names the check, the last line the fault
         reason = str(error).strip().splitlines()[-1].strip()
@@ -63,6 +66,19 @@ def load_separator(model: str | Path | None = None, **pipeline_kwargs) -> AudioS
     # files of strangers make transformers fail in ways that no list of errors holds
     except Exception as error:
         raise ValueError(f"The model {checkpoint!r} cannot be loaded: {explain(error, checkpoint)}") from error
+
+
+def _check_settings_files(checkpoint: str, pipeline_kwargs: dict[str, Any]) -> None:
+    """Download the files of a model, and raise a `ValueError` if it is not one of this package."""
+    options = {**pipeline_kwargs, **(pipeline_kwargs.get("model_kwargs") or {})}
+    options = {name: value for name, value in options.items() if name in HUB_ARGUMENTS}
+    model_type = read_json(cached_file(checkpoint, CONFIG_NAME, **options), CONFIG_NAME).get("model_type")
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        raise ValueError(
+            f"its `model_type` is {model_type!r}, which is no separation model of this package: {', '.join(FAMILIES)}."
+        )
+    read_json(cached_file(checkpoint, FEATURE_EXTRACTOR_NAME, **options), FEATURE_EXTRACTOR_NAME)
+    find_weights(checkpoint, options)
 
 
 @contextmanager

@@ -11,22 +11,25 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The files of a model, checked before any of it is built: what they claim decides about work and memory."""
+"""
+The files of a model, checked before any of it is built: what they claim decides about work and memory.
+
+Configurations, feature extractors and models check their files themselves, so that all ways to load them are safe:
+[`load_separator`], the pipeline of transformers and the Auto classes, also where the code comes from the repository.
+"""
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file
 
 from .bounds import MAX_SAMPLING_RATE, MIN_SAMPLING_RATE
-from .families import FAMILIES, Family
-from .separator import check_chunk_length
 
 
 CONFIG_NAME = "config.json"
@@ -37,39 +40,24 @@ MAX_COUNT = 1_000
 MAX_SIZE = 2**16
 MAX_CHUNK_S = 600
 DTYPES = ("float32", "float16", "bfloat16", "float64", "auto")
-# keyword arguments of a pipeline that decide about where its files come from
-HUB_ARGUMENTS = ("revision", "token", "cache_dir", "local_files_only", "force_download")
+# of tensors in files
+FILE_DTYPES = ("F64", "F32", "F16", "BF16")
+# keyword arguments of `from_pretrained` that decide about where its files come from
+HUB_ARGUMENTS = ("revision", "token", "cache_dir", "local_files_only", "force_download", "subfolder")
+# settings of transformers, and the type that they must have
+SETTING_TYPES = {"architectures": list, "id2label": dict, "label2id": dict, "auto_map": dict}
 MAX_NAMES = 3
 
 
-def check_model_files(checkpoint: str, pipeline_kwargs: dict[str, Any]) -> None:
+class BrokenModelError(Exception):
     """
-    Check the files of a checkpoint against bounds and against one another, without an allocation of what they claim.
+    A model whose weights cannot be used; the message says why.
 
-    Args:
-        checkpoint (`str`):
-            A folder, or a repository on the Hub, from which only the files are fetched that loading needs anyway.
-        pipeline_kwargs (`dict`):
-            Keyword arguments of the pipeline.
-
-    Raises:
-        `OSError`: there is no such checkpoint. `ValueError`: with the fault.
+    No `ValueError`: the pipeline of transformers would load the model once more in float32, and then print tracebacks.
     """
-    options = {**pipeline_kwargs, **(pipeline_kwargs.get("model_kwargs") or {})}
-    options = {name: value for name, value in options.items() if name in HUB_ARGUMENTS}
-    settings = _read_json(cached_file(checkpoint, CONFIG_NAME, **options), CONFIG_NAME)
-    family = _find_family(settings)
-    _check_settings(settings, CONFIG_NAME)
-    _check_names(settings, family.config_class, CONFIG_NAME)
-    config = family.config_class.from_dict(settings)
-    settings = _read_json(cached_file(checkpoint, FEATURE_EXTRACTOR_NAME, **options), FEATURE_EXTRACTOR_NAME)
-    _check_settings(settings, FEATURE_EXTRACTOR_NAME)
-    _check_names(settings, family.feature_extractor_class, FEATURE_EXTRACTOR_NAME)
-    _check_feature_extractor(settings, config)
-    _check_shapes(build_skeleton(family, config), _read_shapes(checkpoint, options))
 
 
-def _read_json(path: str, name: str) -> dict[str, Any]:
+def read_json(path: str, name: str) -> dict[str, Any]:
     """A settings file as a dictionary, or a `ValueError` that names it."""
     file = Path(path)
     if file.stat().st_size > MAX_JSON_BYTES:
@@ -83,30 +71,33 @@ def _read_json(path: str, name: str) -> dict[str, Any]:
     return content
 
 
-def _find_family(settings: dict[str, Any]) -> Family:
-    """The family that a configuration names, or a `ValueError` if it is none of a separation model."""
-    model_type = settings.get("model_type")
-    if not isinstance(model_type, str) or model_type not in FAMILIES:
-        raise ValueError(
-            f"its `model_type` is {model_type!r}, which is no separation model of this package: {', '.join(FAMILIES)}."
-        )
-    return FAMILIES[model_type]
-
-
-def _check_settings(settings: dict[str, Any], name: str) -> None:
+def check_settings(settings: dict[str, Any], name: str, owner: type) -> None:
     """
-    Raise a `ValueError` if a number in a settings file is beyond all reason, or its dtype is unknown.
+    Raise a `ValueError` if a value in a settings file is beyond all reason, before any work or allocation by it.
 
-    The types and the small print are left to the configurations, which check them when they are built.
+    The types and the relations of other fields are left to the configurations, which check them when they are built.
+
+    Args:
+        settings (`dict`):
+            The content of the file.
+        name (`str`):
+            Name of the file, for messages.
+        owner (`type`):
+            The class of the configuration or feature extractor.
     """
     for field in ("dtype", "torch_dtype"):
         dtype = settings.get(field)
+        dtype = str(dtype) if isinstance(dtype, torch.dtype) else dtype
         if dtype is not None and (not isinstance(dtype, str) or dtype.removeprefix("torch.") not in DTYPES):
             raise ValueError(f"`{field}` ({dtype!r}) in {name} must be one of {', '.join(DTYPES)}.")
     if settings.get("quantization_config") is not None or settings.get("return_dict", True) is not True:
         raise ValueError(
             f"{name} sets `quantization_config` or `return_dict`, which models of this package do not have."
         )
+    for field, kind in SETTING_TYPES.items():
+        if not isinstance(settings.get(field), kind | None):
+            raise ValueError(f"`{field}` ({settings[field]!r}) in {name} must be a {kind.__name__}.")
+    _check_names(settings, owner, name)
     for field, value in settings.items():
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, bool) or not isinstance(number, int | float):
@@ -135,82 +126,138 @@ def _find_bounds(field: str, settings: dict[str, Any]) -> tuple[int, int]:
     return 0, MAX_COUNT if field.startswith("num_") or field.endswith(("_layers", "_depths")) else MAX_SIZE
 
 
-def _check_feature_extractor(settings: dict[str, Any], config: PreTrainedConfig) -> None:
-    """Raise a `ValueError` if settings of the feature extractor differ from the model's, or their type is wrong."""
+def check_feature_extractor(feature_extractor: Any, config: PreTrainedConfig) -> None:
+    """Raise a `ValueError` if settings of a feature extractor differ from the model's, or their type is wrong."""
     for field in ("sampling_rate", "chunk_length", "n_fft", "hop_length", "compression_exponent"):
-        if field not in settings or not hasattr(config, field):
+        if not hasattr(feature_extractor, field) or not hasattr(config, field):
             continue
-        value, expected = settings[field], getattr(config, field)
+        value, expected = getattr(feature_extractor, field), getattr(config, field)
         if type(value) is not type(expected):
             raise ValueError(f"`{field}` ({value!r}) in {FEATURE_EXTRACTOR_NAME} must be like {expected!r}.")
-        if field == "chunk_length":
-            # some models take shorter chunks than those of their training
-            check_chunk_length(value, config)
-        elif value != expected:
+        # some models take shorter chunks than those of their training
+        if field != "chunk_length" and value != expected:
             raise ValueError(f"`{field}` is {value} in {FEATURE_EXTRACTOR_NAME} but {expected} in {CONFIG_NAME}.")
 
 
-def build_skeleton(family: Family, config: PreTrainedConfig) -> PreTrainedModel:
+def check_weights(
+    model_class: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    checkpoint: str | os.PathLike,
+    options: dict[str, Any],
+) -> None:
+    """
+    Compare the tensors in the files of a checkpoint with those of the model, without an allocation of either.
+
+    Args:
+        model_class (`type`):
+            Class of the model.
+        config (`PreTrainedConfig`):
+            Its configuration.
+        checkpoint (`str` or path):
+            A folder, or a repository on the Hub, from which only the files are fetched that loading needs anyway.
+        options (`dict`):
+            Keyword arguments of `from_pretrained`.
+
+    Raises:
+        `OSError`: there is no such checkpoint. `ValueError`: with the fault.
+    """
+    found = _read_tensors(str(checkpoint), options)
+    model = build_skeleton(model_class, config)
+    prefix = f"{model.base_model_prefix}."
+    expected = model.state_dict()
+    # a base model may come from a separation model, and the reverse
+    names = {
+        name: next((key for key in (name, prefix + name, name.removeprefix(prefix)) if key in found), None)
+        for name in expected
+    }
+    if missing := [name for name, key in names.items() if key is None]:
+        saved = f" It was saved as {config.architectures[0]}." if config.architectures else ""
+        raise ValueError(
+            f"its weights lack {len(missing)} of the {len(expected)} tensors of {model_class.__name__}, which would be random: "
+            f"{_shorten(missing)}.{saved} Save the whole model, with its `save_pretrained`; to train them, pass "
+            "`output_loading_info=True`, which also returns their names."
+        )
+    faults = []
+    for name, key in names.items():
+        dtype, shape = found[key]
+        if shape != list(expected[name].shape):
+            faults.append(f"{name} has the shape {shape} instead of {list(expected[name].shape)}")
+        elif expected[name].is_floating_point() and dtype not in FILE_DTYPES:
+            faults.append(f"{name} has the type {dtype} instead of {FILE_DTYPES[1]}")
+    if faults:
+        raise ValueError(f"its weights do not fit {CONFIG_NAME}: {_shorten(faults)}.")
+
+
+def build_skeleton(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
     """The model of a configuration without any memory for its weights."""
     try:
         with torch.device("meta"):
-            return family.model_class(config)
+            return model_class(config)
     except RuntimeError as error:
         # torch counts the values of a tensor in 64 bits
         raise ValueError(f"{CONFIG_NAME} does not describe a model that can be built: {error}") from error
 
 
-def _read_shapes(checkpoint: str, options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The shapes of all tensors of a checkpoint, from the headers of its files."""
-    shapes = {}
-    for path in _find_weights(checkpoint, options):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118, it is no dictionary
-                shapes[name] = tuple(file.get_slice(name).get_shape())
-    return shapes
+def _read_tensors(checkpoint: str, options: dict[str, Any]) -> dict[str, tuple[str, list[int]]]:
+    """The types and shapes of all tensors of a checkpoint, from the headers of its files."""
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise ImportError("Loading a model needs safetensors: pip install safetensors") from error
+    tensors = {}
+    for path in find_weights(checkpoint, options):
+        try:
+            with safe_open(path, framework="pt") as file:
+                parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
+                tensors |= {name: (str(part.get_dtype()), list(part.get_shape())) for name, part in parts.items()}
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{Path(path).name} is no complete file of weights: {error}") from error
+    return tensors
 
 
-def _find_weights(checkpoint: str, options: dict[str, Any]) -> list[str]:
-    """The files with weights: one, or those that an index names."""
+def find_weights(checkpoint: str, options: dict[str, Any]) -> list[str]:
+    """
+    The files with weights: one, or those that an index names; those of a repository are downloaded.
+
+    Args:
+        checkpoint (`str`):
+            A folder, or a repository on the Hub.
+        options (`dict`):
+            Keyword arguments of `from_pretrained`.
+
+    Raises:
+        `ValueError`: there are none, or an index names other files.
+    """
+    single, index_name = SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME
+    if variant := options.get("variant"):
+        single, index_name = (
+            f"{name.rpartition('.')[0]}.{variant}.{name.rpartition('.')[2]}" for name in (single, index_name)
+        )
+    options = {name: value for name, value in options.items() if name in HUB_ARGUMENTS and value is not None}
     quietly = options | {"_raise_exceptions_for_missing_entries": False}
-    if single := cached_file(checkpoint, SAFE_WEIGHTS_NAME, **quietly):
-        return [single]
-    index = cached_file(checkpoint, SAFE_WEIGHTS_INDEX_NAME, **quietly)
+    if path := cached_file(checkpoint, single, **quietly):
+        return [path]
+    index = cached_file(checkpoint, index_name, **quietly)
     if index is None:
-        raise ValueError(f"it has no {SAFE_WEIGHTS_NAME}, and no other format of weights is read.")
-    parts = _read_json(index, SAFE_WEIGHTS_INDEX_NAME).get("weight_map")
+        raise ValueError(f"it has no {single}, and no other format of weights is read.")
+    parts = read_json(index, index_name).get("weight_map")
     if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
-        raise ValueError(f"{SAFE_WEIGHTS_INDEX_NAME} has no `weight_map` from names of tensors to names of files.")
+        raise ValueError(f"{index_name} has no `weight_map` from names of tensors to names of files.")
     files = sorted(set(parts.values()))
     for name in files:
         # neither another folder nor, on Windows, another drive
         if not name.endswith(".safetensors") or any(separator in name for separator in "/\\:"):
-            raise ValueError(f"{SAFE_WEIGHTS_INDEX_NAME} names {name!r}, which is no file of weights beside it.")
-    return [cached_file(checkpoint, name, **options) for name in files]
-
-
-def _check_shapes(model: PreTrainedModel, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Raise a `ValueError` if tensors of a model are not among those of its files, or have other shapes."""
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    missing = [name for name in expected if name not in shapes]
-    if missing:
-        raise ValueError(
-            f"its weights lack {len(missing)} of the {len(expected)} tensors of {type(model).__name__}: {_shorten(missing)}. "
-            "Save the whole model, with its `save_pretrained`."
-        )
-    different = [
-        f"{name} has the shape {list(shapes[name])} instead of {list(shape)}"
-        for name, shape in expected.items()
-        if shapes[name] != shape
-    ]
-    if different:
-        raise ValueError(f"its weights do not fit {CONFIG_NAME}: {_shorten(different)}.")
+            raise ValueError(f"{index_name} names {name!r}, which is no file of weights beside it.")
+    paths = {name: cached_file(checkpoint, name, **quietly) for name in files}
+    if missing := [name for name, path in paths.items() if path is None]:
+        raise ValueError(f"{index_name} names {missing[0]!r}, which does not exist.")
+    return list(paths.values())
 
 
 def check_finite(model: PreTrainedModel) -> None:
     """Raise a `ValueError` if weights of a model are NaN or infinite."""
-    broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
-    if broken:
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if tensor.device.type != "meta"}
+    if broken := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
         raise ValueError(f"{len(broken)} of its tensors hold NaN or infinite values: {_shorten(broken)}.")
 
 
@@ -220,7 +267,17 @@ def _shorten(names: list[str]) -> str:
 
 
 __all__ = [
+    "BrokenModelError",
+    "CONFIG_NAME",
+    "FEATURE_EXTRACTOR_NAME",
+    "FILE_DTYPES",
+    "HUB_ARGUMENTS",
+    "SETTING_TYPES",
     "build_skeleton",
+    "check_feature_extractor",
     "check_finite",
-    "check_model_files",
+    "check_settings",
+    "check_weights",
+    "find_weights",
+    "read_json",
 ]

@@ -27,13 +27,14 @@ from .channels import ChannelActivity, check_channels, describe_separate
 from .chunking import Chunk, SeparatedChunks, check_chunk_hop_length
 from .conversation import ConversationSeparator, VoiceEncoder
 from .forks import use_one_thread_if_forked
+from .model_files import check_feature_extractor
 from .online import OnlineConversation
 from .progress import Progress
 from .recordings import Recording, load_recording
 from .resampling import resample
 from .saving import complete_card
 from .segments import find_segments
-from .separator import Separator
+from .separator import Separator, check_chunk_length
 from .speakers import parse_speakers
 from .waveforms import check_options, to_rate
 
@@ -119,6 +120,8 @@ class AudioSeparationPipeline(ChunkPipeline):
                 f"{type(self.model).__name__} with {type(self.feature_extractor).__name__} is not a separation model: load a "
                 "model of audioslots_hf."
             )
+        check_feature_extractor(self.feature_extractor, self.model.config)
+        check_chunk_length(self.feature_extractor.chunk_length, self.model.config)
         # dropout must be off, even for a model passed in training mode
         self.model.eval()
         if self._batch_size is None:

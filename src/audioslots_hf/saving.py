@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard
+from transformers import PreTrainedConfig
 
 from .capabilities import ModelCapabilities
+from .model_files import BrokenModelError, check_finite, check_weights
 
 
 TAGS = ("source-separation", "speech-separation")
@@ -84,30 +86,38 @@ class SelfContainedModel:
         """
         Load a model as [`~transformers.PreTrainedModel.from_pretrained`] does. `AutoModel` gives a base model for the folder of one.
 
+        Its files are checked before anything is allocated, and its weights afterwards.
+
         Raises:
-            `ValueError`: the checkpoint lacks weights, which would stay random, and `output_loading_info` is not set.
+            [`BrokenModelError`]: the checkpoint lacks weights, which would stay random, and `output_loading_info` is not set; or its
+            files or weights cannot be used.
         """
+        name = pretrained_model_name_or_path
         architectures = getattr(kwargs.get("config"), "architectures", None) or []
         # only the Auto classes pass this
         is_auto = "adapter_kwargs" in kwargs and issubclass(cls, ModelCapabilities)
         if is_auto and architectures == [cls.model_class.__name__]:
             return cls.model_class.from_pretrained(
-                pretrained_model_name_or_path, *model_args, output_loading_info=output_loading_info, **kwargs
+                name, *model_args, output_loading_info=output_loading_info, **kwargs
             )
-        model, info = super().from_pretrained(
-            pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
-        )
-        if output_loading_info:
-            return model, info
-        # without a checkpoint, transformers initializes all that `state_dict` lacks
-        if (missing := sorted(info["missing_keys"])) and pretrained_model_name_or_path is not None:
-            saved = f" It was saved as {model.config.architectures[0]}." if model.config.architectures else ""
-            raise ValueError(
-                f"The checkpoint {str(pretrained_model_name_or_path)!r} lacks {len(missing)} of the {len(model.state_dict())} "
-                f"tensors of {cls.__name__}, for instance {missing[0]!r}, which would be random.{saved} To train them, pass "
-                "`output_loading_info=True`, which also returns their names."
-            )
-        return model
+        # weights that are given, or that may be missing or others, are those of a training
+        is_whole = name is not None and not (output_loading_info or kwargs.get("ignore_mismatched_sizes"))
+        try:
+            if is_whole and kwargs.get("state_dict") is None:
+                check_weights(cls, _read_config(cls, name, kwargs), name, kwargs)
+            model, info = super().from_pretrained(name, *model_args, output_loading_info=True, **kwargs)
+            check_finite(model)
+        except ValueError as error:
+            raise BrokenModelError(f"The model {str(name)!r} cannot be loaded: {error}") from error
+        return (model, info) if output_loading_info else model
+
+
+def _read_config(model_class: type, name: str | os.PathLike, kwargs: dict[str, Any]) -> PreTrainedConfig:
+    """The configuration that `from_pretrained` would use with these keyword arguments."""
+    config = kwargs.get("config")
+    if isinstance(config, PreTrainedConfig):
+        return config
+    return model_class.config_class.from_pretrained(name if config is None else config, **kwargs)
 
 
 def complete_card(folder: str | os.PathLike, model_type: str) -> None:

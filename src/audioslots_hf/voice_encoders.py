@@ -15,6 +15,8 @@
 
 from pathlib import Path
 
+from .configuration_voice_encoder import VoiceEncoderConfig
+from .model_files import CONFIG_NAME, check_finite, check_settings, check_weights
 from .modeling_voice_encoder import VoiceEncoderModel
 
 
@@ -40,11 +42,22 @@ def load_voice_encoder(model: str | Path | None = None, **model_kwargs) -> Voice
             Passed to [`~transformers.PreTrainedModel.from_pretrained`], for instance `dtype` or `revision`.
 
     Raises:
-        `OSError`: there is no such voice encoder.
+        `OSError`: there is no such voice encoder. `ValueError`: its files cannot be used.
     """
     name = DEFAULT_VOICE_ENCODER if model is None else str(model)
     is_shipped = not isinstance(model, Path) and name in list_voice_encoders()
-    return VoiceEncoderModel.from_pretrained(VOICES_DIR / name if is_shipped else name, **model_kwargs).eval()
+    checkpoint = VOICES_DIR / name if is_shipped else name
+    settings, _ = VoiceEncoderConfig.get_config_dict(checkpoint, **model_kwargs)
+    if not settings:
+        raise OSError(f"{name} holds no {CONFIG_NAME}: it is no voice encoder.")
+    try:
+        check_settings(settings, CONFIG_NAME, VoiceEncoderConfig)
+        check_weights(VoiceEncoderModel, VoiceEncoderConfig.from_dict(settings), checkpoint, model_kwargs)
+        encoder = VoiceEncoderModel.from_pretrained(checkpoint, **model_kwargs)
+        check_finite(encoder)
+    except ValueError as error:
+        raise ValueError(f"The voice encoder {name!r} cannot be loaded: {error}") from error
+    return encoder.eval()
 
 
 __all__ = ["DEFAULT_VOICE_ENCODER", "VOICES_DIR", "list_voice_encoders", "load_voice_encoder"]
