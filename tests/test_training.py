@@ -23,10 +23,11 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
-from transformers import AutoFeatureExtractor, AutoModel
+from transformers import AutoFeatureExtractor, AutoModel, pipeline
 
 from audioslots_hf import DprnnConfig, GalrConfig
 from audioslots_hf.shipped import DEFAULT_CHECKPOINT
+from tests.audio_helpers import noise
 from tests.conftest import SAMPLES, TINY_DUAL_PATH
 from tests.training_helpers import CONFIGS, DEBUG, debug_arguments, read_log
 from training import run_training
@@ -64,9 +65,13 @@ def test_a_run_writes_a_model_checkpoints_log_and_curves(debug_run):
     )
     assert code == checkpoint_code and "modeling_audioslots.py" in code
     configs = [json.loads((debug_run / name / "config.json").read_text()) for name in ("best", "checkpoint-60")]
-    assert configs[0]["auto_map"] == configs[1]["auto_map"]
-    for name in ("best", "last"):
-        AutoModel.from_pretrained(debug_run / name)
+    for key in ("auto_map", "custom_pipelines", "architectures"):
+        assert configs[0][key] == configs[1][key]
+    for name in ("best", "last", "checkpoint-60"):
+        tracks = pipeline("audio-to-audio", model=str(debug_run / name), trust_remote_code=True, device="cpu")(
+            noise(4001)
+        )
+        assert [track["audio"].shape for track in tracks] == [(4001,), (4001,)]
         assert AutoFeatureExtractor.from_pretrained(debug_run / name).chunk_length == 4000
     assert not list(debug_run.glob(".tmp-*"))
 

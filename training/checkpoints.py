@@ -21,7 +21,6 @@ from pathlib import Path
 from accelerate import Accelerator
 from safetensors.torch import load_file
 from transformers import FeatureExtractionMixin, PreTrainedModel
-from transformers.dynamic_module_utils import custom_object_save
 
 from audioslots_hf.files import remove, rename, replacing, sync, temporary_name, write_text
 
@@ -146,9 +145,7 @@ def save_plain_models(accelerator: Accelerator, feature_extractor: FeatureExtrac
         # LSTM are views of one buffer, of which Accelerate would save only the first.
         weights[:] = [{name: weight.clone() for name, weight in model.state_dict().items()}]
         if accelerator.is_main_process:
-            # saving a configuration copies its code, but not that of the model
-            custom_object_save(model, folder, config=model.config)
-            model.config.save_pretrained(folder)
+            model.save_without_weights(folder)
             feature_extractor.save_pretrained(folder)
 
     def load(models: list, folder: str) -> None:

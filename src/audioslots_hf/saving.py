@@ -14,11 +14,14 @@
 """Saving a model with all that opens it, and loading it with all of its weights."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard
 from transformers import PreTrainedConfig
+from transformers.dynamic_module_utils import custom_object_save
 
 from .capabilities import ModelCapabilities
 from .model_files import BrokenModelError, check_finite, check_weights
@@ -56,18 +59,30 @@ class SelfContainedModel:
         """Save the model as [`~transformers.PreTrainedModel.save_pretrained`] does, with the code that opens the folder."""
         if type(self)._auto_class is None:
             type(self).register_for_auto_class("AutoModel")
-        # the entry of a pipeline that was saved before; base models share the configuration
-        self.config.__dict__.pop("custom_pipelines", None)
-        if isinstance(self, ModelCapabilities):
-            self.config.custom_pipelines = _describe_pipeline()
-        try:
+        with self._naming_pipeline():
             super().save_pretrained(save_directory, *args, **kwargs)
-        finally:
-            self.config.__dict__.pop("custom_pipelines", None)
         card = Path(save_directory) / "README.md"
         if isinstance(self, ModelCapabilities) and card.parent.is_dir() and not card.exists():
             card.write_text(CARD.format(architecture=type(self).__name__), encoding="utf-8")
             complete_card(card.parent, self.config.model_type)
+
+    def save_without_weights(self, save_directory: str | os.PathLike) -> None:
+        """Save the code and the configuration, to which another program adds the weights."""
+        with self._naming_pipeline():
+            custom_object_save(self, save_directory, config=self.config)
+            self.config.save_pretrained(save_directory)
+
+    @contextmanager
+    def _naming_pipeline(self) -> Iterator[None]:
+        """The entry of the pipeline in the configuration of a separation model, as long as it is saved."""
+        # that of a pipeline that was saved before; base models share the configuration
+        self.config.__dict__.pop("custom_pipelines", None)
+        if isinstance(self, ModelCapabilities):
+            self.config.custom_pipelines = _describe_pipeline()
+        try:
+            yield
+        finally:
+            self.config.__dict__.pop("custom_pipelines", None)
 
     def _upload_modified_files(self, working_dir: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
         # transformers writes a card without a task into the folder that it uploads

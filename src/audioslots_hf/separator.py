@@ -65,6 +65,10 @@ def check_chunk_length(chunk_length: int, config: PreTrainedConfig) -> None:
         )
 
 
+class NotFiniteError(ValueError):
+    """Estimates that hold NaN or infinite samples."""
+
+
 class Separator:
     """
     Separates recordings of any length, at the model's sampling rate, with a model of any family.
@@ -216,7 +220,7 @@ class Separator:
         A DC offset is no sound: the model does not get it, and the sources share it equally, so that they add up to the mixture.
 
         Raises:
-            `ValueError`: an estimate holds NaN or infinite samples.
+            [`NotFiniteError`], a `ValueError`: an estimate holds NaN or infinite samples.
         """
         use_one_thread_if_forked(self._process)
         rows = [row.to(self.device) for chunk in chunks for row in chunk.samples]
@@ -230,7 +234,7 @@ class Separator:
         estimates = estimates.cpu()
         # masks would hide what is not finite in the model's own estimates
         if not (torch.isfinite(estimates).all() and torch.isfinite(outputs.estimates).all()):
-            raise ValueError(
+            raise NotFiniteError(
                 "The model's estimates hold NaN or infinite samples: its weights are damaged, or the input is too loud for "
                 f"{self.model.dtype}."
             )
@@ -238,4 +242,4 @@ class Separator:
         return SeparatedChunks(estimates, None if embeddings is None else embeddings.float().cpu())
 
 
-__all__ = ["Separator", "check_chunk_length", "default_batch_size", "default_chunk_hop_length"]
+__all__ = ["NotFiniteError", "Separator", "check_chunk_length", "default_batch_size", "default_chunk_hop_length"]

@@ -31,6 +31,7 @@ from audioslots_hf import (
     AudioSlotsConfig,
     AudioSlotsForAudioSeparation,
 )
+from audioslots_hf.modeling_dual_path import DualPathForAudioSeparation
 from tests.conftest import SAMPLES
 from tests.evaluation.helpers import run
 from training import run_evaluation
@@ -268,6 +269,24 @@ def test_a_file_that_cannot_be_decoded_is_named_in_one_line(waveform_checkpoint,
         run(waveform_checkpoint, tmp_path / "out", "--root", speech, "--num-workers", num_workers)
     *_, line = capsys.readouterr().err.strip().splitlines()
     assert re.match(r".*error: .*\.csv, row \d: .*\.flac cannot be read as audio", line)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_estimates_that_are_not_finite_end_an_evaluation_in_one_sentence(
+    waveform_checkpoint, tmp_path, capsys, monkeypatch
+):
+    separate = DualPathForAudioSeparation.forward
+
+    def overflow(self, *arguments, **options):
+        outputs = separate(self, *arguments, **options)
+        outputs.estimates.fill_(float("nan"))
+        return outputs
+
+    monkeypatch.setattr(DualPathForAudioSeparation, "forward", overflow)
+    with pytest.raises(SystemExit):
+        run(waveform_checkpoint, tmp_path / "out")
+    *_, line = capsys.readouterr().err.strip().splitlines()
+    assert re.match(r".*error: Scoring stops at the first mixture: The model's estimates hold NaN", line)
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -19,8 +19,10 @@ import torch
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
 from audioslots_hf.metrics import si_snr_improvement
+from audioslots_hf.separator import NotFiniteError
 
 from ..data.mixtures import Mixture
+from ..settings import SettingsError
 from .protocols import separate_mixtures
 from .stopwatch import Stopwatch
 
@@ -53,11 +55,20 @@ def evaluate_mixtures(
 
     `"order_by_tracker"` overlaps the chunks and follows the sources without references, as the pipeline does.
     `"order_by_references"` takes disjoint chunks and orders the sources of each by the references (AudioSlots, section 3).
+
+    Raises:
+        `SettingsError`: estimates hold NaN or infinite samples.
     """
-    for mixture, estimates in separate_mixtures(
-        mixtures, model, feature_extractor, protocol, stopwatch, **post_process_kwargs
-    ):
-        yield score_estimates(mixture, estimates)
+    previous = None
+    try:
+        for mixture, estimates in separate_mixtures(
+            mixtures, model, feature_extractor, protocol, stopwatch, **post_process_kwargs
+        ):
+            yield score_estimates(mixture, estimates)
+            previous = mixture.mixture_id
+    except NotFiniteError as error:
+        place = "the first mixture" if previous is None else f"a mixture after {previous}"
+        raise SettingsError(f"Scoring stops at {place}: {error}") from error
 
 
 def summarize(results: Iterable[dict[str, float | str]]) -> dict[str, float]:
