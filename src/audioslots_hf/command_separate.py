@@ -67,6 +67,11 @@ def add_separate(commands: argparse._SubParsersAction) -> None:
         help="format of the tracks (default: that of the recording)",
     )
     parser.add_argument("--plot", action="store_true", help="also plot each separation")
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="also write a page, NAME_report.html, that plays and shows each separation",
+    )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="overwrite existing tracks")
     existing.add_argument(
@@ -128,7 +133,7 @@ def _run(options: argparse.Namespace) -> int:
     """Separate every file, and report failures at the end."""
     if options.batch_size is not None and options.batch_size < 1:
         raise ValueError(f"`--batch-size` is {options.batch_size}: it must be at least 1.")
-    if options.plot:
+    if options.plot or options.report:
         from .plots import require_matplotlib
 
         require_matplotlib()
@@ -194,6 +199,7 @@ def _run_job(
         force=options.force,
         skip_existing=options.skip_existing,
         plot=options.plot,
+        report=options.report,
         rttm=options.rttm,
         json=options.json,
         mix=options.channels == "mix",

@@ -38,6 +38,8 @@ class OutputChoices:
             Whether to leave a recording alone whose outputs all exist; of others, those that exist are overwritten.
         plot (`bool`, *optional*, defaults to `False`):
             Whether to draw the separation as well.
+        report (`bool`, *optional*, defaults to `False`):
+            Whether to write a page that plays and shows the separation as well.
         rttm (`bool`, *optional*, defaults to `False`), json (`bool`, *optional*, defaults to `False`):
             Whether to write the segments of a conversation as RTTM, and its description, as well.
         mix (`bool`, *optional*, defaults to `False`):
@@ -49,6 +51,7 @@ class OutputChoices:
     force: bool = False
     skip_existing: bool = False
     plot: bool = False
+    report: bool = False
     rttm: bool = False
     json: bool = False
     mix: bool = False
@@ -75,6 +78,16 @@ class SeparationJob:
     def json_path(self) -> Path:
         """Path of the description of this conversation."""
         return self.folder / f"{self.recording.stem}.json"
+
+    def picture_paths(self, choices: OutputChoices) -> list[Path]:
+        """Paths of the plot and of the report, as far as they are wanted."""
+        wanted = ((self.plot_path, choices.plot), (self.report_path, choices.report))
+        return [path for path, is_wanted in wanted if is_wanted]
+
+    @property
+    def report_path(self) -> Path:
+        """Path of the page that plays and shows this separation."""
+        return self.folder / f"{self.recording.stem}_report.html"
 
     @property
     def plot_path(self) -> Path:

@@ -29,7 +29,7 @@ PREFIX = ".separating-"
 LOCK_NAME = "lock"
 # A folder without a lock is that of a run that begins, or, on Windows, of any run.
 MIN_AGE_S = 24 * 3600
-OUTPUT_NAME = re.compile(r"\.tmp-(.+?)(?:_source_\d+\.\w+|_separation\.png|\.rttm|\.json)")
+OUTPUT_NAME = re.compile(r"\.tmp-(.+?)(?:_source_\d+\.\w+|_separation\.png|_report\.html|\.rttm|\.json)")
 
 
 @contextmanager

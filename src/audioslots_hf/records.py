@@ -53,7 +53,7 @@ def remove_stale(folder: Path, stem: str, kept: Iterable[Path]) -> list[Path]:
     Returns:
         The removed files.
     """
-    names = re.compile(re.escape(stem) + r"(_source_\d+\.\w+|_separation\.png|\.rttm|\.json)")
+    names = re.compile(re.escape(stem) + r"(_source_\d+\.\w+|_separation\.png|_report\.html|\.rttm|\.json)")
     removed = []
     for name, state in _read_record(record_path(folder, stem)).items():
         path = folder / name

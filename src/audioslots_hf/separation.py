@@ -29,6 +29,7 @@ from .jobs import OutputChoices, SeparationJob
 from .plots import plot_separation
 from .progress import Progress
 from .records import remove_stale, write_record
+from .report import ReportContent, describe_settings, write_report
 from .resampling import resample_blocks
 from .separator import Separator
 
@@ -83,7 +84,7 @@ def separate_file(
     with open_audio(job.recording, choices.mix) as audio:
         suffix, file_format, subtype = output_format(audio, choices.track_format)
         paths = job.output_paths(num_sources, suffix)
-        outputs = [*paths, job.plot_path] if choices.plot else paths
+        outputs = [*paths, *job.picture_paths(choices)]
         if choices.skip_existing and all(path.is_file() for path in outputs):
             return None
         _check_outputs(outputs, choices.force or choices.skip_existing)
@@ -91,13 +92,12 @@ def separate_file(
             heard = ChannelActivity(audio.sampling_rate)
             for block in stream_estimates(audio, separator, progress, heard):
                 writer.write(block)
-            _warn_about_channels(heard, job)
-            _warn_about_gain(writer, job)
+            warnings = [_warn_about_channels(heard, job), _warn_about_gain(writer, job)]
             writer.save()
             duration_s = writer.num_samples / audio.sampling_rate
-    if choices.plot:
-        _plot_files(job.plot_path, job.recording, paths)
-        paths = [*paths, job.plot_path]
+    warnings = [warning for warning in warnings if warning]
+    content = ReportContent(job.recording, paths, duration_s, describe_settings(separator, choices), None, warnings)
+    paths = [*paths, *_draw(job, content, choices)]
     remove_stale(job.folder, job.recording.stem, paths)
     progress.finish()
     return SeparatedFile(paths, duration_s)
@@ -131,7 +131,7 @@ def separate_conversation(
     """
     progress = progress or Progress(num_passes=2)
     described = [path for path, wanted in ((job.rttm_path, choices.rttm), (job.json_path, choices.json)) if wanted]
-    others = [*described, job.plot_path] if choices.plot else described
+    others = [*described, *job.picture_paths(choices)]
     with open_audio(job.recording, choices.mix) as audio:
         suffix, _, _ = output_format(audio, choices.track_format)
         # the first track is the last to be written
@@ -155,7 +155,15 @@ def separate_conversation(
             if audio.sound.state != state:
                 raise ValueError(f"{job.recording} changed between two passes: try again when it is complete.")
             _write_tracks(job, audio, separator, description, choices, progress)
-    written = [*paths, *_describe_conversation(job, description, paths, choices)]
+    content = ReportContent(
+        job.recording,
+        paths,
+        plan.duration_s,
+        describe_settings(separator, choices),
+        plan.segments,
+        description.warnings,
+    )
+    written = [*paths, *_describe_conversation(job, description, paths, choices), *_draw(job, content, choices)]
     # an earlier run may have found more people
     remove_stale(job.folder, job.recording.stem, written)
     write_record(job.folder, job.recording.stem, written)
@@ -175,9 +183,20 @@ def _describe_conversation(
     if choices.json:
         write_text(job.json_path, description.to_json())
         written.append(job.json_path)
-    if choices.plot and paths:
-        _plot_files(job.plot_path, job.recording, paths)
+    return written
+
+
+def _draw(job: SeparationJob, content: ReportContent, choices: OutputChoices) -> list[Path]:
+    """Write what the user wants for looking at a separation -> the files."""
+    written = []
+    if choices.plot and content.tracks:
+        _plot_files(job.plot_path, job.recording, content.tracks)
         written.append(job.plot_path)
+    if choices.report:
+        # a page may be sent to others, whom folders do not concern
+        content.warnings = [text.replace(str(job.recording), job.recording.name) for text in content.warnings]
+        write_report(job.report_path, content)
+        written.append(job.report_path)
     return written
 
 
