@@ -14,6 +14,7 @@
 """Contracts that every family passes: subclass [`SeparationContracts`] once per variant."""
 
 import copy
+import pickle
 import sys
 
 import pytest
@@ -208,6 +209,62 @@ class SeparationContracts:
         loss.backward()
         assert loss.dtype == torch.float32
         assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+    def test_the_default_dtype_of_torch_changes_nothing(self, model, feature_extractor, references, dtype):
+        expected = self.separate(model, feature_extractor, references.sum(dim=1))
+        torch.set_default_dtype(dtype)
+        try:
+            estimates = self.separate(model, feature_extractor, references.sum(dim=1))
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert torch.equal(estimates, expected)
+
+    def test_tuples_replace_outputs_where_the_configuration_says_so(self, model, features):
+        expected = model(**features).to_tuple()
+        model.config.return_dict = False
+        outputs = model(**features)
+        assert isinstance(outputs, tuple) and len(outputs) == len(expected)
+        assert all(torch.equal(*pair) for pair in zip(outputs, expected, strict=True))
+
+    def test_a_pickled_model_gives_the_same(self, model, features):
+        twin = pickle.loads(pickle.dumps(model))
+        assert torch.equal(twin(**features).estimates, model(**features).estimates)
+
+    def test_shards_of_which_some_stay_on_the_disk_give_the_same(self, model, features, tmp_path):
+        model.save_pretrained(tmp_path / "model", max_shard_size="4KB")
+        assert len([*(tmp_path / "model").glob("*.safetensors")]) > 1
+        memory = {"max_memory": {"cpu": "8KB"}, "offload_folder": tmp_path / "offload"}
+        loaded = AutoModel.from_pretrained(tmp_path / "model", device_map="auto", **memory).eval()
+        assert "disk" in loaded.hf_device_map.values()
+        with torch.no_grad():
+            assert torch.equal(loaded(**features).estimates, model(**features).estimates)
+
+    def test_gradients_can_begin_behind_the_encoder_of_a_frozen_model(self, model, features):
+        model.requires_grad_(False)
+        assert not model(**features).loss.requires_grad
+        model.enable_input_require_grads()
+        assert model(**features).loss.requires_grad
+
+    @pytest.mark.slow
+    def test_adapters_train_behind_checkpointed_layers_and_can_be_merged(self, model, features):
+        peft = pytest.importorskip("peft")
+        adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules="all-linear"))
+        adapted.enable_input_require_grads()
+        model.gradient_checkpointing_enable({"use_reentrant": True})
+        optimizer = torch.optim.Adam((p for p in adapted.parameters() if p.requires_grad), lr=1e-2)
+        before = adapted.eval()(**features).estimates
+        # the second half of an adapter starts at zero, and lets no gradient through to the first
+        for _ in range(2):
+            optimizer.zero_grad()
+            adapted.train()(**features).loss.backward()
+            optimizer.step()
+        assert all(
+            p.grad.any() for name, p in adapted.named_parameters() if p.requires_grad and not self.is_idle(name)
+        )
+        expected = adapted.eval()(**features).estimates
+        assert not torch.equal(expected, before)
+        torch.testing.assert_close(adapted.merge_and_unload()(**features).estimates, expected, atol=1e-4, rtol=0)
 
     def test_every_parameter_gets_a_gradient(self, model, features):
         model.train()(**features).loss.backward()

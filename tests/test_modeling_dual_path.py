@@ -13,6 +13,7 @@
 # limitations under the License.
 import pytest
 import torch
+from transformers import AutoModel
 
 from audioslots_hf import DprnnConfig, DprnnForAudioSeparation, modeling_dual_path
 from audioslots_hf.modeling_dual_path import (
@@ -45,6 +46,14 @@ def test_segments_are_windows_half_a_length_apart():
     assert segments[1].tolist() == [1, 2, 3, 4]
     assert segments[2].tolist() == [3, 4, 5, 6]
     assert segments[-1].tolist() == [11, 12, 0, 0]
+
+
+def test_filters_of_a_model_in_half_precision_are_the_rounded_ones():
+    config = DprnnConfig(**TINY_DUAL_PATH | {"filterbank_init": "fourier", "encoder_kernel_size": 4})
+    expected = AutoModel.from_config(config).model.encoder.filterbank.weight
+    for dtype in (torch.bfloat16, torch.float16):
+        filters = AutoModel.from_config(config, dtype=dtype).model.encoder.filterbank.weight
+        assert torch.equal(filters, expected.to(dtype))
 
 
 def test_a_length_that_is_no_multiple_of_the_stride_is_an_error():

@@ -153,9 +153,11 @@ class OverlapAdd:
         check_chunk_hop_length(chunk_hop_length, chunk_length)
         self.chunk_hop_length = chunk_hop_length
         # a Hann window without zeros at its ends, so that every sample has weight; as 1 - cos, long ones would round to 0 there
-        self.window = (math.pi * torch.arange(1, chunk_length + 1) / (chunk_length + 1)).sin().square()
+        self.window = (
+            (math.pi * torch.arange(1, chunk_length + 1, dtype=torch.float32) / (chunk_length + 1)).sin().square()
+        )
         self.sums: torch.Tensor | None = None
-        self.window_sums = torch.zeros(chunk_length)
+        self.window_sums = torch.zeros(chunk_length, dtype=torch.float32)
 
     def history(self, num_samples: int) -> torch.Tensor | None:
         """The joined signals over the first samples of the next chunk, up to a number; `None` before the first chunk."""

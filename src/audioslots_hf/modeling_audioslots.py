@@ -43,10 +43,10 @@ def fourier_features(num_bins: int, num_frames: int, num_frequencies: int, like:
     sines and cosines, which would make the lowest and the highest bin indistinguishable. Computed in each call instead of
     stored as a buffer, because `from_pretrained` leaves non-persistent buffers uninitialized.
     """
-    frequencies = 2.0 ** torch.arange(num_frequencies, device=like.device)
+    frequencies = 2.0 ** torch.arange(num_frequencies, dtype=torch.float32, device=like.device)
     axes = []
     for size in (num_bins, num_frames):
-        centres = (2 * torch.arange(size, device=like.device) + 1) / size - 1
+        centres = (2 * torch.arange(size, dtype=torch.float32, device=like.device) + 1) / size - 1
         angles = math.pi * centres[:, None] * frequencies
         axes.append(torch.cat([angles.sin(), angles.cos()], dim=-1))
     by_bin = axes[0][:, None].expand(-1, num_frames, -1)
@@ -384,7 +384,7 @@ class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel, ModelCapabilities)
                 f"`input_features` has shape {tuple(input_features.shape)} but the model expects (batch_size, num_bins, "
                 f"num_frames) with {expected}: use the feature extractor of the same checkpoint, or its `from_config`."
             )
-        outputs: BaseModelOutput = self.model(input_features, **kwargs)
+        outputs: BaseModelOutput = self.model(input_features, return_dict=True, **kwargs)
         estimates = self.decoder(outputs.last_hidden_state)
         speaker_embeddings = None
         if self.speaker_proj is not None:

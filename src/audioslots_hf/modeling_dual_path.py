@@ -89,8 +89,8 @@ def fourier_filters(kernel_size: int, like: torch.Tensor) -> torch.Tensor:
     After rectification the two halves hold the positive and the negative parts. With these filters in encoder and decoder the
     mixture is reconstructed exactly.
     """
-    times = torch.arange(kernel_size, device=like.device) + 0.5
-    frequencies = torch.arange(kernel_size // 2 + 1, device=like.device)[:, None]
+    times = torch.arange(kernel_size, dtype=torch.float32, device=like.device) + 0.5
+    frequencies = torch.arange(kernel_size // 2 + 1, dtype=torch.float32, device=like.device)[:, None]
     angles = 2 * math.pi * frequencies * times / kernel_size
     # at these times the cosines are 0 at half the sampling rate, and the sines at frequency 0
     basis = torch.cat([angles[:-1].cos(), angles[1:].sin()])
@@ -336,7 +336,7 @@ class DualPathForAudioSeparation(DualPathPreTrainedModel, ModelCapabilities):
                 f"`input_values` has {input_values.shape[-1]} samples: pad it to a multiple of `encoder_stride` "
                 f"({self.config.encoder_stride}), as the feature extractor pads to chunks."
             )
-        outputs: DualPathModelOutput = self.model(input_values, **kwargs)
+        outputs: DualPathModelOutput = self.model(input_values, return_dict=True, **kwargs)
         masks = self.masker(outputs.last_hidden_state)
         estimates = self.decoder(masks * outputs.encoded.unsqueeze(1))
         # in float32: estimates in half precision would not sum to the mixture
@@ -362,8 +362,9 @@ def sinusoidal_positions(length: int, like: torch.Tensor) -> torch.Tensor:
     Computed in each call instead of stored as a buffer, because `from_pretrained` leaves non-persistent buffers uninitialized.
     """
     size = like.shape[-1]
-    exponents = torch.arange(0, size, 2, device=like.device) / size
-    angles = torch.arange(length, device=like.device)[:, None] * torch.exp(-math.log(10000.0) * exponents)
+    exponents = torch.arange(0, size, 2, dtype=torch.float32, device=like.device) / size
+    times = torch.arange(length, dtype=torch.float32, device=like.device)
+    angles = times[:, None] * torch.exp(-math.log(10000.0) * exponents)
     return torch.cat([angles.sin(), angles.cos()], dim=-1).to(like.dtype)
 
 

@@ -420,7 +420,7 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
                 f"`input_values` has {input_values.shape[-1]} samples: pad it to a multiple of `hop_length` "
                 f"({self.config.hop_length}), as the feature extractor pads to chunks."
             )
-        outputs: SlotGalrModelOutput = self.model(input_values, **kwargs)
+        outputs: SlotGalrModelOutput = self.model(input_values, return_dict=True, **kwargs)
         real, imaginary = self.decoder(outputs.last_hidden_state).unbind(dim=2)
         spectra_real, spectra_imaginary = outputs.spectra.unsqueeze(1).unbind(dim=2)
         masked_real = real * spectra_real - imaginary * spectra_imaginary

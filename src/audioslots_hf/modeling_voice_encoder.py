@@ -52,8 +52,9 @@ class VoiceEncoderOutput(ModelOutput):
 
 def mel_filters(num_bins: int, num_frequencies: int, sampling_rate: int, device: torch.device) -> torch.Tensor:
     """Triangles on the mel scale from 0 to half of the sampling rate, float32 (num_frequencies, num_bins)"""
-    mels = 2595 * (1 + torch.linspace(0, sampling_rate / 2, num_frequencies, device=device) / 700).log10()
-    centers = torch.linspace(0, 1, num_bins + 2, device=device)[1:-1] * mels[-1]
+    frequencies = torch.linspace(0, sampling_rate / 2, num_frequencies, dtype=torch.float32, device=device)
+    mels = 2595 * (1 + frequencies / 700).log10()
+    centers = torch.linspace(0, 1, num_bins + 2, dtype=torch.float32, device=device)[1:-1] * mels[-1]
     return (1 - (mels[:, None] - centers).abs() * (num_bins + 1) / mels[-1]).clamp(min=0)
 
 

@@ -26,7 +26,7 @@ def stft(waveforms: torch.Tensor, n_fft: int, hop_length: int) -> torch.Tensor:
     because `from_pretrained` casts buffers to the model's dtype.
     """
     *batch_shape, num_samples = waveforms.shape
-    window = torch.hann_window(n_fft, device=waveforms.device)
+    window = torch.hann_window(n_fft, dtype=torch.float32, device=waveforms.device)
     spectrograms = torch.stft(
         waveforms.reshape(-1, num_samples).float(),
         n_fft,
@@ -42,7 +42,7 @@ def istft(spectrograms: torch.Tensor, n_fft: int, hop_length: int) -> torch.Tens
     """complex64 (..., n_fft // 2 + 1, num_frames) -> float32 (..., (num_frames - 1) * hop_length)"""
     *batch_shape, num_bins, num_frames = spectrograms.shape
     num_samples = (num_frames - 1) * hop_length
-    window = torch.hann_window(n_fft, device=spectrograms.device)
+    window = torch.hann_window(n_fft, dtype=torch.float32, device=spectrograms.device)
     waveforms = torch.istft(
         spectrograms.reshape(-1, num_bins, num_frames),
         n_fft,
@@ -63,7 +63,7 @@ def _fourier_bases(n_fft: int, like: torch.Tensor) -> torch.Tensor:
     bins = torch.arange(n_fft // 2 + 1, device=like.device)[:, None]
     # the products are reduced modulo n_fft while they are integers, so that the angles stay exact
     angles = 2 * math.pi / n_fft * (bins * times % n_fft).float()
-    window = torch.hann_window(n_fft, device=like.device)
+    window = torch.hann_window(n_fft, dtype=torch.float32, device=like.device)
     return (torch.cat([angles.cos(), -angles.sin()]) * window).unsqueeze(1)
 
 
@@ -86,13 +86,13 @@ def inverse_real_stft(spectra: torch.Tensor, n_fft: int, hop_length: int) -> tor
     *batch_shape, _, num_bins, num_frames = spectra.shape
     bases = _fourier_bases(n_fft, like=spectra)
     # all bins but the first and the last stand for their conjugates too
-    weights = torch.full((num_bins, 1), 2 / n_fft, device=spectra.device)
+    weights = torch.full((num_bins, 1), 2 / n_fft, dtype=torch.float32, device=spectra.device)
     weights[0], weights[-1] = 1 / n_fft, 1 / n_fft
     frames = (spectra.float() * weights).reshape(-1, 2 * num_bins, num_frames)
     settings = {"stride": hop_length, "padding": (n_fft - hop_length) // 2}
     waveforms = torch.nn.functional.conv_transpose1d(frames, bases, **settings)
-    window = torch.hann_window(n_fft, device=spectra.device).square()[None, None]
-    ones = torch.ones(1, 1, num_frames, device=spectra.device)
+    window = torch.hann_window(n_fft, dtype=torch.float32, device=spectra.device).square()[None, None]
+    ones = torch.ones(1, 1, num_frames, dtype=torch.float32, device=spectra.device)
     sums = torch.nn.functional.conv_transpose1d(ones, window, **settings)
     return (waveforms / sums).view(*batch_shape, -1)
 

@@ -33,8 +33,8 @@ NUM_BANDS = 32
 
 def band_filters(num_bins: int, num_bands: int, sampling_rate: int) -> torch.Tensor:
     """Triangular bands on a mel scale up to the Nyquist frequency: (num_bands, num_bins)"""
-    mels = 2595 * torch.log10(1 + torch.linspace(0, sampling_rate / 2, num_bins) / 700)
-    edges = torch.linspace(mels[1].item(), mels[-1].item(), num_bands + 2)
+    mels = 2595 * torch.log10(1 + torch.linspace(0, sampling_rate / 2, num_bins, dtype=torch.float32) / 700)
+    edges = torch.linspace(mels[1].item(), mels[-1].item(), num_bands + 2, dtype=torch.float32)
     rising = (mels - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - mels) / (edges[2:] - edges[1:-1])[:, None]
     return torch.minimum(rising, falling).clamp(min=0)
