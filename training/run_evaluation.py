@@ -17,7 +17,8 @@ Evaluate a model on a list of mixtures: `python -m training.run_evaluation --mod
 Scores the model under two protocols: `order_by_tracker`, which orders the sources without references, and `order_by_references`
 of the AudioSlots paper. A model of magnitudes is scored with Wiener and with binary masks, and its oracle with it: the true
 magnitudes in the same framing, with the paper's masks. The model's own masks under `order_by_tracker` may be softer.
-`--oracle SECONDS` scores the oracle alone, with chunks of that length. Writes `results.json`, which `python -m training.report`
+`--oracle SECONDS` scores the oracle alone, with chunks of that length. `--num-speakers` adds the row `model_people`: a track for each
+person. There the means are those of the sources that have a track, and the others are counted as missed, as are false tracks. Writes `results.json`, which `python -m training.report`
 turns into tables and figures.
 
 Under `accelerate launch` or `python -m torch.distributed.run` each process takes a share of the mixtures.
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
         make_folder(options.output)
     except (ValueError, OSError, RuntimeError, StrictDataclassError) as error:
         parser.error(str(error))
-    rows = plan_rows(subject.model, subject.feature_extractor)
+    rows = plan_rows(subject.model, subject.feature_extractor, options.num_speakers)
     started = time.perf_counter()
     with state.split_between_processes(list(range(len(subject.mixtures)))) as share:
         reader = MixtureReader(subject.mixtures, share, has_pitch(), subject.transmission)
@@ -87,9 +88,20 @@ def save_results(folder: Path, results: dict, rows: list[Row]) -> None:
     """Write results.json, and print the means."""
     for row in rows:
         means = results["rows"][row.name]
-        print(f"{row.name:<34} SI-SNR {means['si_snr']:6.2f} dB   SI-SNRi {means['si_snri']:6.2f} dB")
+        print(format_means(row.name, means))
     write_results(folder / "results.json", results, {row.name: row.results for row in rows})
     print(f"results in {folder / 'results.json'}")
+
+
+def format_means(name: str, means: dict) -> str:
+    """The line of a row; sources that have no estimate, and estimates that have no source, are counted."""
+    if means["si_snri"] is None:
+        line = f"{name:<34} no source has an estimate"
+    else:
+        line = f"{name:<34} SI-SNR {means['si_snr']:6.2f} dB   SI-SNRi {means['si_snri']:6.2f} dB"
+    if "num_missed" in means:
+        line += f"   of matched sources: {means['num_missed']} missed, {means['num_false']} false tracks"
+    return line
 
 
 if __name__ == "__main__":

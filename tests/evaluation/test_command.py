@@ -200,6 +200,8 @@ def test_two_processes_give_the_results_of_one(checkpoint, evaluation, tmp_path)
         (["--high-pass", "nan"], "--high-pass is nan"),
         (["--metadata", str(SAMPLES / "README.md")], "README.md"),
         (["--oracle", "0.5"], "--oracle: not allowed with argument --model"),
+        (["--num-speakers", "0"], "--num-speakers is 0: it must be at least 1, auto or true"),
+        (["--num-speakers", "some"], "invalid parse_people value"),
     ],
 )
 def test_bad_options_are_named_before_any_work(checkpoint, tmp_path, capsys, monkeypatch, options, message):
@@ -297,6 +299,25 @@ def test_a_model_of_one_source_separates_no_single_voice_from_noise(checkpoint, 
     with pytest.raises(SystemExit):
         run(folder, tmp_path / "out", "--mix-type", "mix_single", "--noise-root", SAMPLES)
     assert "its estimate is the mixture itself" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_tracks_of_people_are_one_more_row(waveform_checkpoint, tmp_path, capsys):
+    results = run(waveform_checkpoint, tmp_path / "people", "--num-speakers", "true", "--num-mixtures", "1")
+    row = results["rows"]["model_people"]
+    assert row["protocol"] == "people" and row["num_speakers"] == "true" and row["num_mixtures"] == 1
+    counts = (row.get("num_missed", 0), row.get("num_false", 0))
+    # the model is a random one, whose estimates may count as one voice
+    assert counts in ((0, 0), (1, 0), (2, 0))
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("model_people")]
+    assert ("missed" in line) == (counts != (0, 0))
+    # tables have the rows that all results have
+    assert "people" not in format_results([read_results(tmp_path / "people" / "results.json")])
+
+
+def test_means_without_a_matched_source_are_called_so():
+    means = {"si_snr": None, "si_snri": None, "num_missed": 2, "num_false": 0}
+    expected = "no source has an estimate   of matched sources: 2 missed, 0 false tracks"
+    assert run_evaluation.format_means("model_people", means).endswith(expected)
 
 
 def test_a_model_of_waveforms_has_no_oracle_and_no_masks(waveform_checkpoint, evaluation, tmp_path):

@@ -21,10 +21,11 @@ from audioslots_hf import (
     AudioSlotsFeatureExtractor,
 )
 from audioslots_hf.chunking import SeparatedChunks
+from audioslots_hf.metrics import si_snr
 from tests.conftest import SAMPLES
 from training.data.libri2mix import read_metadata
 from training.data.mixtures import Mixture
-from training.evaluation.protocols import join_mixtures
+from training.evaluation.protocols import PEOPLE, join_mixtures
 from training.evaluation.scoring import evaluate_mixtures, score_estimates, summarize
 from training.evaluation.separators import OracleSeparator
 from training.settings import SettingsError
@@ -122,3 +123,57 @@ def test_mixtures_are_read_as_they_are_needed(mixtures):
 def test_metadata_of_another_number_of_sources_is_refused():
     with pytest.raises(SettingsError, match="2 sources, but the model has 3"):
         read_metadata(SAMPLES / "valid.csv", SAMPLES / "speech", num_sources=3)
+
+
+def test_only_sources_that_sound_and_have_an_estimate_are_scored():
+    sounds = torch.randn(3, 4000, generator=torch.Generator().manual_seed(0))
+    mixture = Mixture("a", torch.stack([sounds[0], torch.zeros(4000), sounds[1]]))
+    estimates = torch.stack([sounds[2], sounds[1] + 0.1 * sounds[0], sounds[0] + 0.1 * sounds[1]])
+    scores = score_estimates(mixture, estimates)
+    expected = {}
+    for number, estimate in ((1, estimates[2]), (3, estimates[1])):
+        reference = mixture.references[number - 1]
+        ratio, of_mixture = (si_snr(signal, reference).item() for signal in (estimate, mixture.waveform))
+        expected |= {f"source_{number}_si_snr": ratio, f"source_{number}_si_snri": ratio - of_mixture}
+        assert scores[f"source_{number}_input_si_snr"] == of_mixture
+    assert {key: scores[key] for key in expected} == expected
+    # nothing is no source, and the noise is an estimate of none
+    assert scores["source_2_si_snr"] is scores["source_2_si_snri"] is scores["source_2_input_si_snr"] is None
+    assert (scores["num_missed"], scores["num_false"]) == (0, 1)
+    assert scores["si_snri"] == pytest.approx((expected["source_1_si_snri"] + expected["source_3_si_snri"]) / 2)
+    missed = score_estimates(mixture, estimates[2:])
+    assert (missed["num_missed"], missed["num_false"]) == (1, 0) and missed["source_3_si_snr"] is None
+    assert missed["si_snri"] == expected["source_1_si_snri"]
+    nothing = score_estimates(mixture, estimates[:0])
+    assert (nothing["num_missed"], nothing["num_false"], nothing["si_snri"]) == (2, 0, None)
+    assert summarize([scores, missed, nothing]) == {
+        "num_mixtures": 3,
+        "si_snr": pytest.approx((scores["si_snr"] + missed["si_snr"]) / 2),
+        "si_snri": pytest.approx((scores["si_snri"] + missed["si_snri"]) / 2),
+        "num_missed": 3,
+        "num_false": 1,
+    }
+    assert summarize([nothing])["si_snri"] is None
+
+
+def test_tracks_of_people_are_scored_whatever_their_number(mixtures, monkeypatch):
+    """A separator of people who are the references, one more than asked for."""
+    asked = []
+
+    class People:
+        def __init__(self, separator, encoder, num_speakers, max_speakers):
+            asked.append(num_speakers)
+
+        def separate(self, waveform):
+            [mixture] = [mixture for mixture in mixtures if torch.equal(mixture.waveform, waveform[0])]
+            false = torch.randn(1, len(mixture.waveform), generator=torch.Generator().manual_seed(0))
+            return torch.cat([mixture.references.flip(0), false])[None], None
+
+    monkeypatch.setattr("training.evaluation.protocols.ConversationSeparator", People)
+    monkeypatch.setattr("training.evaluation.protocols.load_default_voice_encoder", lambda: torch.nn.Identity())
+    for number, expected in (("true", 2), ("auto", None), (3, 3)):
+        results = list(evaluate_mixtures(mixtures, None, AudioSlotsFeatureExtractor(), PEOPLE, num_speakers=number))
+        assert asked == [expected] * 2
+        assert [(score["num_missed"], score["num_false"]) for score in results] == [(0, 1), (0, 1)]
+        assert min(score["si_snr"] for score in results) > 100
+        asked.clear()

@@ -60,11 +60,22 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         action="store_true",
         help="give the voices of a mixture, but not the noise, the same spectrum first, as from one microphone",
     )
+    parser.add_argument(
+        "--num-speakers",
+        type=parse_people,
+        metavar="N|auto|true",
+        help="also score a track for each person: of so many, found ones, or as many as there are references",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for results.json")
     parser.add_argument("--num-mixtures", type=int, help="evaluate only this many mixtures from the start of the list")
     parser.add_argument("--num-workers", type=int, default=2, help="processes that read the mixtures (default: 2)")
     parser.add_argument("--device", help="device of the model (default: a GPU if available)")
     return parser
+
+
+def parse_people(word: str) -> int | str:
+    """A number of people, or `auto` or `true`."""
+    return word if word in ("auto", "true") else int(word)
 
 
 def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -79,6 +90,10 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         parser.error(
             "--mode and --noise-root apply only to --metadata, because a --tree is already mixed: leave them out."
         )
+    if isinstance(options.num_speakers, int) and options.num_speakers < 1:
+        parser.error(f"--num-speakers is {options.num_speakers}: it must be at least 1, auto or true.")
+    if options.oracle is not None and options.num_speakers is not None:
+        parser.error("--num-speakers needs a model, and --oracle has none: leave one of them out.")
     if options.oracle is not None and options.mix_type == "mix_single":
         parser.error("--oracle needs two sources, but --mix-type mix_single has one: use another type.")
     if options.shared_spectrum and options.mix_type == "mix_single":

@@ -22,7 +22,7 @@ from accelerate.utils import gather_object, tqdm
 from torch.utils.data import DataLoader
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
-from .protocols import PROTOCOLS
+from .protocols import PEOPLE, PROTOCOLS
 from .reader import MixtureReader
 from .scoring import evaluate_mixtures, summarize
 from .stopwatch import Stopwatch
@@ -40,6 +40,7 @@ class Row:
     model: PreTrainedModel | None
     protocol: str
     masks: dict[str, str | float] = field(default_factory=dict)
+    num_speakers: int | str | None = None
     results: list[dict[str, float | str]] = field(default_factory=list)
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -47,14 +48,26 @@ class Row:
         """Means over the mixtures, and the conditions of the measurement."""
         return {
             "protocol": self.protocol,
+            **({} if self.num_speakers is None else {"num_speakers": self.num_speakers}),
             **self.masks,
             **summarize(self.results),
             "seconds": self.stopwatch.seconds["all"],
         }
 
 
-def plan_rows(model: PreTrainedModel | None, feature_extractor: FeatureExtractionMixin) -> list[Row]:
-    """The rows of a model, or of the oracle alone."""
+def plan_rows(
+    model: PreTrainedModel | None,
+    feature_extractor: FeatureExtractionMixin,
+    num_speakers: int | str | None = None,
+) -> list[Row]:
+    """The rows of a model, or of the oracle alone; with a number of people, the tracks of people are one more."""
+    rows = _plan_protocols(model, feature_extractor)
+    if num_speakers is not None:
+        rows.append(Row(f"model_{PEOPLE}", model, PEOPLE, feature_extractor.default_masks, num_speakers))
+    return rows
+
+
+def _plan_protocols(model: PreTrainedModel | None, feature_extractor: FeatureExtractionMixin) -> list[Row]:
     if not feature_extractor.mask_kinds:
         # without masks, an oracle would return the references
         return [Row(f"model_{protocol}", model, protocol) for protocol in PROTOCOLS]
@@ -93,7 +106,7 @@ def evaluate_rows(
             for row in rows:
                 bar.set_postfix_str(row.name)
                 scores = evaluate_mixtures(
-                    mixtures, row.model, extractor, row.protocol, stopwatch=row.stopwatch, **row.masks
+                    mixtures, row.model, extractor, row.protocol, row.stopwatch, row.num_speakers, **row.masks
                 )
                 with row.stopwatch.measure("all"):
                     for score, known in zip(scores, voices, strict=True):
@@ -105,7 +118,7 @@ def evaluate_rows(
 
 def check_score(row: Row, score: dict[str, float | str]) -> None:
     """Exit if a score is NaN or infinite."""
-    if not math.isfinite(score["si_snri"]):
+    if score["si_snri"] is not None and not math.isfinite(score["si_snri"]):
         raise SystemExit(
             f"error: the score of {score['mixture_id']} in {row.name} is {score['si_snri']}: the output of the model contains "
             "NaN or infinite values. Train it with a lower `learning_rate`, or use an earlier checkpoint."
@@ -154,6 +167,7 @@ def describe_rows(rows: list[Row], times: dict[str, float]) -> dict:
 
 def ratios_to_oracle(rows: Iterable[Row]) -> dict[str, float]:
     """The improvement of the model relative to that of the oracle, for every row that both have."""
-    scores = {row.name: summarize(row.results)["si_snri"] for row in rows}
+    means = {row.name: summarize(row.results)["si_snri"] for row in rows}
+    scores = {name: mean for name, mean in means.items() if mean is not None}
     names = [name.removeprefix("model_") for name in scores if name.startswith("model_")]
     return {name: scores[f"model_{name}"] / scores[f"oracle_{name}"] for name in names if f"oracle_{name}" in scores}

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
-from audioslots_hf.metrics import si_snr_improvement
+from audioslots_hf.matching import UNMATCHED
+from audioslots_hf.metrics import best_order, si_snr
 from audioslots_hf.separator import NotFiniteError
 
 from ..data.mixtures import Mixture
@@ -27,19 +28,52 @@ from .protocols import separate_mixtures
 from .stopwatch import Stopwatch
 
 
-def score_estimates(mixture: Mixture, estimates: torch.Tensor) -> dict[str, float | str]:
-    """SI-SNR of the mixture, SI-SNR and SI-SNRi in dB: their means over the sources, then those of each source."""
-    ratios, improvements = si_snr_improvement(estimates[None], mixture.references[None], mixture.waveform[None])
-    scores = {"input_si_snr": ratios - improvements, "si_snr": ratios, "si_snri": improvements}
+Score = dict[str, float | str | None]
+
+
+def score_estimates(mixture: Mixture, estimates: torch.Tensor) -> Score:
+    """
+    SI-SNR of the mixture, SI-SNR and SI-SNRi in dB: their means over the sources, then those of each source.
+
+    Only sources that sound and have an estimate count. The other values are `None`: a ratio to silence measures nothing.
+    `num_missed` sources have no estimate, and `num_false` estimates have no source.
+    """
+    sounding = mixture.references.any(dim=-1).nonzero().flatten().tolist()
+    estimate_of = dict(zip(sounding, match_sources(mixture, estimates, sounding), strict=True))
+    scores: dict[str, list[float | None]] = {"input_si_snr": [], "si_snr": [], "si_snri": []}
+    for source, reference in enumerate(mixture.references):
+        estimate = estimate_of.get(source)
+        of_mixture = si_snr(mixture.waveform, reference).item() if source in estimate_of else None
+        ratio = None if estimate is None else si_snr(estimates[estimate], reference).item()
+        scores["input_si_snr"].append(of_mixture)
+        scores["si_snr"].append(ratio)
+        scores["si_snri"].append(None if ratio is None else ratio - of_mixture)
+    num_matched = sum(estimate is not None for estimate in estimate_of.values())
     return {
         "mixture_id": mixture.mixture_id,
-        **{key: values.mean().item() for key, values in scores.items()},
+        **{key: mean_of_known(values) for key, values in scores.items()},
+        "num_missed": len(sounding) - num_matched,
+        "num_false": len(estimates) - num_matched,
         **{
-            f"source_{number}_{key}": values[0, number - 1].item()
+            f"source_{number}_{key}": values[number - 1]
             for number in range(1, 1 + len(mixture.references))
             for key, values in scores.items()
         },
     }
+
+
+def match_sources(mixture: Mixture, estimates: torch.Tensor, sources: list[int]) -> list[int | None]:
+    """The estimate of each of these sources, in the order with the highest mean SI-SNR; `None` where estimates are too few."""
+    if len(estimates) == 0 or not sources:
+        return [None] * len(sources)
+    order = best_order(estimates[None], mixture.references[None, sources])[0].tolist()
+    return [None if estimate == UNMATCHED else estimate for estimate in order]
+
+
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are known, `None` of none."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def evaluate_mixtures(
@@ -48,13 +82,16 @@ def evaluate_mixtures(
     feature_extractor: FeatureExtractionMixin,
     protocol: str = "order_by_tracker",
     stopwatch: Stopwatch | None = None,
+    num_speakers: int | str | None = None,
     **post_process_kwargs,
-) -> Iterator[dict[str, float | str]]:
+) -> Iterator[Score]:
     """
     Score a model on mixtures, one result each; with `model=None` score the oracle. An autoencoder is scored on the references.
 
     `"order_by_tracker"` overlaps the chunks and follows the sources without references, as the pipeline does.
     `"order_by_references"` takes disjoint chunks and orders the sources of each by the references (AudioSlots, section 3).
+    `"people"` gives a track for each person, of whom there are `num_speakers`: a number, `"auto"`, or `"true"` for as many as there
+    are references.
 
     Raises:
         `SettingsError`: estimates hold NaN or infinite samples.
@@ -62,7 +99,7 @@ def evaluate_mixtures(
     previous = None
     try:
         for mixture, estimates in separate_mixtures(
-            mixtures, model, feature_extractor, protocol, stopwatch, **post_process_kwargs
+            mixtures, model, feature_extractor, protocol, stopwatch, num_speakers, **post_process_kwargs
         ):
             yield score_estimates(mixture, estimates)
             previous = mixture.mixture_id
@@ -71,10 +108,12 @@ def evaluate_mixtures(
         raise SettingsError(f"Scoring stops at {place}: {error}") from error
 
 
-def summarize(results: Iterable[dict[str, float | str]]) -> dict[str, float]:
-    """Means over the mixtures."""
+def summarize(results: Iterable[Score]) -> dict[str, float | None]:
+    """Means over the mixtures with a matched source, and the numbers of missed sources and false tracks if there are any."""
     results = list(results)
+    counts = {key: sum(result[key] for result in results) for key in ("num_missed", "num_false")}
     return {
         "num_mixtures": len(results),
-        **{key: sum(result[key] for result in results) / len(results) for key in ("si_snr", "si_snri")},
+        **{key: mean_of_known(result[key] for result in results) for key in ("si_snr", "si_snri")},
+        **(counts if any(counts.values()) else {}),
     }

@@ -56,6 +56,7 @@ def by_input_si_snr(scores: Scores) -> Groups:
         (float(score[f"source_{number}_input_si_snr"]), float(score[f"source_{number}_si_snri"]))
         for score in scores
         for number in range(1, 1 + count_voices(score))
+        if score[f"source_{number}_si_snri"] is not None
     ]
     return group_by_bins(pairs, INPUT_EDGES_DB)
 

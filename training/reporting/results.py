@@ -79,7 +79,7 @@ def group_by_conditions(evaluations: list[dict]) -> dict[Conditions, list[dict]]
 
 def describe_spread(scores: list[Score]) -> dict[str, float]:
     """The standard error of the mean SI-SNRi over the mixtures, in dB; empty for a single mixture."""
-    improvements = [score["si_snri"] for score in scores]
+    improvements = [score["si_snri"] for score in scores if score["si_snri"] is not None]
     if len(improvements) < 2:
         return {}
     return {"standard_error": statistics.stdev(improvements) / math.sqrt(len(improvements))}
@@ -193,4 +193,9 @@ def read_scores(results: dict, row: str) -> list[Score]:
     improvements = results["rows"][row]["scores"]
     columns = results["voices"] | improvements
     mixtures = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    return [score | {"si_snri": statistics.fmean(score[name] for name in improvements)} for score in mixtures]
+    scores = []
+    for mixture in mixtures:
+        # sources that did not sound have no score
+        known = [mixture[name] for name in improvements if mixture[name] is not None]
+        scores += [mixture | {"si_snri": statistics.fmean(known)}] if known else []
+    return scores
