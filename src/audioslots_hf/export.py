@@ -29,6 +29,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as fx_config
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
+from transformers.utils.logging import tqdm
 
 from .files import replacing
 from .jobs import make_folder
@@ -393,13 +394,20 @@ def export_model(pipeline: AudioSeparationPipeline, export_format: str, path: Pa
     model, config = pipeline.model.eval(), pipeline.model.config
     function, shape = EstimatesOnly(model), InputShape.of(pipeline)
     try:
-        with replacing(path) as temporary:
+        with replacing(path) as temporary, tqdm(total=3, unit="step", disable=None) as bar:
             with silence():
-                write(trace_model(function, shape), temporary, describe_model(pipeline, shape), shape)
+                bar.set_description("tracing")
+                program = trace_model(function, shape)
+                bar.update()
+                bar.set_description("writing")
+                write(program, temporary, describe_model(pipeline, shape), shape)
                 exported = open_file(temporary)
+            bar.update()
+            bar.set_description("comparing")
             comparison = compare_functions(
                 exported, function, shape.examples(), config.chunk_length / config.sampling_rate
             )
+            bar.update()
     except OSError:
         raise
     except Exception as error:
