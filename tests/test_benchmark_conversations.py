@@ -205,3 +205,8 @@ def test_the_online_form_is_scored_as_a_stream_of_short_blocks(root, monkeypatch
     [scores] = results["lists"].values()
     # two tracks, both of them the mixture
     assert results["online"] and scores["count_accuracy"] == 1 and scores["si_sdri"] == pytest.approx(0, abs=1e-3)
+
+
+def test_rooms_have_lists_of_their_own(root):
+    [kind] = conversations.plan(parse(root, "--quick", "--rt60", "0.4"))
+    assert str(kind) == "here, 2 voices, 60 s, overlap 20 %, room 0.4 s"

@@ -48,6 +48,7 @@ from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 from training.arguments import SpeechArguments
 from training.data.activity import FRAMES_PER_S
 from training.data.conversations import Conversation, ConversationSimulator, ConversationStyle
+from training.data.rooms import require_pyroomacoustics
 from training.data.speech import load_speech
 from training.evaluation.conversation_scores import find_track_activity, score_conversation
 from training.settings import SettingsError
@@ -82,7 +83,8 @@ class ConversationList:
 
     def __str__(self) -> str:
         voices = "1 voice" if self.style.num_voices == 1 else f"{self.style.num_voices} voices"
-        return f"{self.speech}, {voices}, {self.style.duration_s:g} s, overlap {100 * self.style.overlap:g} %"
+        room = f", room {self.style.rt60_s:g} s" if self.style.rt60_s else ""
+        return f"{self.speech}, {voices}, {self.style.duration_s:g} s, overlap {100 * self.style.overlap:g} %{room}"
 
 
 def plan(options: argparse.Namespace) -> list[ConversationList]:
@@ -93,9 +95,9 @@ def plan(options: argparse.Namespace) -> list[ConversationList]:
         `SettingsError`: there is none of the speech, or not the one that was asked for.
     """
     if options.quick:
-        return [ConversationList(name, ConversationStyle()) for name in find_speech(options)[:1]]
+        return [ConversationList(name, ConversationStyle(rt60_s=options.rt60)) for name in find_speech(options)[:1]]
     styles = [
-        ConversationStyle(num_voices, duration_s, overlap / 100)
+        ConversationStyle(num_voices, duration_s, overlap / 100, options.rt60)
         for duration_s in options.durations
         for num_voices in options.voices
         for overlap in options.overlaps
@@ -205,6 +207,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overlaps", type=float, nargs="+", default=[20, 0, 10, 40], help="in percent (default: 20 0 10 40)"
     )
+    parser.add_argument(
+        "--rt60", type=float, default=0.0, help="reverberation time of a room in seconds (default: no room)"
+    )
     parser.add_argument("--recordings", type=int, default=4, help="number of each list (default: 4)")
     parser.add_argument(
         "--num-speakers",
@@ -221,6 +226,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Print a table of the means by list, and return them."""
     lists = plan(options)
+    if options.rt60:
+        require_pyroomacoustics()
     if options.recordings < 1:
         raise SettingsError(f"--recordings is {options.recordings}: it must be at least 1.")
     if options.plot is not None:

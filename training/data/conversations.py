@@ -36,6 +36,7 @@ import numpy as np
 from ..settings import SettingsError
 from .activity import FRAMES_PER_S, find_activity, find_spans, frame_length
 from .loudness import MAX_PEAK, SPEECH_LUFS, gain_between
+from .rooms import MAX_RT60_S, MIN_RT60_S, draw_responses, reverberate
 from .speech import Utterance
 from .stretches import SpeakerLine, Stretch
 
@@ -77,6 +78,8 @@ class ConversationStyle:
             Length in seconds.
         overlap (`float`, *optional*, defaults to 0.2):
             Time in which two voices are heard, relative to the time in which any is; 0 to 0.5.
+        rt60_s (`float`, *optional*, defaults to 0):
+            Reverberation time of a room in seconds, 0.2 to 0.6; 0 for none.
 
     Raises:
         `SettingsError`: there is no such conversation.
@@ -85,6 +88,7 @@ class ConversationStyle:
     num_voices: int = 2
     duration_s: float = 60.0
     overlap: float = 0.2
+    rt60_s: float = 0.0
 
     def __post_init__(self):
         if not 1 <= self.num_voices <= MAX_VOICES:
@@ -95,6 +99,10 @@ class ConversationStyle:
             raise SettingsError(f"`overlap` is {self.overlap}: it must be 0 to {MAX_OVERLAP}.")
         if self.num_voices == 1 and self.overlap > 0:
             raise SettingsError(f"`overlap` is {self.overlap}: one voice has nothing to overlap with.")
+        if self.rt60_s and not MIN_RT60_S <= self.rt60_s <= MAX_RT60_S:
+            raise SettingsError(
+                f"`rt60_s` is {self.rt60_s}: it must be {MIN_RT60_S} to {MAX_RT60_S} s, or 0 for no room."
+            )
 
 
 @dataclass
@@ -104,9 +112,10 @@ class Conversation:
 
     Args:
         references (`np.ndarray` of shape `(num_voices, num_samples)`):
-            Each voice alone, float32, exact zeros outside its turns.
+            Each voice alone, float32, exact zeros outside its turns; in a room with its reverberation.
         active (bool `np.ndarray` of shape `(num_voices, num_frames)`):
-            Whether a voice speaks, for each frame of 10 ms, as [`~activity.find_activity`] of its reference tells.
+            Whether a voice speaks, for each frame of 10 ms, as [`~activity.find_activity`] of its reference tells, without
+            reverberation.
         speakers (`list` of `int`):
             The speaker of each voice, as the index into the speech.
     """
@@ -232,11 +241,16 @@ class ConversationSimulator:
                 if (place := self.find_place(timeline, listener, short, rng)) is not None:
                     timeline.alone_from = speak(listener, place, short)
             last = voice
-        peak = np.abs(timeline.references.sum(axis=0)).max()
-        timeline.references *= np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
         # recomputed, because pauses between turns and different levels of turns change the activity slightly
         active = [find_activity(reference, self.sampling_rate) for reference in timeline.references]
-        return Conversation(timeline.references, np.stack(active), speakers)
+        references = timeline.references
+        if self.style.rt60_s:
+            references = reverberate(
+                references, draw_responses(num_voices, self.style.rt60_s, self.sampling_rate, rng)
+            )
+        peak = np.abs(references.sum(axis=0)).max()
+        references *= np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
+        return Conversation(references, np.stack(active), speakers)
 
     def draw_speaker(self, last: int, rng: np.random.Generator) -> int:
         """Who has the next turn."""
