@@ -30,6 +30,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 import yaml
+from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 
@@ -47,7 +48,10 @@ class Repository:
 
 
 class LoopbackHub(ThreadingHTTPServer):
-    """The server. `failure` breaks it: `"drop"` cuts an upload in the middle, a number is the status of all uploads."""
+    """
+    The server. `failure` breaks it: `"drop"` cuts uploads in the middle, `"stall"` halts them until `resume` is set, and a number
+    is the status of all uploads.
+    """
 
     daemon_threads = True
 
@@ -56,12 +60,18 @@ class LoopbackHub(ThreadingHTTPServer):
         self.repositories: dict[str, Repository] = {}
         self.objects: dict[str, bytes] = {}
         self.failure: str | int | None = None
+        self.is_stalled, self.resume = threading.Event(), threading.Event()
         self.requests: list[tuple[str, str]] = []
 
     @property
     def endpoint(self) -> str:
         """Its address, for HF_ENDPOINT."""
         return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def storage(self) -> str:
+        """The address of its LFS storage, on another host, as on the Hub."""
+        return f"http://localhost:{self.server_port}/lfs"
 
     def read(self, repo_id: str, path: str) -> bytes:
         """The content of a file."""
@@ -215,7 +225,7 @@ class Handler(BaseHTTPRequestHandler):
         self.find(repo_id)
         objects = []
         for entry in wanted:
-            address = f"{self.server.endpoint}/lfs/{entry['oid']}"
+            address = f"{self.server.storage}/{entry['oid']}"
             actions = {"upload": {"href": address}, "verify": {"href": f"{address}/verify"}}
             is_new = entry["oid"] not in self.server.objects
             objects.append({**entry, **({"actions": actions} if is_new else {})})
@@ -224,8 +234,11 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def put_object(self, oid: str) -> None:
-        if self.server.failure == "drop":
+        if self.server.failure in ("drop", "stall"):
             self.rfile.read(1)
+            if self.server.failure == "stall":
+                self.server.is_stalled.set()
+                self.server.resume.wait()
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
@@ -273,15 +286,11 @@ class Handler(BaseHTTPRequestHandler):
     def info(self, repo_id: str, revision: str | None = None) -> None:
         repository = self.find(repo_id)
         siblings = [{"rfilename": name} for name in self.server.list(repo_id)]
-        self.send_json(
-            {
-                "id": repo_id,
-                "sha": repository.commits[-1],
-                "private": repository.private,
-                "tags": [],
-                "siblings": siblings,
-            }
-        )
+        answer = {"id": repo_id, "sha": repository.commits[-1], "private": repository.private, "siblings": siblings}
+        # as on the Hub, from the card
+        data = ModelCard(repository.files.get("README.md", b"").decode()).data
+        answer |= {"tags": data.tags or [], "pipeline_tag": data.pipeline_tag, "library_name": data.library_name}
+        self.send_json(answer)
 
     def tree(self, repo_id: str, folder: str | None = None) -> None:
         repository = self.find(repo_id)
@@ -307,7 +316,7 @@ class Handler(BaseHTTPRequestHandler):
         if path in repository.lfs:
             oid = repository.lfs[path]
             headers |= {"X-Linked-Size": str(len(content)), "X-Linked-Etag": f'"{oid}"'}
-            self.send_bytes(b"", 302, headers | {"Location": f"{self.server.endpoint}/lfs/{oid}"})
+            self.send_bytes(b"", 302, headers | {"Location": f"{self.server.storage}/{oid}"})
         else:
             self.send_bytes(content, headers=headers | {"ETag": f'"{hash_blob(content)}"'})
 
@@ -336,4 +345,5 @@ ROUTES = [
     ("GET", f"/{REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", Handler.resolve),
     ("HEAD", f"/{REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", Handler.resolve),
     ("GET", f"/lfs/{OID}", Handler.get_object),
+    ("HEAD", f"/lfs/{OID}", Handler.get_object),
 ]

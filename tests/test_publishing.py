@@ -23,12 +23,13 @@ from huggingface_hub import HfApi, constants
 from audioslots_hf import publishing, publishing_check, separation
 from audioslots_hf.cli import main
 from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT
+from tests.audio_helpers import noise
 from tests.cli_helpers import files_in
 from tests.loopback_hub import TOKEN, USER, run_hub
 
 
 REPO_ID = f"{USER}/tiny"
-FACTS = "license: mit\ndata:\n- {name: noise, license: CC0-1.0}\n"
+FACTS = "license: mit\ndata:\n- {name: noise, license: CC0-1.0}\nsample: The mixture is noise.\n"
 
 
 @pytest.fixture
@@ -50,6 +51,10 @@ def model(checkpoint, tmp_path):
     """A folder with a tiny model and its facts."""
     folder = shutil.copytree(checkpoint, tmp_path / "model")
     (folder / "card.yaml").write_text(FACTS)
+    # shorter than the sample of the package
+    (folder / "samples").mkdir()
+    soundfile.write(folder / "samples" / "mixture.flac", noise(2000), 8000)
+    (folder / "samples" / "NOTICE").write_text("noise")
     return folder
 
 
@@ -95,19 +100,19 @@ def test_a_model_without_facts_or_with_the_scores_of_another_is_refused(publish,
     shutil.copy(CHECKPOINTS_DIR / DEFAULT_CHECKPOINT / "results.json", model)
     assert "results.json holds scores of other weights" in publish()[2]
     (model / "results.json").unlink()
-    (model / "samples").mkdir()
-    soundfile.write(model / "samples" / "mixture.flac", [0.0] * 4000, 8000)
+    (model / "card.yaml").write_text(FACTS.replace("sample: The mixture is noise.", ""))
     assert "card.yaml lacks 'sample'" in publish()[2]
     assert "holds no model: config.json is missing" in publish(model=tmp_path)[2]
     assert f"did you mean {DEFAULT_CHECKPOINT!r}?" in publish(model=f"{DEFAULT_CHECKPOINT}x")[2]
 
 
 def test_a_published_model_is_one_commit_with_all_that_opens_it(publish, hub, quick, model):
-    before = {path: path.read_bytes() for path in model.rglob("*")}
+    before = {path: path.read_bytes() for path in model.rglob("*") if path.is_file()}
     status, output, error = publish()
     assert status == 0 and output == f"{hub.endpoint}/{REPO_ID}\n" and "The Hub finds the card valid." in error
     files = HfApi(endpoint=hub.endpoint).list_repo_files(REPO_ID)
     assert len(hub.repositories[REPO_ID].commits) == 2 and sorted(files) == hub.list(REPO_ID)
+    assert b"The mixture is noise." in hub.read(REPO_ID, "README.md")
     samples = ["NOTICE", "mixture.flac", "mixture_separation.png", "mixture_source_0.flac", "mixture_source_1.flac"]
     named = ["README.md", "card.yaml", "config.json", "model.safetensors", "pipeline_audio_separation.py"]
     assert {
@@ -124,7 +129,18 @@ def test_a_published_model_is_one_commit_with_all_that_opens_it(publish, hub, qu
     # nothing of this machine, and nothing in the folder of the model
     for name in files:
         assert str(model.parent).encode() not in hub.read(REPO_ID, name), name
-    assert before == {path: path.read_bytes() for path in model.rglob("*")}
+    assert before == {path: path.read_bytes() for path in model.rglob("*") if path.is_file()}
+
+
+def test_a_repository_that_was_downloaded_can_be_published_again(publish, hub, quick, tmp_path):
+    assert publish()[0] == 0
+    first = {name: hub.read(REPO_ID, name) for name in hub.list(REPO_ID)}
+    for name, content in first.items():
+        path = tmp_path / "downloaded" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    assert publish(model=tmp_path / "downloaded")[0] == 0
+    assert {name: hub.read(REPO_ID, name) for name in hub.list(REPO_ID)} == first
 
 
 def test_a_second_version_leaves_no_file_of_the_first_and_other_files_alone(publish, hub, quick, model):
