@@ -24,7 +24,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from .card_results import CONVERSATIONS_NAME, RESULTS_NAME, check_weights, load_results
 from .cards import FACTS_NAME, MIXTURE_NAME, SAMPLES_NAME, load_facts, make_card
 from .hub_errors import asking_hub, explaining_full_disks
-from .jobs import SeparationJob
+from .jobs import OutputChoices, SeparationJob
 from .loading import load_separator
 from .separation import separate_file
 
@@ -109,7 +109,7 @@ def stage(source: Path, repo_id: str, folder: Path) -> None:
         for path, name in ((mixture, MIXTURE_NAME), (mixture.with_name(NOTICE_NAME), NOTICE_NAME)):
             if path.is_file():
                 shutil.copyfile(path, samples / name)
-        separate_file(SeparationJob(samples / MIXTURE_NAME, samples), pipeline.separator, force=True, plot=True)
+        separate_file(SeparationJob(samples / MIXTURE_NAME, samples), pipeline.separator, OutputChoices(plot=True))
         card = make_card(
             folder,
             repo_id.split("/")[-1],
