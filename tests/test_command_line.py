@@ -19,6 +19,7 @@ import pytest
 import shtab
 import soundfile
 
+from audioslots_hf import command_separate
 from audioslots_hf.cli import main
 from audioslots_hf.command_line import FILES, FOLDERS, one_of, parse_model, suggest
 from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
@@ -38,6 +39,8 @@ from tests.cli_helpers import NUM_SAMPLES, RATE, files_in, write
         (["separate", "a.wav", "--ouput=here"], "there is no option --ouput: did you mean '--output'?"),
         (["info", "galr-cpu-152"], "'galr-cpu-152' is neither a shipped checkpoint, nor a folder"),
         (["info", "galr-cpu-152"], "did you mean 'galr-cpu-152k'?"),
+        (["separate", "a.wav", "--device", "cdua"], "'cdua' is no device: did you mean 'cuda'?"),
+        (["separate", "a.wav", "--num-speakers", "two"], "'two' is neither a whole number nor auto"),
         (["info", "runs/galr/last"], "Shipped are audioslots-cpu-speakers, galr-cpu-152k."),
     ],
 )
@@ -45,6 +48,14 @@ def test_a_mistyped_word_ends_the_command_with_the_nearest_one(capsys, arguments
     with pytest.raises(SystemExit) as info:
         main(arguments)
     assert info.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_inputs_that_do_not_exist_are_named_before_the_model_is_loaded(separate, tmp_path, monkeypatch):
+    write(tmp_path / "interview.wav")
+    monkeypatch.setattr(command_separate, "_load_separator", None)
+    status, _, errors = separate(tmp_path / "interveiw.wav", tmp_path / "b.wav")
+    line = f"{tmp_path}/interveiw.wav does not exist: did you mean 'interview.wav'? 1 more inputs are missing.\n"
+    assert status == 1 and errors == f"audioslots: error: {line}"
 
 
 def test_a_model_is_a_shipped_name_a_folder_or_a_name_on_the_hub(tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ from audioslots_hf.separator import Separator
 from audioslots_hf.shipped import find_checkpoint
 from audioslots_hf.voice_encoders import DEFAULT_VOICE_ENCODER, VOICES_DIR, load_voice_encoder
 from tests.audio_helpers import noise
-from tests.conftest import TINY_DUAL_PATH, tiny_waveform_feature_extractor
+from tests.conftest import SAMPLES, TINY_DUAL_PATH, tiny_waveform_feature_extractor
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_nothing_is_allocated_before_the_sizes_are_checked(folder, monkeypatch):
 
 def test_the_command_says_in_one_line_that_a_model_is_broken(folder, tmp_path, capsys):
     change(folder / "config.json", num_hidden_layers=10**9)
-    status = main(["separate", str(find_checkpoint(None) + "/none.wav"), "-o", str(tmp_path), "--model", str(folder)])
+    status = main(["separate", str(SAMPLES / "two_voices.flac"), "-o", str(tmp_path), "--model", str(folder)])
     errors = capsys.readouterr().err
     assert status == 1 and errors.startswith("audioslots: error: The model ") and errors.count("\n") == 1
 

@@ -30,6 +30,7 @@ MODEL_HELP = "name of a shipped checkpoint, folder or Hub repository (default: t
 FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
 FOLDERS = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "tcsh": "d"}
 MODELS = {"bash": "_audioslots_models", "zsh": "_audioslots_models", "tcsh": "d"}
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "hpu", "npu", "mlu")
 HUB_NAME = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}")
 
 
@@ -87,7 +88,20 @@ def parse_model(word: str) -> str:
 
 def parse_count(word: str) -> int | str:
     """The `type` of a number of speakers, or `auto`."""
-    return word if word == "auto" else int(word)
+    if word == "auto":
+        return word
+    try:
+        return int(word)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither a whole number nor auto") from error
+
+
+def parse_device(word: str) -> str:
+    """The `type` of a device; whether this machine has it is known only once torch is imported."""
+    kind = word.partition(":")[0]
+    if kind not in DEVICES and (known := suggest(kind, DEVICES)):
+        raise argparse.ArgumentTypeError(f"{word!r} is no device{known}")
+    return word
 
 
 def add_model(parser: argparse.ArgumentParser, name: str = "--model") -> None:
@@ -98,7 +112,9 @@ def add_model(parser: argparse.ArgumentParser, name: str = "--model") -> None:
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add `--device`."""
-    parser.add_argument("--device", default="auto", help="cpu, cuda, mps, ... (default: the fastest available)")
+    parser.add_argument(
+        "--device", type=parse_device, default="auto", help="cpu, cuda, mps, ... (default: the fastest available)"
+    )
 
 
 def add_output_options(parser: argparse.ArgumentParser, json_help: str = "print the results as JSON") -> None:
@@ -175,6 +191,7 @@ def report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
 __all__ = [
     "Console",
     "CommandParser",
+    "DEVICES",
     "FILES",
     "FOLDERS",
     "HUB_NAME",
@@ -187,6 +204,7 @@ __all__ = [
     "choose_device",
     "one_of",
     "parse_count",
+    "parse_device",
     "parse_model",
     "report_failures",
     "suggest",

@@ -30,6 +30,7 @@ from .command_line import (
     one_of,
     parse_count,
     report_failures,
+    suggest,
 )
 from .downloads import hide_credentials, is_url
 from .jobs import OutputChoices, SeparationJob, find_inputs, group_stems, plan_jobs
@@ -144,7 +145,9 @@ def _run(options: argparse.Namespace) -> int:
 
         check_channels(options.channels, options.num_speakers, options.max_speakers, prefix="--")
     notes: list[str] = []
-    jobs = plan_jobs(find_inputs(_parse_inputs(options.inputs), options.output, notes), options.output)
+    files = find_inputs(_parse_inputs(options.inputs), options.output, notes)
+    _check_exist([file for file, _ in files])
+    jobs = plan_jobs(files, options.output)
     stems = group_stems(jobs)
     if num_removed := remove_leftovers(stems, stems):
         notes.append(f"removed {num_removed} temporary files or folders of runs that were killed")
@@ -161,6 +164,16 @@ def _run(options: argparse.Namespace) -> int:
     console.data(summary)
     failures = [f"{result['recording']}: {result['error']}" for result in results if result["status"] == "failed"]
     return report_failures(failures, len(jobs), "files")
+
+
+def _check_exist(files: list[Path]) -> None:
+    """Raise a `FileNotFoundError` if no file exists; missing ones among others are reported at the end."""
+    if any(file.exists() for file in files):
+        return
+    path = files[0]
+    names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    others = f" {len(files) - 1} more inputs are missing." if len(files) > 1 else ""
+    raise FileNotFoundError(f"{path} does not exist{suggest(path.name, names) or '.'}{others}")
 
 
 def _load_separator(options: argparse.Namespace, is_conversation: bool) -> "Separator | ConversationSeparator":
