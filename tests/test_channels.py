@@ -159,6 +159,27 @@ def test_the_command_splits_channels_without_a_model_and_describes_them(tmp_path
     assert len((tmp_path / "out" / "call.rttm").read_text().splitlines()) == 3
 
 
+def test_the_lines_of_json_tell_who_speaks_and_warn(separate, tmp_path, call):
+    recording = write(tmp_path / "call.wav", call)
+    status, printed, _ = separate(recording, "--channels", "split", "--json")
+    line = json.loads(printed.splitlines()[0])
+    assert status == 0 and line["recording"] == str(recording) and line["warnings"] == []
+    assert [source["label"] for source in line["sources"]] == ["source_0", "source_1"]
+    np.testing.assert_allclose(line["sources"][1]["segments"], [[4.5, 8.0]], atol=0.1)
+    status, printed, _ = separate(recording, "--json", "--force")
+    line = json.loads(printed.splitlines()[0])
+    assert status == 0 and line["warnings"] == ["the channels are already separate voices: use --channels split"]
+
+
+def test_a_silent_channel_has_no_level(separate, tmp_path, call):
+    call[:, 1] = 1e-5 * noise(len(call))
+    write(tmp_path / "call.wav", call)
+    status, printed, _ = separate(tmp_path / "call.wav", "--channels", "split", "--json")
+    sources = json.loads(printed.splitlines()[0])["sources"]
+    assert status == 0 and sources[0]["level_db"] < 0
+    assert sources[1]["segments"] == [] and sources[1]["level_db"] is None
+
+
 def test_the_command_mixes_channels(separate, tmp_path):
     stereo = 0.1 * noise(3000, 2)
     write(tmp_path / "a.wav", stereo)

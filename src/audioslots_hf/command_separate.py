@@ -227,6 +227,8 @@ def _run_job(
             result["status"] = "skipped"
             console.note(f"{job.recording}: skipped, its tracks exist")
         else:
+            # the recording has its whole path here
+            result |= {**separated.description, "recording": str(job.recording)}
             result |= {"duration_s": round(separated.duration_s, 3), "files": [str(path) for path in separated.paths]}
         for path in result.get("files", []):
             console.result(path)

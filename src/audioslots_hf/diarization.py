@@ -15,6 +15,7 @@
 
 import json
 import math
+from typing import Any
 
 import torch
 
@@ -62,7 +63,7 @@ class ConversationDescription:
             for start, end, voice in segments
         )
 
-    def to_json(self) -> str:
+    def describe(self) -> dict[str, Any]:
         """Segments, seconds of speech and levels while speaking of each voice, overlap share and warnings."""
         sources = []
         for voice, segments in enumerate(self.plan.segments):
@@ -73,11 +74,11 @@ class ConversationDescription:
                     "label": f"source_{voice}",
                     "track": self.tracks[voice],
                     "speech_s": round(speech_s, 3),
-                    "level_db": round(10 * math.log10(power), 2) if power > 0 else None,
+                    "level_db": round(10 * math.log10(power), 2) if segments and power > 0 else None,
                     "segments": [[round(start, 3), round(end, 3)] for start, end in segments],
                 }
             )
-        description = {
+        return {
             "recording": self.recording,
             "sampling_rate": self.sampling_rate,
             "duration_s": round(self.plan.duration_s, 3),
@@ -86,7 +87,10 @@ class ConversationDescription:
             "sources": sources,
             "warnings": self.warnings,
         }
-        return json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+
+    def to_json(self) -> str:
+        """The description as a file."""
+        return json.dumps(self.describe(), indent=2, ensure_ascii=False) + "\n"
 
 
 __all__ = ["ConversationDescription"]

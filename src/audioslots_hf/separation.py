@@ -16,6 +16,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers.utils.logging import get_logger, tqdm
@@ -50,10 +51,13 @@ class SeparatedFile:
             The written files, tracks first.
         duration_s (`float`):
             Length of the recording in seconds.
+        description (`dict`):
+            Its `warnings`, and of a conversation the content of [`ConversationDescription`].
     """
 
     paths: list[Path]
     duration_s: float
+    description: dict[str, Any]
 
 
 def separate_file(
@@ -100,7 +104,7 @@ def separate_file(
     paths = [*paths, *_draw(job, content, choices)]
     remove_stale(job.folder, job.recording.stem, paths)
     progress.finish()
-    return SeparatedFile(paths, duration_s)
+    return SeparatedFile(paths, duration_s, {"warnings": warnings})
 
 
 def separate_conversation(
@@ -168,7 +172,7 @@ def separate_conversation(
     remove_stale(job.folder, job.recording.stem, written)
     write_record(job.folder, job.recording.stem, written)
     progress.finish()
-    return SeparatedFile(written, plan.duration_s)
+    return SeparatedFile(written, plan.duration_s, description.describe())
 
 
 def _describe_conversation(
