@@ -146,11 +146,20 @@ def test_a_repository_that_was_downloaded_can_be_published_again(publish, hub, q
 def test_a_second_version_leaves_no_file_of_the_first_and_other_files_alone(publish, hub, quick, model):
     assert publish()[0] == 0
     repository = hub.repositories[REPO_ID]
-    repository.files |= {"old_code.py": b"", "samples/old.flac": b"", "onnx/model.onnx": b"", "results.json": b"{}"}
+    repository.files |= {
+        "modeling_dprnn.py": b"",
+        "handler.py": b"",
+        "samples/old.flac": b"",
+        "onnx/model.onnx": b"",
+        "results.json": b"{}",
+    }
     (model / "card.yaml").write_text(FACTS + "title: another title\n")
     assert publish()[0] == 0
     names = hub.list(REPO_ID)
-    assert not {"old_code.py", "samples/old.flac", "results.json"} & {*names} and "onnx/model.onnx" in names
+    assert not {"modeling_dprnn.py", "samples/old.flac", "results.json"} & {*names} and {
+        "onnx/model.onnx",
+        "handler.py",
+    } <= {*names}
     assert b"another title" in hub.read(REPO_ID, "README.md") and len(repository.commits) == 3
 
 

@@ -144,9 +144,12 @@ class AudioSeparationPipeline(ChunkPipeline):
 
     @property
     def voice_encoder(self) -> VoiceEncoder:
-        """Tells the people of a conversation apart: the one that ships, unless another was set."""
+        """Tells the people of a conversation apart: the one of the package or the repository, unless another was set."""
         if self._voice_encoder is None:
-            self._voice_encoder = load_default_voice_encoder().to(self.device)
+            from .voice_encoders import load_voice_encoder_beside
+
+            encoder = load_voice_encoder_beside(self.model) or load_default_voice_encoder()
+            self._voice_encoder = encoder.to(self.device)
         return self._voice_encoder
 
     @voice_encoder.setter

@@ -27,6 +27,7 @@ from .hub_errors import asking_hub, explaining_full_disks
 from .jobs import OutputChoices, SeparationJob
 from .loading import load_separator
 from .separation import separate_file
+from .voice_encoders import DEFAULT_VOICE_ENCODER, VOICES_DIR
 
 
 PACKAGED_SAMPLES = Path(__file__).parent / SAMPLES_NAME
@@ -37,7 +38,14 @@ SAMPLE_TEXT = (
     "where their recordings come from, and their licences."
 )
 # files that an earlier version of the model may have left in the repository
-STALE = ["*.py", "model*.safetensors", SAFE_WEIGHTS_INDEX_NAME, f"{SAMPLES_NAME}/*", RESULTS_NAME, CONVERSATIONS_NAME]
+STALE = [
+    "model*.safetensors",
+    SAFE_WEIGHTS_INDEX_NAME,
+    f"{SAMPLES_NAME}/*",
+    "voices/*",
+    RESULTS_NAME,
+    CONVERSATIONS_NAME,
+]
 
 
 def check_source(source: Path) -> None:
@@ -103,6 +111,8 @@ def stage(source: Path, repo_id: str, folder: Path) -> None:
         for name in (FACTS_NAME, RESULTS_NAME, CONVERSATIONS_NAME):
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
+        # for conversations
+        shutil.copytree(VOICES_DIR / DEFAULT_VOICE_ENCODER, folder / VOICES_DIR.name / DEFAULT_VOICE_ENCODER)
         samples = folder / SAMPLES_NAME
         samples.mkdir()
         mixture = _find_mixture(source)
@@ -180,7 +190,7 @@ def upload(folder: Path, repo_id: str, private: bool) -> str:
         if private and not api.model_info(repo_id).private:
             raise ValueError(f"{repo_id} exists and is public: make it private first, or leave `--private` out.")
         files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        stale = [name for name in api.list_repo_files(repo_id) if any(fnmatch(name, pattern) for pattern in STALE)]
+        stale = [name for name in api.list_repo_files(repo_id) if _is_ours(name)]
         # not `upload_folder`, which may divide the files among several commits
         api.create_commit(
             repo_id,
@@ -191,6 +201,12 @@ def upload(folder: Path, repo_id: str, private: bool) -> str:
             commit_message=f"Publish {repo_id.split('/')[-1]}",
         )
     return f"{constants.ENDPOINT}/{repo_id}"
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file of a repository is one that this command writes: others stay, such as a handler of an inference endpoint."""
+    is_module = "/" not in name and name.endswith(".py") and (Path(__file__).parent / name).is_file()
+    return is_module or any(fnmatch(name, pattern) for pattern in STALE)
 
 
 def copy_folder(folder: Path, target: Path) -> None:

@@ -15,6 +15,8 @@
 
 from pathlib import Path
 
+from transformers import PreTrainedModel
+
 from .configuration_voice_encoder import VoiceEncoderConfig
 from .model_files import CONFIG_NAME, check_finite, check_settings, check_weights
 from .modeling_voice_encoder import VoiceEncoderModel
@@ -60,4 +62,33 @@ def load_voice_encoder(model: str | Path | None = None, **model_kwargs) -> Voice
     return encoder.eval()
 
 
-__all__ = ["DEFAULT_VOICE_ENCODER", "VOICES_DIR", "list_voice_encoders", "load_voice_encoder"]
+def load_voice_encoder_beside(model: PreTrainedModel) -> VoiceEncoderModel | None:
+    """
+    Load the voice encoder that a published model has in its own repository.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]):
+            A model that was loaded from a folder or from the Hub.
+
+    Returns:
+        `None` where the package has its own, or the repository has none.
+    """
+    if list_voice_encoders() or not model.name_or_path:
+        return None
+    try:
+        return load_voice_encoder(
+            model.name_or_path,
+            subfolder=f"{VOICES_DIR.name}/{DEFAULT_VOICE_ENCODER}",
+            revision=getattr(model.config, "_commit_hash", None),
+        )
+    except OSError:
+        return None
+
+
+__all__ = [
+    "DEFAULT_VOICE_ENCODER",
+    "VOICES_DIR",
+    "list_voice_encoders",
+    "load_voice_encoder",
+    "load_voice_encoder_beside",
+]
