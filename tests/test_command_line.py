@@ -102,6 +102,14 @@ def test_json_prints_a_line_for_each_recording_and_one_for_the_run(separate, tmp
     assert summary["speed"] == pytest.approx(summary["duration_s"] / summary["elapsed_s"], rel=0.1)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_a_reader_that_ends_first_ends_the_command_silently():
+    code = "import sys; from _audioslots_command import main; sys.exit(main(['models']))"
+    script = f'{{ sleep 0.2; {sys.executable} -c "{code}"; echo $? >&2; }} | true'
+    process = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert process.stderr.splitlines()[-1] == "141" and "rror" not in process.stderr
+
+
 def test_a_run_ends_with_a_summary_unless_it_is_quiet(separate, tmp_path):
     path = write(tmp_path / "a.wav")
     _, output, errors = separate(path)

@@ -51,7 +51,7 @@ def encoder(monkeypatch):
 
 def assert_grows_to_the_end(fractions: list[float]):
     assert fractions[0] == 0 and fractions[-1] == 1 and fractions == sorted(fractions)
-    assert fractions.count(1) == 1 and len(set(fractions)) > 5
+    assert fractions.count(1) == 1 and len(set(fractions)) > 3
 
 
 def separate_in_memory(separator, **watchers):
@@ -128,7 +128,7 @@ def test_a_cancelled_file_leaves_nothing(separator, tmp_path, monkeypatch, num_p
     monkeypatch.setattr(Separator, "separate_chunks", lambda self, chunks: split_by_band(chunks))
     monkeypatch.setattr(Separator, "separate", lambda self, block: split_by_band([Chunk(block, True)]).estimates)
     # blocks of files have 10 s
-    mixture = turns([(voice % 2, start, start + 4) for voice, start in enumerate(range(0, 60, 5))], 60.0).sum(dim=0)
+    mixture = turns([(voice % 2, start, start + 4) for voice, start in enumerate(range(0, 30, 5))], 30.0).sum(dim=0)
     job = SeparationJob(write(tmp_path / "a.wav", mixture.numpy(), RATE), tmp_path / "out")
     job.folder.mkdir()
     cancel, fractions = threading.Event(), []
@@ -143,7 +143,9 @@ def test_a_cancelled_file_leaves_nothing(separator, tmp_path, monkeypatch, num_p
 
     def run():
         if num_passes == 1:
-            return separate_file(job, separator.separator, choices, progress)
+            # without overlap, because it has many chunks
+            disjoint = Separator(separator.model, separator.feature_extractor, chunk_hop_length=800)
+            return separate_file(job, disjoint, choices, progress)
         return separate_conversation(
             job, ConversationSeparator(separator.separator, encode_bands, 2), choices, progress
         )

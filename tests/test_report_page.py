@@ -28,6 +28,7 @@ import torch
 from PIL import Image
 
 from audioslots_hf import report_tracks
+from audioslots_hf.cli import main
 from audioslots_hf.report import ReportContent, format_time, write_report
 from audioslots_hf.report_tracks import MAX_AUDIO_BYTES, Spectrogram, choose_player, draw_spectrogram
 from tests.audio_helpers import noise, tones
@@ -70,12 +71,13 @@ def decode(address: str, media_type: str) -> io.BytesIO:
     return io.BytesIO(base64.b64decode(address.removeprefix(head)))
 
 
-@pytest.fixture
-def page(separate, tmp_path) -> Page:
-    status, output, _ = separate(write(tmp_path / NAME, tones(5 * RATE, RATE)), "--report")
-    path = tmp_path / "out" / f"{NAME[:-4]}_report.html"
-    assert status == 0 and output.splitlines()[-1] == str(path)
-    return Page(path)
+@pytest.fixture(scope="module")
+def page(checkpoint, tmp_path_factory) -> Page:
+    """The page of a recording of 5 s."""
+    folder = tmp_path_factory.mktemp("reports")
+    words = ["separate", write(folder / NAME, tones(5 * RATE, RATE)), "-o", folder, "--report", "--model", checkpoint]
+    assert main([*map(str, words), "--device", "cpu"]) == 0
+    return Page(folder / f"{NAME[:-4]}_report.html")
 
 
 def test_a_page_is_well_formed_and_needs_no_other_file(page):

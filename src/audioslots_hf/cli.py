@@ -18,7 +18,9 @@ Each subcommand is a module `command_<name>.py` with a function that adds its pa
 take seconds, only when it runs, after it has checked its arguments.
 """
 
+import os
 import sys
+from contextlib import suppress
 
 from . import __version__
 from .allocator import keep_freed_memory
@@ -59,6 +61,12 @@ def build_parser() -> CommandParser:
     return parser
 
 
+def _close_output() -> None:
+    """Send further output nowhere, because the program that read it has ended, as `head` does."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     words = sys.argv[1:] if arguments is None else arguments
@@ -69,6 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with stopping_on_signals():
             return options.run(options)
+    except BrokenPipeError:
+        _close_output()
+        return 128 + 13
     except (ValueError, OSError, ImportError) as error:
         print(f"audioslots: error: {error}", file=sys.stderr)
         return 1

@@ -160,12 +160,13 @@ class Console:
     def result(self, text: str) -> None:
         """Print a result for people."""
         if not (self.json or self.quiet):
-            print(text)
+            print(text, flush=True)
 
     def data(self, value: Any) -> None:
         """Print a result for programs, in one line."""
         if self.json:
-            print(json.dumps(value, ensure_ascii=False), flush=True)
+            # ASCII, for consoles of any encoding and file names of none
+            print(json.dumps(value), flush=True)
 
     def table(self, values: dict[str, Any]) -> None:
         """Print names and values, one per line or as JSON."""

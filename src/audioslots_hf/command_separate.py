@@ -230,10 +230,10 @@ def _run_job(
             # the recording has its whole path here
             result |= {**separated.description, "recording": str(job.recording)}
             result |= {"duration_s": round(separated.duration_s, 3), "files": [str(path) for path in separated.paths]}
-        for path in result.get("files", []):
-            console.result(path)
     except (ValueError, OSError, RuntimeError) as error:
         result |= {"status": "failed", "error": str(error)}
+    for path in result.get("files", []):
+        console.result(path)
     console.data(result)
     return result
 
