@@ -215,3 +215,19 @@ def test_error_rates_agree_with_pyannote():
         judge = diarization.DiarizationErrorRate()
         expected = judge(annotate(active), annotate(found), uem=core.Segment(0, 60))
         assert diarization_error_rate(found, active) == pytest.approx(expected, abs=1e-9)
+
+
+def test_missed_voices_and_false_tracks_are_counted(conversation):
+    references, active = conversation
+    extra = 0.1 * noise(1, references.shape[1], seed=9)
+    silence = np.zeros_like(extra)
+
+    def count(*tracks: np.ndarray) -> tuple[int, int]:
+        scores = score_conversation(np.concatenate(tracks), references, active, RATE)
+        return scores.missed, scores.false
+
+    assert count(references) == (0, 0)
+    # silent tracks are neither
+    assert count(references[:1], silence) == (1, 0)
+    assert count(references, extra, silence) == (0, 1)
+    assert count(silence) == (2, 0)

@@ -23,7 +23,8 @@ si_sdri: SI-SDR improvement in dB over the whole recording, best order, 0 for a 
 si_sdr: the SI-SDR itself, at most 60 dB; own_track: share of the half-seconds with one voice alone in which its track is
 louder than each other by 6 dB; swaps_per_minute: changes of the track on which a voice that is alone is loudest by 6 dB;
 silence_db: level of a track while its voice is silent, relative to its level while it speaks; count_accuracy: share of the
-recordings with as many tracks that are active for a second as people speak; der: diarization error rate, overlaps included,
+recordings with as many tracks that are active for a second as people speak; missed and false: voices without a track, and
+audible tracks without a voice, in a recording; der: diarization error rate, overlaps included,
 no collar; real_time_factor: seconds of computing for a second of audio.
 
 Without `--num-speakers`, the activity of a track is told by its energy.

@@ -66,6 +66,8 @@ class ConversationScores:
             the voices with a track.
         count_is_right (`bool`):
             Whether as many tracks are active for a second or more as people speak.
+        missed (`int`), false (`int`):
+            Voices without a track of their own, and tracks that are audible and belong to no voice.
         der (`float`, *optional*):
             Diarization error rate: missed, false and confused speech over all speech. Overlaps count and there is no collar.
     """
@@ -76,6 +78,8 @@ class ConversationScores:
     swaps_per_minute: float
     silence_db: float | None
     count_is_right: bool
+    missed: int
+    false: int
     der: float | None
 
 
@@ -114,6 +118,8 @@ def score_conversation(
         swaps_per_minute=count_swaps(levels, active) * 60 * FRAMES_PER_S / active.shape[1],
         silence_db=silence_level_db(levels, references, active, track_of_voice, sampling_rate),
         count_is_right=count_voices(track_activity) == count_voices(active),
+        missed=track_of_voice.count(None),
+        false=len(find_audible(tracks, references)) - (len(track_of_voice) - track_of_voice.count(None)),
         der=diarization_error_rate(track_activity, active),
     )
 
@@ -137,13 +143,18 @@ def find_track_activity(tracks: np.ndarray, mixture: np.ndarray, sampling_rate: 
 
 def match_tracks(tracks: np.ndarray, references: np.ndarray) -> list[int | None]:
     """The track of each voice, in the order with the highest mean SI-SDR over the recording; silent tracks belong to no voice."""
-    mixture_energy = np.square(references.sum(axis=0), dtype=np.float64).sum()
-    energies = np.square(tracks, dtype=np.float64).sum(axis=-1)
-    audible = np.flatnonzero(energies > mixture_energy * 10 ** (SILENT_TRACK_DB / 10))
+    audible = find_audible(tracks, references)
     if len(audible) == 0:
         return [None] * len(references)
     order = best_order(torch.from_numpy(tracks[audible])[None], torch.from_numpy(references)[None])[0].tolist()
     return [None if track == UNMATCHED else int(audible[track]) for track in order]
+
+
+def find_audible(tracks: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """The tracks that are not silent, of (num_tracks, num_samples)."""
+    mixture_energy = np.square(references.sum(axis=0), dtype=np.float64).sum()
+    energies = np.square(tracks, dtype=np.float64).sum(axis=-1)
+    return np.flatnonzero(energies > mixture_energy * 10 ** (SILENT_TRACK_DB / 10))
 
 
 def si_sdr_of_voices(
