@@ -35,18 +35,35 @@ def add_publish(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
     parser = commands.add_parser("publish", help="publish a model on the Hub", description=DESCRIPTION)
     parser.add_argument("model", metavar="FOLDER_OR_NAME", help="folder of a model, or name of a shipped checkpoint")
-    parser.add_argument("--repo-id", required=True, metavar="USER/NAME", help="repository on the Hub")
+    parser.add_argument(
+        "--repo-id", required=True, type=_parse_repo_id, metavar="USER/NAME", help="repository on the Hub"
+    )
     parser.add_argument("--private", action="store_true", help="only you may see the repository")
     parser.add_argument("--dry-run", action="store_true", help="upload nothing: write the repository to --output")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder for --dry-run")
     add_output_options(parser)
-    parser.set_defaults(run=_run)
+    # a wrong command line has the status of argparse
+    parser.set_defaults(run=_run, refuse=parser.error)
+
+
+def _parse_repo_id(word: str) -> str:
+    """The `type` of the name of a repository."""
+    if not REPO_ID.fullmatch(word):
+        raise argparse.ArgumentTypeError(f"{word!r} is no USER/NAME, as the Hub has them")
+    return word
 
 
 def _run(options: argparse.Namespace) -> int:
     """Stage, check and upload a model, or write the staged folder."""
-    _check_options(options)
+    try:
+        _check_options(options)
+    except ValueError as error:
+        options.refuse(str(error))
     console = Console(options)
+    if console.quiet:
+        from huggingface_hub.utils import disable_progress_bars
+
+        disable_progress_bars()
     from .files import replacing
     from .jobs import make_folder
     from .loading import find_checkpoint
@@ -94,8 +111,6 @@ def _check_options(options: argparse.Namespace) -> None:
     if options.model not in names and not Path(options.model).is_dir():
         known = suggest(options.model, names) or f". Shipped are {', '.join(names)}."
         raise ValueError(f"{options.model!r} is neither a folder with a model nor a shipped checkpoint{known}")
-    if not REPO_ID.fullmatch(options.repo_id):
-        raise ValueError(f"`--repo-id` is {options.repo_id!r}: it must be USER/NAME, as on the Hub.")
     if options.dry_run and options.output is None:
         raise ValueError("`--dry-run` writes the repository to a folder: name it with `--output`.")
     if options.output is not None and not options.dry_run:

@@ -60,7 +60,7 @@ def explaining_full_disks(folder: Path) -> Iterator[None]:
             for cause in _list_causes(error)
         ):
             raise OSError(
-                f"The disk that holds {folder} is full: free some space, or set TMPDIR to a folder on another disk."
+                f"The disk that holds {folder} is full: free some space, or choose another disk by `--output` or TMPDIR."
             ) from error
         raise
 

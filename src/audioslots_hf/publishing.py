@@ -25,7 +25,7 @@ from .card_results import CONVERSATIONS_NAME, RESULTS_NAME, check_weights, load_
 from .cards import FACTS_NAME, MIXTURE_NAME, SAMPLES_NAME, load_facts, make_card
 from .hub_errors import asking_hub, explaining_full_disks
 from .jobs import OutputChoices, SeparationJob
-from .loading import load_separator
+from .loading import hiding_bars, load_separator
 from .separation import separate_file
 from .voice_encoders import DEFAULT_VOICE_ENCODER, VOICES_DIR
 
@@ -102,7 +102,8 @@ def stage(source: Path, repo_id: str, folder: Path) -> None:
     with explaining_full_disks(folder):
         # the pipeline writes the code and the configurations; the weights are copied, so that their checksum stays
         pipeline = load_separator(source, device="cpu")
-        pipeline.save_pretrained(folder)
+        with hiding_bars():
+            pipeline.save_pretrained(folder)
         for path in _list_weights(folder):
             path.unlink()
         (folder / SAFE_WEIGHTS_INDEX_NAME).unlink(missing_ok=True)
