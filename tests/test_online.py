@@ -173,3 +173,12 @@ def test_the_pipeline_makes_one(checkpoint, monkeypatch):
     monkeypatch.setattr(pipeline_audio_separation, "load_default_voice_encoder", lambda: torch.nn.Identity())
     conversation = load_separator(checkpoint, device="cpu").online_conversation(num_speakers="auto", max_speakers=3)
     assert conversation.num_tracks == 3 and conversation.sampling_rate == RATE
+
+
+def test_a_person_who_first_speaks_at_the_same_time_as_another_gets_a_track():
+    voices = OnlineVoices(3)
+    assert hear(voices, [1, 0, 0], [0, 0, 0])[0] == 0
+    assert hear(voices, [1, 0, 0], [0.3, 0.95, 0], speech_s=1.2) == [0, 1]
+    # too short, or too much like the first one
+    assert hear(voices, [1, 0, 0], [0.3, 0, 0.95], speech_s=0.7) == [0, 0]
+    assert hear(voices, [1, 0, 0], [0.4, 0, 0.92], speech_s=1.2)[0] == 0 and sorted(voices.sums) == [0, 1]

@@ -33,8 +33,10 @@ EXPECTED_SIMILARITY = 0.5
 UPDATE_SIMILARITY = 0.4
 # two voices that are more alike are one
 MERGE_SIMILARITY = 0.65
-# an estimate founds a voice with so much speech alone
+# an estimate founds a voice with so much speech alone, or, if it is less like every voice, with so much beside another voice
 MIN_NEW_S = 0.7
+MIN_NEW_OVERLAPPED_S = 0.8
+OVERLAPPED_SIMILARITY = 0.35
 # a voice with less speech that stays silent for longer was none
 MIN_VOICE_S = 2.5
 FORGET_S = 10.0
@@ -71,9 +73,9 @@ class OnlineVoices:
 
         `evidence` is that of one chunk; the result has shape `(num_estimates,)`.
         """
-        embeddings, weights, alone_s = evidence.embeddings[0], evidence.weights[0], evidence.alone_s[0]
+        embeddings, weights = evidence.embeddings[0], evidence.weights[0]
         self._forget(hop_s)
-        self._found(embeddings, weights, alone_s)
+        self._found(evidence)
         tracks = sorted(self.sums)
         if not tracks:
             # the first words: there is nobody else yet
@@ -90,15 +92,20 @@ class OnlineVoices:
         self.num_chunks += 1
         return self._merge()[np.array(tracks)[places]]
 
-    def _found(self, embeddings: np.ndarray, weights: np.ndarray, alone_s: np.ndarray) -> None:
+    def _found(self, evidence: VoiceEvidence) -> None:
         """Open a track for each estimate that is like no voice so far."""
+        embeddings, speech_s, alone_s = evidence.embeddings[0], evidence.speech_s[0], evidence.alone_s[0]
         for estimate in np.argsort(-alone_s, kind="stable"):
             free = [track for track in range(self.num_tracks) if track not in self.sums]
-            needed_s = MIN_NEW_S if self.sums else 0.0
-            if not free or weights[estimate] == 0 or alone_s[estimate] < needed_s:
+            if not free or evidence.weights[0, estimate] == 0:
                 continue
+            limit = -np.inf
+            if alone_s[estimate] >= MIN_NEW_S:
+                limit = self.new_similarity
+            elif speech_s[estimate] >= MIN_NEW_OVERLAPPED_S:
+                limit = OVERLAPPED_SIMILARITY
             known = [embeddings[estimate] @ normalize(total) for total in self.sums.values()]
-            if not known or max(known) < self.new_similarity:
+            if not known or max(known) < limit:
                 # nearly without weight: the estimate itself is added when it is assigned
                 self.sums[free[0]] = 1e-6 * embeddings[estimate]
                 self.speech_s[free[0]] = 0.0
@@ -307,9 +314,11 @@ __all__ = [
     "FORGET_S",
     "HISTORY_S",
     "MERGE_SIMILARITY",
+    "MIN_NEW_OVERLAPPED_S",
     "MIN_NEW_S",
     "MIN_VOICE_S",
     "NEW_SIMILARITY",
+    "OVERLAPPED_SIMILARITY",
     "OnlineConversation",
     "OnlineVoices",
     "TrackPowers",
