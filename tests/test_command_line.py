@@ -18,8 +18,9 @@ import sys
 import pytest
 import shtab
 import soundfile
+from transformers.utils import logging
 
-from audioslots_hf import command_separate
+from audioslots_hf import command_separate, load_separator, load_voice_encoder
 from audioslots_hf.cli import main
 from audioslots_hf.command_line import FILES, FOLDERS, one_of, parse_model, suggest
 from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
@@ -117,6 +118,13 @@ def test_a_run_ends_with_a_summary_unless_it_is_quiet(separate, tmp_path):
     assert separate(path, "--force", "--quiet") == (0, "", "")
     status, output, errors = separate(path, "--quiet")
     assert status == 1 and output == "" and "a_source_0.wav exists" in errors
+
+
+def test_loading_shows_no_bar_and_leaves_those_of_others(checkpoint, capsys):
+    assert logging.is_progress_bar_enabled()
+    load_separator(checkpoint, device="cpu")
+    load_voice_encoder()
+    assert capsys.readouterr().err == "" and logging.is_progress_bar_enabled()
 
 
 def test_the_default_output_is_a_folder_beside_the_caller(checkpoint, tmp_path, monkeypatch, capsys):

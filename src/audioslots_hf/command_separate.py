@@ -154,7 +154,7 @@ def _run(options: argparse.Namespace) -> int:
     for note in notes:
         console.note(note)
     separator = None if options.channels == "split" else _load_separator(options, is_conversation)
-    from .loading import hiding_bars
+    from .bars import hiding_bars
 
     started = time.perf_counter()
     with hiding_bars() if options.quiet else nullcontext():

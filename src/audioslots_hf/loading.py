@@ -13,17 +13,15 @@
 # limitations under the License.
 """Load a pipeline by the name of its model."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import pipeline
 from transformers.utils.hub import cached_file
-from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from . import registration  # noqa: F401, the pipeline finds its model in transformers' registry
+from .bars import hiding_bars
 from .families import FAMILIES
 from .model_files import CONFIG_NAME, FEATURE_EXTRACTOR_NAME, HUB_ARGUMENTS, BrokenModelError, find_weights, read_json
 from .pipeline_audio_separation import AudioSeparationPipeline
@@ -81,19 +79,6 @@ def _check_settings_files(checkpoint: str, pipeline_kwargs: dict[str, Any]) -> N
     find_weights(checkpoint, options)
 
 
-@contextmanager
-def hiding_bars() -> Iterator[None]:
-    """Hide the progress bars of transformers, such as that of the fraction of a second in which it loads weights."""
-    if not is_progress_bar_enabled():
-        yield
-        return
-    disable_progress_bar()
-    try:
-        yield
-    finally:
-        enable_progress_bar()
-
-
 def explain(error: Exception, checkpoint: str) -> str:
     """One line about an error in loading."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -110,4 +95,4 @@ def explain(error: Exception, checkpoint: str) -> str:
     return reason
 
 
-__all__ = ["explain", "hiding_bars", "load_separator"]
+__all__ = ["explain", "load_separator"]

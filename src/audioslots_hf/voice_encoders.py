@@ -17,6 +17,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from .bars import hiding_bars
 from .configuration_voice_encoder import VoiceEncoderConfig
 from .model_files import CONFIG_NAME, check_finite, check_settings, check_weights
 from .modeling_voice_encoder import VoiceEncoderModel
@@ -55,7 +56,9 @@ def load_voice_encoder(model: str | Path | None = None, **model_kwargs) -> Voice
     try:
         check_settings(settings, CONFIG_NAME, VoiceEncoderConfig)
         check_weights(VoiceEncoderModel, VoiceEncoderConfig.from_dict(settings), checkpoint, model_kwargs)
-        encoder = VoiceEncoderModel.from_pretrained(checkpoint, **model_kwargs)
+        # downloads are over, and had their bars
+        with hiding_bars():
+            encoder = VoiceEncoderModel.from_pretrained(checkpoint, **model_kwargs)
         check_finite(encoder)
     except ValueError as error:
         raise ValueError(f"The voice encoder {name!r} cannot be loaded: {error}") from error
