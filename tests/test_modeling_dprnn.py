@@ -22,8 +22,6 @@ from tests.conftest import INVALID_DUAL_PATH, TINY_DUAL_PATH, tiny_waveform_feat
 class TestDprnn(SeparationContracts):
     config_class = DprnnConfig
     model_class = DprnnForAudioSeparation
-    # Dynamo leaves LSTMs out
-    is_one_graph = False
     invalid_configs = INVALID_DUAL_PATH
 
     def make_config(self, **overrides):

@@ -22,8 +22,6 @@ from tests.conftest import INVALID_DUAL_PATH, TINY_DUAL_PATH, tiny_waveform_feat
 class TestGalr(SeparationContracts):
     config_class = GalrConfig
     model_class = GalrForAudioSeparation
-    # Dynamo leaves LSTMs out
-    is_one_graph = False
     invalid_configs = [
         *INVALID_DUAL_PATH,
         {"num_attention_heads": 3},

@@ -237,7 +237,11 @@ class TestSlotGalr(ModelCase, unittest.TestCase):
     def test_eager_matches_sdpa_inference(self, name, dtype, *options):
         """Adapted: the tiny map reaches values of 8, where float16 has steps of 0.008, and float32 of 1e-6."""
         tolerances = {torch.float16: 2e-2, torch.bfloat16: 1e-2, torch.float32: 1e-5}
-        atols = {("cpu", kernels, key): value for kernels in (False, True) for key, value in tolerances.items()}
+        atols = {
+            (common.torch_device, kernels, key): value
+            for kernels in (False, True)
+            for key, value in tolerances.items()
+        }
         common._test_eager_matches_sdpa_inference(self, name, dtype, *options, atols=atols)
 
 

@@ -13,7 +13,7 @@
 # limitations under the License.
 """Registers all families, the voice encoder and the pipeline with transformers."""
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_voice_encoder import VoiceEncoderConfig
@@ -29,6 +29,8 @@ def register_family(family: Family) -> None:
     AutoConfig.register(family.model_type, config_class)
     AutoModel.register(config_class, family.model_class)
     AutoFeatureExtractor.register(config_class, feature_extractor_class)
+    # without it, AutoProcessor looks for an image processor first, and asks whether to trust the code of the folder
+    AutoProcessor.register(config_class, feature_extractor_class)
     # every `save_pretrained` copies the code, so that a Hub repository also loads without this package
     config_class.register_for_auto_class()
     family.model_class.register_for_auto_class("AutoModel")
