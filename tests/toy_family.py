@@ -22,6 +22,7 @@ from transformers import initialization as init
 from audioslots_hf.capabilities import ConfigCapabilities, ModelCapabilities
 from audioslots_hf.losses import matched_negative_si_snr
 from audioslots_hf.modeling_outputs import AudioSeparationOutput
+from audioslots_hf.saving import SelfContainedModel
 
 
 @strict
@@ -33,7 +34,7 @@ class ToyConfig(PreTrainedConfig, ConfigCapabilities):
     num_sources: int = 2
 
 
-class ToyPreTrainedModel(PreTrainedModel):
+class ToyPreTrainedModel(SelfContainedModel, PreTrainedModel):
     config: ToyConfig
     main_input_name = "input_values"
 
@@ -55,6 +56,8 @@ class ToyModel(ToyPreTrainedModel):
 
 
 class ToyForAudioSeparation(ToyPreTrainedModel, ModelCapabilities):
+    model_class = ToyModel
+
     def __init__(self, config: ToyConfig):
         super().__init__(config)
         self.model = ToyModel(config)
