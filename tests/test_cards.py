@@ -181,27 +181,34 @@ def test_one_evaluation_or_several_make_a_row_each(tmp_path):
     assert len({result.dataset_type for result in list_eval_results([single, evaluation(mode="max, clean")])}) == 2
 
 
-def test_conditions_are_measured_on_the_same_conversations_or_said_to_be_unknown():
-    conversations = {
-        "lists": {
-            "a, 2 voices": conversation(0.5, 1.0),
-            "b, 2 voices": conversation(0.9, 9.0),
-            "a, 1 voice": conversation(1.0, None),
-        },
-        "lists_of_people": {"a, 2 voices": conversation(0.8, 7.25), "a, 1 voice": conversation(0.95, None)},
-    }
+def test_conditions_are_measured_on_the_same_conversations_or_said_to_be_unknown(tmp_path):
+    lists = {"a, 2 voices, 60 s": (0.5, 1.0), "b, 2 voices, 60 s": (0.9, 9.0), "a, 1 voice, 60 s": (1.0, None)}
+    people = {"a, 2 voices, 60 s": (0.8, 7.25), "a, 1 voice, 60 s": (0.95, None)}
+    room = {"a, 2 voices, 60 s, room 0.4 s": (0.25, -1.0)}
+    results = [
+        {"num_speakers": option, "lists": {name: conversation(*scores) for name, scores in found.items()}}
+        for option, found in ((None, lists | room), ("auto", people | room))
+    ]
+    (tmp_path / "conversations.json").write_text(json.dumps(results))
     evaluations = [evaluation(mode="min, mix_both", si_snri=5.0), evaluation("my_prompts.csv", si_snri=3.0)]
-    rows = dict(
-        line.strip("| ").split(" | ") for line in format_conditions(evaluations, conversations).splitlines()[2:]
-    )
+    table = format_conditions(evaluations, load_conversations(tmp_path))
+    rows = dict(line.strip("| ").split(" | ") for line in table.splitlines()[2:])
     assert rows["conversation of two"] == (
         "without an option: 50 % of the speech on its own track, 1.0 dB SI-SDRi; with `num_speakers`: 80 % of the speech on its "
         "own track, 7.2 dB SI-SDRi"
     )
     assert "95 % of the speech" in rows["one voice"] and "dB" not in rows["one voice"]
-    assert rows["conversation of three"] == rows["rooms"] == "not measured"
+    assert rows["conversation of three"] == "not measured"
+    assert rows["rooms"].startswith("without an option: 25 % of the speech on its own track, -1.0 dB SI-SDRi")
     assert rows["noise"] == "5.0 dB SI-SNRi (`list.csv`, min, mix_both)"
     assert rows["telephone"] == "3.0 dB SI-SNRi (`my_prompts.csv`, min, clean)"
+    # the form of the results of this repository
+    both = {"model": "a", "lists": results[0]["lists"], "lists_of_people": results[1]["lists"]}
+    (tmp_path / "conversations.json").write_text(json.dumps(both))
+    assert format_conditions(evaluations, load_conversations(tmp_path)) == table
+    # one alone
+    (tmp_path / "conversations.json").write_text(json.dumps(results[1]))
+    assert "without an option" not in format_conditions([], load_conversations(tmp_path))
 
 
 def test_the_sample_of_the_package_and_its_notice_are_those_of_the_repository():

@@ -24,6 +24,18 @@ from huggingface_hub import EvalResult
 RESULTS_NAME = "results.json"
 CONVERSATIONS_NAME = "conversations.json"
 NOT_MEASURED = "not measured"
+WITHOUT_OPTION = "without an option"
+WITH_PEOPLE = "with `num_speakers`"
+# in the name of a list of conversations
+ROOM = ", room "
+CONVERSATIONS = {
+    title: re.compile(rf"\b{voices}\b(?!.*{ROOM})")
+    for title, voices in (
+        ("one voice", "1 voice"),
+        ("conversation of two", "2 voices"),
+        ("conversation of three", "3 voices"),
+    )
+}
 PROTOCOLS = {
     "order_by_tracker": "no reference",
     "order_by_references": "disjoint chunks, ordered by the references",
@@ -61,9 +73,16 @@ def load_results(folder: Path) -> list[dict]:
     return evaluations
 
 
-def load_conversations(folder: Path) -> dict[str, dict]:
+def load_conversations(folder: Path) -> dict[str, dict[str, dict]]:
     """
-    What `training.benchmark conversations` found: `lists` without an option, and `lists_of_people` with the people told apart.
+    What `training.benchmark conversations` found: one result, or a list.
+
+    Args:
+        folder (`Path`):
+            Folder of the model. Without such a file there are no lists.
+
+    Returns:
+        The scores by the option, and by the name of the list.
 
     Raises:
         `ValueError`: the file has another content.
@@ -72,11 +91,17 @@ def load_conversations(folder: Path) -> dict[str, dict]:
     if not path.exists():
         return {}
     content = _read_json(path)
+    conversations: dict[str, dict[str, dict]] = {}
     try:
-        _describe_conversations(content)
+        for result in content if isinstance(content, list) else [content]:
+            kind = WITHOUT_OPTION if result.get("num_speakers") is None else WITH_PEOPLE
+            conversations.setdefault(kind, {}).update(result["lists"])
+            conversations.setdefault(WITH_PEOPLE, {}).update(result.get("lists_of_people", {}))
+        for lists in conversations.values():
+            _average(list(lists.values()))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is not a result of training.benchmark conversations: {error!r}") from error
-    return content
+    return {kind: lists for kind, lists in conversations.items() if lists}
 
 
 def check_weights(evaluations: list[dict], sha256: str) -> None:
@@ -119,11 +144,14 @@ def format_evaluations(evaluations: list[dict]) -> str:
     return format_table(header, rows)
 
 
-def format_conditions(evaluations: list[dict], conversations: dict[str, dict]) -> str:
+def format_conditions(evaluations: list[dict], conversations: dict[str, dict[str, dict]]) -> str:
     """A table of the conditions where models of this kind fail, and the scores there, or that they have not been measured."""
-    rows = [list(row) for row in _describe_conversations(conversations).items()]
+    rows = []
+    for title, pattern in CONVERSATIONS.items():
+        found = _describe_conversations(conversations, pattern)
+        rows.append([title, "; ".join(found) or NOT_MEASURED])
     for condition, words in CONDITIONS.items():
-        found = []
+        found = _describe_conversations(conversations, re.compile(ROOM)) if condition == "rooms" else []
         for evaluation in evaluations:
             if any(word in f"{evaluation['metadata']}, {evaluation['mode']}".lower() for word in words):
                 found.append(f"{_mean(evaluation):.1f} dB SI-SNRi ({_name_test_set(evaluation)})")
@@ -177,31 +205,17 @@ def _format_scores(evaluation: dict) -> list[str]:
     return cells
 
 
-def _describe_conversations(conversations: dict[str, dict]) -> dict[str, str]:
-    """For conversations of one to three people, the share of a voice on its own track, and the improvement in SI-SDR."""
-    titles = {1: "one voice", 2: "conversation of two", 3: "conversation of three"}
-    # comparable only on the same lists
-    both = set.intersection(*(set(lists) for lists in _list_kinds(conversations).values())) if conversations else set()
-    described = {}
-    for num_voices, title in titles.items():
-        names = sorted(name for name in both if re.search(rf"\b{num_voices} voices?\b", name))
-        parts = [
-            f"{kind}: {_average([lists[name] for name in names])}"
-            for kind, lists in _list_kinds(conversations).items()
-            if names
-        ]
-        described[title] = "; ".join(parts) or NOT_MEASURED
-    return described
-
-
-def _list_kinds(conversations: dict[str, dict]) -> dict[str, dict]:
-    """The lists of conversations by the kind of their tracks."""
-    kinds = {"without an option": "lists", "with `num_speakers`": "lists_of_people"}
-    return {kind: conversations[key] for kind, key in kinds.items() if key in conversations}
+def _describe_conversations(conversations: dict[str, dict[str, dict]], pattern: re.Pattern) -> list[str]:
+    """For each option, the means over the lists of a name; over the same lists for all options."""
+    common = set.intersection(*map(set, conversations.values())) if conversations else set()
+    names = sorted(name for name in common if pattern.search(name))
+    return [f"{kind}: {_average([lists[name] for name in names])}" for kind, lists in conversations.items() if names]
 
 
 def _average(lists: list[dict]) -> str:
-    """The means of lists of conversations."""
+    """The share of a voice on its own track and the improvement in SI-SDR, as means of lists of conversations."""
+    if not lists:
+        return NOT_MEASURED
     own_track = statistics.fmean(scores["own_track"] for scores in lists)
     words = f"{100 * own_track:.0f} % of the speech on its own track"
     gains = [scores["si_sdri"] for scores in lists if scores["si_sdri"] is not None]
@@ -210,10 +224,14 @@ def _average(lists: list[dict]) -> str:
 
 __all__ = [
     "CONDITIONS",
+    "CONVERSATIONS",
     "CONVERSATIONS_NAME",
     "NOT_MEASURED",
     "PROTOCOLS",
     "RESULTS_NAME",
+    "ROOM",
+    "WITHOUT_OPTION",
+    "WITH_PEOPLE",
     "check_weights",
     "compact",
     "format_conditions",
