@@ -13,6 +13,7 @@
 # limitations under the License.
 """Reading of audio files in blocks, and atomic writing of tracks."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ import soundfile
 import torch
 from transformers.utils.logging import get_logger
 
-from .files import replacing_all
+from .files import as_system_path, replacing_all
 from .leftovers import working_folder
 from .recordings import BLOCK_S, open_sound
 from .sound import Sound
@@ -180,8 +181,7 @@ def _explaining_full_disks(folder: Path) -> Iterator[None]:
         yield
     # soundfile asserts that all samples were written
     except (soundfile.LibsndfileError, AssertionError) as error:
-        free = shutil.disk_usage(folder).free
-        if free < MIN_FREE_BYTES:
+        if shutil.disk_usage(folder).free < MIN_FREE_BYTES or _lacks_names(folder):
             raise OSError(
                 f"The disk that holds {folder} is full: free some space, or choose another folder."
             ) from error
@@ -189,6 +189,14 @@ def _explaining_full_disks(folder: Path) -> Iterator[None]:
             f"The tracks cannot be written to {folder} ({error or 'not all samples were written'}): the disk fails, or a quota "
             "or a limit of file sizes is reached."
         ) from error
+
+
+def _lacks_names(folder: Path) -> bool:
+    """Whether a disk takes no further files, though it has space."""
+    if not hasattr(os, "statvfs"):
+        return False
+    status = os.statvfs(folder)
+    return status.f_files > 0 and status.f_favail == 0
 
 
 class TrackWriter:
@@ -231,7 +239,9 @@ class TrackWriter:
         self.stack.__exit__(*exception)
 
     def _create(self, path: Path) -> soundfile.SoundFile:
-        return soundfile.SoundFile(path, "w+", self.sampling_rate, self.num_channels, "FLOAT", format="W64")
+        return soundfile.SoundFile(
+            as_system_path(path), "w+", self.sampling_rate, self.num_channels, "FLOAT", format="W64"
+        )
 
     def write(self, block: torch.Tensor) -> None:
         """Append `(num_channels, num_sources, num_samples)`."""
@@ -257,7 +267,10 @@ class TrackWriter:
         """Write every output, then rename all of them."""
         with replacing_all(self.paths) as temporaries, _explaining_full_disks(self.paths[0].parent):
             self._write_all(temporaries)
-            if self.subtype in BLOCK_SUBTYPES and soundfile.info(temporaries[0]).frames != self.files[0].frames:
+            if (
+                self.subtype in BLOCK_SUBTYPES
+                and soundfile.info(as_system_path(temporaries[0])).frames != self.files[0].frames
+            ):
                 logger.warning(
                     f"{self.paths[0].parent}: {self.subtype} would make the tracks longer: they have 16 bits."
                 )
@@ -268,7 +281,7 @@ class TrackWriter:
         for path, source in zip(paths, self.files, strict=True):
             source.seek(0)
             with soundfile.SoundFile(
-                path, "w", self.sampling_rate, self.num_channels, self.subtype, format=self.file_format
+                as_system_path(path), "w", self.sampling_rate, self.num_channels, self.subtype, format=self.file_format
             ) as output:
                 for samples in source.blocks(BLOCK_S * self.sampling_rate, dtype="float32", always_2d=True):
                     output.write(samples * self.gain)

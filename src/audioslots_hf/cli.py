@@ -18,6 +18,7 @@ Each subcommand is a module `command_<name>.py` with a function that adds its pa
 take seconds, only when it runs, after it has checked its arguments.
 """
 
+import io
 import os
 import sys
 from contextlib import suppress
@@ -67,9 +68,17 @@ def _close_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _keep_names_printable() -> None:
+    """Print names of files that are not valid Unicode as they are, and letters that the terminal lacks as numbers."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     words = sys.argv[1:] if arguments is None else arguments
+    _keep_names_printable()
     parser = build_parser()
     check_command(parser, words, parser.get_default("commands"))
     options = parser.parse_args(words)

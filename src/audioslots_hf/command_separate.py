@@ -56,7 +56,7 @@ def add_separate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=_parse_folder,
         default=Path(DEFAULT_OUTPUT),
         metavar="DIR",
         help=f"folder for the tracks (default: {DEFAULT_OUTPUT})",
@@ -115,9 +115,18 @@ def _add_speaker_arguments(parser: argparse.ArgumentParser) -> None:
     speakers.add_argument("--rttm", action="store_true", help="also write who speaks when, as NAME.rttm")
 
 
+def _parse_folder(word: str) -> Path:
+    """The path of a folder; empty text, as from a variable without a value, is no folder."""
+    if not word:
+        raise argparse.ArgumentTypeError("it is empty: name a folder, or . for this one")
+    return Path(word)
+
+
 def _parse_inputs(words: list[str]) -> list[Path]:
     """The paths of files and folders; a `ValueError` for any other input."""
     for word in words:
+        if not word:
+            raise ValueError("An input is empty text, as from a variable without a value: name a file or a folder.")
         if word == "-":
             raise ValueError(
                 "`-` is standard input, which is not read because a recording may be needed twice: save it as a file first."
@@ -145,7 +154,7 @@ def _run(options: argparse.Namespace) -> int:
 
         check_channels(options.channels, options.num_speakers, options.max_speakers, prefix="--")
     notes: list[str] = []
-    files = find_inputs(_parse_inputs(options.inputs), options.output, notes)
+    files = find_inputs(_parse_inputs(options.inputs), options.output, notes, options.skip_existing)
     _check_exist([file for file, _ in files])
     jobs = plan_jobs(files, options.output)
     stems = group_stems(jobs)

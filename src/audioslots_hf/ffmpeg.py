@@ -13,6 +13,7 @@
 # limitations under the License.
 """Files that FFmpeg reads, in this process through PyAV: compressed formats, videos, and files without a true length."""
 
+import errno
 import time
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -28,8 +29,9 @@ from .sound import Sound, TruncatedError
 
 # The supported formats. Playlists (HLS, DASH, ffconcat, SDP, ...) are excluded, because they would open other files.
 FORMATS = (
-    "aac,ac3,eac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,flac,flv,g722,gsm,iff,ircam,loas,matroska,mov,mp3,mpc,mpc8,"
-    "mpeg,mpegts,nistsphere,ogg,oma,qcp,shn,sox,tak,truehd,tta,voc,w64,wav,wv,xwma"
+    "aa,aac,ac3,ac4,act,aea,aiff,amr,amrnb,amrwb,apac,ape,aptx,aptx_hd,asf,ast,au,avi,avr,bonk,caf,codec2,daud,dsf,dts,dtshd,dv,eac3,"
+    "epaf,flac,flv,g722,g723_1,g726,g726le,g729,gsm,gxf,iamf,iff,ilbc,ircam,laf,lc3,loas,matroska,mlp,mmf,mov,mp3,mpc,mpc8,mpeg,"
+    "mpegts,mxf,nistsphere,nut,ogg,oma,osq,pvf,qcp,rm,rso,sbc,sds,shn,sox,tak,truehd,tta,voc,vqf,w64,wav,wsd,wtv,wv,xwma"
 )
 # (format, codec) -> soundfile's name for files of this kind
 SOUNDFILE_FORMATS = {
@@ -66,7 +68,7 @@ class TimedFile:
     def __init__(self, file: BinaryIO, name: str):
         self.file, self.label = file, name
         # FFmpeg recognizes formats without a header by their suffix
-        self.name = name
+        self.name = name.encode("utf-8", "replace").decode()
         self.tell = file.tell
         self.extend()
 
@@ -229,6 +231,9 @@ def _refuse(url: str, *_: Any) -> Any:
 
 def describe(error: Exception) -> str:
     """An error as one line."""
+    if getattr(error, "errno", None) == errno.EINVAL:
+        # of a format that is not among those above
+        return "it is no recording, or its format is not supported."
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.splitlines()[0]
 

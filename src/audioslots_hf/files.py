@@ -97,10 +97,15 @@ def sync(path: Path) -> None:
             os.close(descriptor)
 
 
+def as_system_path(path: Path) -> Path | bytes:
+    """A path for libraries that encode names strictly: on some disks there are names that are not valid Unicode."""
+    return os.fsencode(path) if os.name == "posix" else path
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, atomically."""
+    """Write a text file in UTF-8, atomically; names of files in it that are not valid Unicode stay as they are."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
@@ -113,4 +118,14 @@ def write_csv(path: Path, rows: list[dict]) -> None:
         writer.writerows({key: value if value == value else None for key, value in row.items()} for row in rows)
 
 
-__all__ = ["remove", "rename", "replacing", "replacing_all", "sync", "temporary_name", "write_csv", "write_text"]
+__all__ = [
+    "as_system_path",
+    "remove",
+    "rename",
+    "replacing",
+    "replacing_all",
+    "sync",
+    "temporary_name",
+    "write_csv",
+    "write_text",
+]

@@ -95,7 +95,9 @@ class SeparationJob:
         return self.folder / f"{self.recording.stem}_separation.png"
 
 
-def find_inputs(inputs: list[Path], output: Path, notes: list[str]) -> list[tuple[Path, Path]]:
+def find_inputs(
+    inputs: list[Path], output: Path, notes: list[str], skip_existing: bool = False
+) -> list[tuple[Path, Path]]:
     """
     Every audio file, with the folder of its tracks relative to the output.
 
@@ -108,6 +110,8 @@ def find_inputs(inputs: list[Path], output: Path, notes: list[str]) -> list[tupl
             Folder of the tracks.
         notes (`list` of `str`):
             Receives a line for each folder with files that are left out because of their names.
+        skip_existing (`bool`, *optional*, defaults to `False`):
+            Whether the tracks of an earlier run are also left out if they lie beside their recordings.
 
     Raises:
         `ValueError`: a folder without audio.
@@ -121,6 +125,8 @@ def find_inputs(inputs: list[Path], output: Path, notes: list[str]) -> list[tupl
         found = walk_files(path)
         if path.resolve() in output.resolve().parents:
             found = [file for file in found if not file.resolve().is_relative_to(output.resolve())]
+        if skip_existing:
+            found = _leave_out_tracks(path, found, output, notes)
         left_out = [file.name for file in found if file.suffix.lower() not in AUDIO_SUFFIXES]
         found = [file for file in found if file.suffix.lower() in AUDIO_SUFFIXES]
         if not found:
@@ -132,6 +138,25 @@ def find_inputs(inputs: list[Path], output: Path, notes: list[str]) -> list[tupl
             )
         files += [(file, file.parent.relative_to(path)) for file in found]
     return files
+
+
+def _leave_out_tracks(folder: Path, files: list[Path], output: Path, notes: list[str]) -> list[Path]:
+    """The files of a folder without complete sets of tracks that an earlier run wrote beside their recordings."""
+    recordings = {file.with_suffix("") for file in files if file.suffix.lower() in AUDIO_SUFFIXES}
+    names = {file.with_suffix("") for file in files}
+    kept = []
+    for file in files:
+        match = re.fullmatch(r"(.+)_source_\d+", file.stem)
+        is_track = match is not None and file.with_name(match[1]) in recordings
+        is_beside = (output / file.parent.relative_to(folder)).resolve() == file.parent.resolve()
+        # one alone may be a recording
+        if not (
+            is_track and is_beside and {file.with_name(f"{match[1]}_source_{index}") for index in (0, 1)} <= names
+        ):
+            kept.append(file)
+    if len(kept) < len(files):
+        notes.append(f"{folder}: left out {len(files) - len(kept)} files, which are tracks of other files there")
+    return kept
 
 
 def plan_jobs(files: list[tuple[Path, Path]], output: Path) -> list[SeparationJob]:
@@ -182,7 +207,10 @@ def make_folder(folder: Path) -> None:
     """Create an output folder, or raise an `OSError` with the reason."""
     if folder.exists() and not folder.is_dir():
         raise OSError(f"The output {folder} is a file, not a folder.")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"The output folder {folder} cannot be created ({error.strerror}): choose another.") from error
     if not os.access(folder, os.W_OK):
         raise OSError(f"The output folder {folder} cannot be written to: change its permissions or choose another.")
 

@@ -43,15 +43,15 @@ def _list_audio(folder: Path) -> list[Path]:
 
 def walk_files(folder: Path, suffixes: tuple[str, ...] | None = None) -> list[Path]:
     """
-    The files in a folder and its subfolders by name, all or those with a suffix; follows links, and visits each folder once.
+    The files in a folder and its subfolders by name, all or those with a suffix; follows links, except to parents, and visits each folder once.
 
     Hidden files are left out, such as metadata of other systems, or samples of a killed run.
     """
-    files, seen = [], set()
+    files, seen, root = [], set(), os.path.realpath(folder)
     for parent, folders, names in os.walk(folder, followlinks=True):
         place = os.path.realpath(parent)
-        if place in seen:
-            # a link may point to a parent folder
+        if place in seen or root.startswith(os.path.join(place, "")):
+            # a link may point to a parent folder, which was not named
             folders.clear()
             continue
         seen.add(place)

@@ -78,7 +78,8 @@ def plot_separation(path: str | Path, tracks: dict[str, np.ndarray], sampling_ra
             interpolation="nearest",
         )
         # a file name such as $^$ is not a formula
-        axis.set_title(title, loc="left", fontsize=10, parse_math=False)
+        # names of files may not be valid Unicode
+        axis.set_title(title.encode("utf-8", "replace").decode(), loc="left", fontsize=10, parse_math=False)
         axis.set_ylabel("kHz")
     # the last frames extend past the end
     axes[-1].set_xlim(0, max(map(len, tracks.values())) / sampling_rate)

@@ -13,6 +13,7 @@
 # limitations under the License.
 """Separation of one audio file into one file per source, in bounded memory."""
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from .audio import AudioFile, TrackWriter, open_audio, output_format
 from .channels import ChannelActivity, describe_separate
 from .conversation import ConversationPlan, ConversationSeparator
 from .diarization import ConversationDescription
-from .files import replacing, write_text
+from .files import replacing, temporary_name, write_text
 from .jobs import OutputChoices, SeparationJob
 from .plots import plot_separation
 from .progress import Progress
@@ -238,9 +239,22 @@ def _write_tracks(
         writer.save()
 
 
+def _check_length(path: Path) -> None:
+    """Raise a `ValueError` if the disk takes no name as long as that of an output, or the temporary one until it is complete."""
+    try:
+        temporary_name(path).exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise ValueError(
+            f"{path.name} is too long for the name of a file: shorten the name of the recording."
+        ) from error
+
+
 def _check_outputs(paths: list[Path], force: bool) -> None:
     """Raise a `ValueError` if an output is a folder, or exists and may not be overwritten."""
     for path in paths:
+        _check_length(path)
         if path.is_dir():
             raise ValueError(f"{path} is a folder: rename it, or choose another folder for the tracks.")
         if path.exists() and not force:

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .containers import file_size
+from .files import as_system_path
 from .sound import Sound, TruncatedError
 
 
@@ -52,9 +53,9 @@ class SndfileSound(Sound):
         try:
             # without a path libsndfile calls Python for every part that it reads
             is_named = path is not None and path.suffix.lower() not in (".raw", ".gsm", ".vox")
-            self.sound = soundfile.SoundFile(path if is_named else Unnamed(file))
+            self.sound = soundfile.SoundFile(as_system_path(path) if is_named else Unnamed(file))
         except (soundfile.SoundFileError, TypeError) as error:
-            raise ValueError(f"{name} cannot be read as audio: {error}") from error
+            raise ValueError(f"{name} cannot be read as audio: {_describe(error)}") from error
         self.sampling_rate, self.num_channels = self.sound.samplerate, self.sound.channels
         self.num_samples = self.expected_samples = self.sound.frames
         self.file_format, self.subtype = self.sound.format, self.sound.subtype
@@ -117,6 +118,11 @@ def check_length(sound: Any, name: str, num_bytes: int) -> list[str]:
             f"promises {promised} bytes of samples and holds {present}, as if its header were counted: all are read."
         ]
     return []
+
+
+def _describe(error: Exception) -> str:
+    """A message of soundfile without the name, which it puts before the reason."""
+    return str(getattr(error, "error_string", "") or error)
 
 
 def _import_soundfile() -> Any:
