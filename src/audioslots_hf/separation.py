@@ -160,15 +160,8 @@ def separate_conversation(
             if audio.sound.state != state:
                 raise ValueError(f"{job.recording} changed between two passes: try again when it is complete.")
             _write_tracks(job, audio, separator, description, choices, progress)
-    content = ReportContent(
-        job.recording,
-        paths,
-        plan.duration_s,
-        describe_settings(separator, choices),
-        plan.segments,
-        description.warnings,
-    )
-    written = [*paths, *_describe_conversation(job, description, paths, choices), *_draw(job, content, choices)]
+    settings = describe_settings(separator, choices)
+    written = [*paths, *_describe_conversation(job, description, paths, choices, settings)]
     # an earlier run may have found more people
     remove_stale(job.folder, job.recording.stem, written)
     write_record(job.folder, job.recording.stem, written)
@@ -177,10 +170,16 @@ def separate_conversation(
 
 
 def _describe_conversation(
-    job: SeparationJob, description: ConversationDescription, paths: list[Path], choices: OutputChoices
+    job: SeparationJob,
+    description: ConversationDescription,
+    paths: list[Path],
+    choices: OutputChoices,
+    settings: dict[str, str],
 ) -> list[Path]:
     """Write what the user wants beside the tracks of a conversation -> the files."""
     description.tracks = [path.name for path in paths]
+    plan = description.plan
+    content = ReportContent(job.recording, paths, plan.duration_s, settings, plan.segments, description.warnings)
     written = []
     if choices.rttm:
         write_text(job.rttm_path, description.to_rttm())
@@ -188,7 +187,7 @@ def _describe_conversation(
     if choices.json:
         write_text(job.json_path, description.to_json())
         written.append(job.json_path)
-    return written
+    return [*written, *_draw(job, content, choices)]
 
 
 def _draw(job: SeparationJob, content: ReportContent, choices: OutputChoices) -> list[Path]:
