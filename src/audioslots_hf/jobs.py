@@ -79,6 +79,11 @@ class SeparationJob:
         """Path of the description of this conversation."""
         return self.folder / f"{self.recording.stem}.json"
 
+    def description_paths(self, choices: OutputChoices) -> list[Path]:
+        """Paths of the segments and of the description of a conversation, as far as they are wanted."""
+        wanted = ((self.rttm_path, choices.rttm), (self.json_path, choices.json))
+        return [path for path, is_wanted in wanted if is_wanted]
+
     def picture_paths(self, choices: OutputChoices) -> list[Path]:
         """Paths of the plot and of the report, as far as they are wanted."""
         wanted = ((self.plot_path, choices.plot), (self.report_path, choices.report))

@@ -15,6 +15,7 @@
 
 import errno
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,12 +136,10 @@ def separate_conversation(
         `SeparationCancelled`: the caller cancelled the separation. Then no track is written.
     """
     progress = progress or Progress(num_passes=2)
-    described = [path for path, wanted in ((job.rttm_path, choices.rttm), (job.json_path, choices.json)) if wanted]
-    others = [*described, *job.picture_paths(choices)]
     with open_audio(job.recording, choices.mix) as audio:
         suffix, _, _ = output_format(audio, choices.track_format)
         # the first track is the last to be written
-        outputs = [*job.output_paths(1, suffix), *others]
+        outputs = [*job.output_paths(1, suffix), *job.description_paths(choices), *job.picture_paths(choices)]
         if choices.skip_existing and all(path.is_file() for path in outputs):
             return None
         force = choices.force or choices.skip_existing
@@ -156,17 +155,28 @@ def separate_conversation(
         description.warn("nobody speaks in this recording: there are no tracks")
         logger.warning(f"{job.recording}: nobody speaks in this recording, so no tracks are written.")
     else:
-        with open_audio(job.recording, choices.mix) as audio:
-            if audio.sound.state != state:
-                raise ValueError(f"{job.recording} changed between two passes: try again when it is complete.")
+        with _reopen_audio(job, choices, state) as audio:
             _write_tracks(job, audio, separator, description, choices, progress)
-    settings = describe_settings(separator, choices)
-    written = [*paths, *_describe_conversation(job, description, paths, choices, settings)]
+    written = [
+        *paths,
+        *_describe_conversation(job, description, paths, choices, describe_settings(separator, choices)),
+    ]
     # an earlier run may have found more people
     remove_stale(job.folder, job.recording.stem, written)
     write_record(job.folder, job.recording.stem, written)
     progress.finish()
     return SeparatedFile(written, plan.duration_s, description.describe())
+
+
+@contextmanager
+def _reopen_audio(
+    job: SeparationJob, choices: OutputChoices, state: tuple[int, int, int] | None
+) -> Iterator[AudioFile]:
+    """Open a recording for a second pass, or raise a `ValueError` if it is not in the state of the first."""
+    with open_audio(job.recording, choices.mix) as audio:
+        if audio.sound.state != state:
+            raise ValueError(f"{job.recording} changed between two passes: try again when it is complete.")
+        yield audio
 
 
 def _describe_conversation(
@@ -180,14 +190,11 @@ def _describe_conversation(
     description.tracks = [path.name for path in paths]
     plan = description.plan
     content = ReportContent(job.recording, paths, plan.duration_s, settings, plan.segments, description.warnings)
-    written = []
     if choices.rttm:
         write_text(job.rttm_path, description.to_rttm())
-        written.append(job.rttm_path)
     if choices.json:
         write_text(job.json_path, description.to_json())
-        written.append(job.json_path)
-    return [*written, *_draw(job, content, choices)]
+    return [*job.description_paths(choices), *_draw(job, content, choices)]
 
 
 def _draw(job: SeparationJob, content: ReportContent, choices: OutputChoices) -> list[Path]:
