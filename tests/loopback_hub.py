@@ -21,8 +21,11 @@ files visible at once.
 import base64
 import hashlib
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,6 +99,20 @@ def run_hub() -> Iterator[LoopbackHub]:
         hub.shutdown()
         hub.server_close()
         thread.join()
+
+
+def start_publish(hub: LoopbackHub, model: str, repo_id: str, *arguments: str, **variables: str) -> subprocess.Popen:
+    """Start `audioslots publish` in a process that uploads to a Hub, as a user does."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    environment |= {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", **variables}
+    words = ["publish", model, "--repo-id", repo_id, *arguments]
+    return subprocess.Popen(
+        [sys.executable, "-c", "import sys; from _audioslots_command import main; sys.exit(main())", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
 
 
 class HubError(Exception):

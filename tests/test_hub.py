@@ -16,9 +16,6 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -27,7 +24,7 @@ from audioslots_hf import load_separator
 from audioslots_hf.publishing import PACKAGED_SAMPLES
 from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 from tests.environments import make_environment, run_in
-from tests.loopback_hub import TOKEN, USER, LoopbackHub, run_hub
+from tests.loopback_hub import USER, LoopbackHub, run_hub, start_publish
 
 
 pytestmark = pytest.mark.slow
@@ -74,23 +71,9 @@ def hub():
         yield hub
 
 
-def start_publish(hub: LoopbackHub, model: str, *arguments: str, **variables: str) -> subprocess.Popen:
-    """Start `audioslots publish` in a process, as a user does."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    environment |= {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", **variables}
-    words = ["publish", model, "--repo-id", REPO_ID, *arguments]
-    return subprocess.Popen(
-        [sys.executable, "-c", "import sys; from _audioslots_command import main; sys.exit(main())", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-
-
 def publish(hub: LoopbackHub, model: str, *arguments: str, **variables: str) -> tuple[int, str, str]:
     """Run `audioslots publish` -> exit status, stdout and stderr."""
-    process = start_publish(hub, model, *arguments, **variables)
+    process = start_publish(hub, model, REPO_ID, *arguments, **variables)
     output, error = process.communicate()
     return process.returncode, output, error
 
@@ -106,22 +89,6 @@ def test_the_default_opens_from_the_hub_where_the_package_is_not_installed(hub, 
     for found, track in zip(np.load(tmp_path / "tracks.npy"), tracks, strict=True):
         # another process may sum with another number of threads
         np.testing.assert_allclose(found, track["audio"], rtol=0, atol=1e-5)
-
-
-def test_an_upload_that_is_killed_shows_nothing_and_a_second_one_completes_it(hub, checkpoint, tmp_path):
-    model = shutil.copytree(checkpoint, tmp_path / "model")
-    (model / "card.yaml").write_text("license: mit\ndata:\n- {name: noise, license: CC0-1.0}\n")
-    hub.failure = "stall"
-    process = start_publish(hub, str(model), TMPDIR=str(tmp_path))
-    while not hub.is_stalled.wait(0.1):
-        assert process.poll() is None, process.stderr.read()
-    process.kill()
-    output, _ = process.communicate()
-    hub.failure = None
-    hub.resume.set()
-    assert process.returncode == -signal.SIGKILL and not output
-    assert hub.list(REPO_ID) == [".gitattributes"]
-    assert publish(hub, str(model))[0] == 0 and "model.safetensors" in hub.list(REPO_ID)
 
 
 def test_a_model_that_fails_without_the_package_is_not_uploaded(hub, checkpoint, tmp_path):

@@ -15,6 +15,7 @@
 import errno
 import json
 import shutil
+import signal
 
 import pytest
 import soundfile
@@ -25,7 +26,7 @@ from audioslots_hf.cli import main
 from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT
 from tests.audio_helpers import noise
 from tests.cli_helpers import files_in
-from tests.loopback_hub import TOKEN, USER, run_hub
+from tests.loopback_hub import TOKEN, USER, run_hub, start_publish
 
 
 REPO_ID = f"{USER}/tiny"
@@ -186,6 +187,23 @@ def test_an_upload_that_is_cut_off_shows_nothing_and_the_same_command_completes_
     assert error.splitlines()[-1].endswith("Nothing of this upload is visible: run the same command again.")
     assert hub.list(REPO_ID) == [".gitattributes"]
     hub.failure = None
+    assert publish()[0] == 0 and "model.safetensors" in hub.list(REPO_ID)
+
+
+@pytest.mark.slow
+def test_an_upload_that_is_killed_shows_nothing_and_the_same_command_completes_it(
+    publish, hub, quick, model, tmp_path
+):
+    hub.failure = "stall"
+    process = start_publish(hub, str(model), REPO_ID, TMPDIR=str(tmp_path))
+    while not hub.is_stalled.wait(0.1):
+        assert process.poll() is None, process.stderr.read()
+    process.kill()
+    output, _ = process.communicate()
+    hub.failure = None
+    hub.resume.set()
+    assert process.returncode == -signal.SIGKILL and not output
+    assert hub.list(REPO_ID) == [".gitattributes"]
     assert publish()[0] == 0 and "model.safetensors" in hub.list(REPO_ID)
 
 
