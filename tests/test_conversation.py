@@ -83,7 +83,10 @@ def test_a_track_is_zero_where_its_voice_is_silent_and_tracks_add_up_where_anybo
     tracks, plan = band_separator(num_speakers=2).separate(mixture)
     times = (torch.arange(mixture.shape[1]) + 0.5) / RATE
     for voice in range(2):
-        silent = ~inside(plan.segments[voice], times, margin_s=0.02)
+        # a track opens 40 ms early where nobody else speaks, and fades for 20 ms
+        beside = inside(plan.segments[1 - voice], times) & ~inside(plan.segments[voice], times, margin_s=0.02)
+        silent = beside | ~inside(plan.segments[voice], times, margin_s=0.06)
+        assert beside.any()
         assert silent.any() and tracks[0, voice, silent].abs().max() == 0
     anybody = inside(plan.segments[0] + plan.segments[1], times)
     torch.testing.assert_close(tracks[0].sum(dim=0)[anybody], mixture[0, anybody], atol=1e-6, rtol=0)
@@ -139,7 +142,7 @@ def test_blocks_of_any_length_give_the_same_tracks(band_separator):
     torch.testing.assert_close(torch.cat(list(separator.stream(blocks, same)), dim=-1), tracks)
 
 
-def test_only_chunks_of_several_voices_are_separated_again(band_separator, monkeypatch):
+def test_only_chunks_in_which_several_speak_at_once_are_separated_again(band_separator, monkeypatch):
     separator = band_separator(num_speakers=2)
     mixture = turns(TURNS, DURATION_S).sum(dim=0)[None]
     plan = separator.plan([mixture])
@@ -148,7 +151,8 @@ def test_only_chunks_of_several_voices_are_separated_again(band_separator, monke
         Separator, "separate_chunks", lambda self, chunks: [lengths.append(len(chunks)), split_by_band(chunks)][1]
     )
     list(separator.stream([mixture], plan))
-    assert sum(lengths) == sum(len(plan.voices_of(chunk)) > 1 for chunk in range(len(plan.assignment))) < 12
+    # the overlap from 7 to 8 s lies in the chunks from 6, 7 and, by an edge, maybe 5 and 8 s on
+    assert 2 <= sum(lengths) == plan.is_overlapped.sum() < 6
 
 
 def build_tiny(family: str, checkpoint) -> Separator:

@@ -28,6 +28,8 @@ RANGE_DB = 30.0
 LEAK_DB = 14.0
 # frames closer to the noise floor are noise, unless the noise is nearly as loud as speech
 NOISE_MARGIN_DB = 5.0
+# share of the frames, in percent, that are no louder than the noise floor: conversations have few pauses
+NOISE_PERCENTILE = 5
 MIN_SPEECH_TO_NOISE_DB = 15.0
 # number of frames over which levels of voices are compared
 NUM_COMPARED_FRAMES = 9
@@ -68,7 +70,7 @@ def find_threshold_db(powers: np.ndarray) -> float:
             Of the mixture.
     """
     levels = to_db(powers)
-    loud, floor = loud_level_db(levels), float(np.percentile(levels, 10))
+    loud, floor = loud_level_db(levels), float(np.percentile(levels, NOISE_PERCENTILE))
     # digital silence between words is not the noise floor
     is_steady = loud - float(np.percentile(levels, 1)) < MIN_DYNAMICS_DB
     if loud < MIN_LEVEL_DB or (is_steady and len(levels) > FRAMES_PER_S):
@@ -108,12 +110,12 @@ def moving_mean(values: np.ndarray, size: int) -> np.ndarray:
     return np.convolve(values, np.ones(size), "same") / np.convolve(np.ones(len(values)), np.ones(size), "same")
 
 
-def smooth_activity(active: np.ndarray) -> np.ndarray:
+def smooth_activity(active: np.ndarray, padding_s: float = PADDING_S) -> np.ndarray:
     """Widen activity a little, fill short pauses and leave out short sounds: bool (num_frames,) -> same"""
     for start, stop in find_spans(active):
         if stop - start < MIN_SOUND_S * FRAMES_PER_S:
             active[start:stop] = False
-    margin = round(PADDING_S * FRAMES_PER_S)
+    margin = round(padding_s * FRAMES_PER_S)
     if active.any():
         active = np.convolve(np.pad(active, margin), np.ones(2 * margin + 1), "valid") > 0
     for start, stop in find_spans(~active):
@@ -137,6 +139,7 @@ __all__ = [
     "MIN_SOUND_S",
     "MIN_SPEECH_TO_NOISE_DB",
     "NOISE_MARGIN_DB",
+    "NOISE_PERCENTILE",
     "NUM_COMPARED_FRAMES",
     "PADDING_S",
     "RANGE_DB",

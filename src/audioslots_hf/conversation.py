@@ -15,18 +15,27 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from transformers.utils.logging import get_logger
 
-from .activity import FRAMES_PER_S, find_activity, find_spans, find_threshold_db, frame_length, frame_powers, to_db
+from .activity import (
+    FRAMES_PER_S,
+    find_spans,
+    find_threshold_db,
+    frame_length,
+    frame_powers,
+    loud_level_db,
+    to_db,
+)
 from .chunking import Chunk, OverlapAdd, align_channels, batch_chunks, cut_recording
 from .progress import Progress, cut_blocks
 from .resampling import resample
 from .separator import Separator
 from .speakers import VoiceEvidence, check_speakers, find_voices
+from .turns import cross_fade, cut_windows, decide_activity, find_turns, widen_activity, window_gains
 
 
 logger = get_logger(__name__)
@@ -50,17 +59,20 @@ class ConversationPlan:
     The segments of each voice of a recording, and the voice of each estimate of each chunk.
 
     Args:
-        assignment (int `np.ndarray` of shape `(num_chunks, num_estimates)`):
-            Voice of each estimate of each chunk.
+        assignment (int `np.ndarray` of shape `(num_chunks, num_windows, num_estimates)`):
+            Voice of each estimate of each chunk, in windows every 0.2 s.
         activity (bool `np.ndarray` of shape `(num_voices, num_frames)`):
             Whether each voice speaks in each frame of 20 ms. Voices are in the order of their first words.
         duration_s (`float`):
             Length of the recording in seconds.
+        is_overlapped (bool `np.ndarray` of shape `(num_chunks,)`, *optional*):
+            Whether several voices speak at once in each chunk, if the recording is cut into chunks.
     """
 
     assignment: np.ndarray
     activity: np.ndarray
     duration_s: float
+    is_overlapped: np.ndarray | None = None
 
     @property
     def num_voices(self) -> int:
@@ -81,28 +93,26 @@ class ConversationPlan:
         counts = self.activity.sum(axis=0)
         return float((counts > 1).sum() / max(1, (counts > 0).sum()))
 
-    def voices_of(self, chunk: int) -> np.ndarray:
-        """The voices that the estimates of a chunk belong to."""
-        return np.unique(self.assignment[chunk])
-
 
 @dataclass
 class ChunkSummary:
-    """The stored data of a separated chunk: powers of its frames, levels and embeddings of its estimates."""
+    """The stored data of a separated chunk: powers of its frames, embeddings of its estimates and of their windows."""
 
     mixture_powers: np.ndarray
     powers: np.ndarray
     embeddings: np.ndarray
+    window_embeddings: np.ndarray | None = None
 
 
 class ConversationSeparator:
     """
     Separates recordings of conversations: one track for each voice, silent where it does not speak.
 
-    It runs two passes over a recording, in bounded memory. The first separates chunks of 2 s, and stores the activity, the level
-    and a voice embedding of each estimate. [`~speakers.find_voices`] then clusters the embeddings of the whole recording. The second
-    pass separates the chunks with several voices again, and writes each estimate to the track of its voice. So a recording may
-    contain more people than the model has outputs, unless more speak at once.
+    It runs two passes over a recording, and stores less than 10 kB for each second of it. The first separates chunks of 2 s, and stores the
+    levels and voice embeddings of each estimate. [`~speakers.find_voices`] then clusters the embeddings of the whole recording,
+    and [`~turns.find_turns`] tells who speaks when. The second pass separates the chunks in which several voices speak at once
+    again, and writes each estimate to the track of its voice. So a recording may contain more people than the model has outputs,
+    unless more speak at once.
 
     During speech, the tracks sum to the mixture. While a voice does not speak, its track is zero. The track of a single voice is the
     recording itself; without speech there is no track.
@@ -192,7 +202,7 @@ class ConversationSeparator:
         for batch in batch_chunks(self.cut(blocks), self.separator.batch_size):
             for chunk, estimates in zip(batch, self.separate_chunks(batch), strict=True):
                 num_samples = len(summaries) * self.hop_length + chunk.samples.shape[-1]
-                summaries.append(self.summarize(chunk.samples, estimates))
+                summaries.append(self.summarize(chunk.samples, estimates, with_windows=True))
         return _make_plan(summaries, self, num_samples)
 
     def stream(self, blocks: Iterable[torch.Tensor], plan: ConversationPlan) -> Iterator[torch.Tensor]:
@@ -212,19 +222,22 @@ class ConversationSeparator:
             yield from (block.unsqueeze(1) for block in blocks)
             return
         overlap_add = OverlapAdd(self.window_length, self.hop_length)
+        audible = widen_activity(plan.activity)
+        times = (torch.arange(self.window_length) + 0.5) / self.sampling_rate
         index = num_finished = 0
         for batch in batch_chunks(self.cut(blocks), self.separator.batch_size):
-            # a chunk with one voice needs no separation
-            several = [chunk for place, chunk in enumerate(batch) if len(plan.voices_of(index + place)) > 1]
+            # where one voice speaks, the track is the mixture
+            several = [chunk for place, chunk in enumerate(batch) if plan.is_overlapped[index + place]]
             separated = iter(self.separate_chunks(several) if several else [])
             for chunk in batch:
-                voices = plan.assignment[index]
-                estimates = next(separated) if len(np.unique(voices)) > 1 else chunk.samples.unsqueeze(1)
-                tracks = estimates.new_zeros(len(estimates), plan.num_voices + 1, estimates.shape[-1])
-                tracks.index_add_(1, torch.from_numpy(voices[: estimates.shape[1]]), estimates)
+                num_channels, num_samples = chunk.samples.shape
+                tracks = chunk.samples.new_zeros(num_channels, plan.num_voices + 1, num_samples)
+                if plan.is_overlapped[index]:
+                    gains = window_gains(plan.assignment[index], plan.num_voices, times[:num_samples])
+                    tracks[:, :-1] = torch.einsum("ven,cen->cvn", gains, next(separated))
                 tracks[:, -1] = chunk.samples
                 joined = overlap_add.add(tracks, chunk.is_last)
-                yield gate_tracks(joined, plan.activity, num_finished, self.sampling_rate)
+                yield gate_tracks(joined, audible, num_finished, self.sampling_rate)
                 num_finished += joined.shape[-1]
                 index += 1
 
@@ -240,8 +253,8 @@ class ConversationSeparator:
             estimates = [part.estimates for part in self.separator.separate_chunks(chunks).split(chunks)]
         return [align_channels(part) for part in estimates]
 
-    def summarize(self, samples: torch.Tensor, estimates: torch.Tensor) -> ChunkSummary:
-        """Compute the stored data of a chunk from its samples and its estimates."""
+    def summarize(self, samples: torch.Tensor, estimates: torch.Tensor, with_windows: bool = False) -> ChunkSummary:
+        """Compute the stored data of a chunk from its samples and its estimates, with the embeddings of windows if asked for."""
         # a DC offset is not speech
         samples, estimates = (part - part.mean(dim=-1, keepdim=True) for part in (samples, estimates))
         powers = frame_powers(estimates, self.sampling_rate)
@@ -251,7 +264,8 @@ class ConversationSeparator:
         heard = torch.stack([estimates[channel, source] for source, channel in enumerate(loudest.tolist())])
         powers = powers.mean(dim=0).numpy()
         active = _find_dominant(powers, mixture_powers)
-        return ChunkSummary(mixture_powers, powers, self.embed(heard, active))
+        window_embeddings = self.embed_windows(heard) if with_windows else None
+        return ChunkSummary(mixture_powers, powers, self.embed(heard, active), window_embeddings)
 
     @torch.inference_mode()
     def embed(self, waveforms: torch.Tensor, active: np.ndarray) -> np.ndarray:
@@ -264,7 +278,20 @@ class ConversationSeparator:
         padded = np.pad(active.astype(np.float32), ((0, 0), (1, 1)), "edge")
         weights = ((padded[:, 1:] + padded[:, :-1]) / 2)[:, :num_frames]
         weights[active.sum(axis=1) < MIN_EMBEDDED_S * FRAMES_PER_S] = 0
-        weights = torch.from_numpy(weights)
+        return self._encode(waveforms, torch.from_numpy(weights))
+
+    @torch.inference_mode()
+    def embed_windows(self, waveforms: torch.Tensor) -> np.ndarray:
+        """
+        Embeddings of windows of 0.8 s every 0.2 s, `(num_estimates, num_samples)` -> float16 `(num_windows, num_estimates, size)`
+        """
+        waveforms = resample(waveforms, self.sampling_rate, self.encoder_sampling_rate)
+        windows, weights = cut_windows(waveforms, self.encoder_sampling_rate)
+        embeddings = self._encode(windows.flatten(0, 1), weights.flatten(0, 1))
+        return embeddings.reshape(*windows.shape[:2], -1).astype(np.float16)
+
+    def _encode(self, waveforms: torch.Tensor, weights: torch.Tensor) -> np.ndarray:
+        """Run the voice encoder; embeddings without a weighted frame are zero."""
         outputs = self.encoder(waveforms, weights)
         embeddings = outputs if isinstance(outputs, torch.Tensor) else outputs.embeddings
         return (embeddings * (weights > 0).any(dim=1, keepdim=True)).float().cpu().numpy()
@@ -313,11 +340,35 @@ def _make_plan(summaries: list[ChunkSummary], separator: ConversationSeparator, 
     threshold_db = find_threshold_db(mixture_powers)
     evidence = gather_evidence(summaries, threshold_db)
     if np.isinf(threshold_db):
-        return ConversationPlan(np.zeros(evidence.speech_s.shape, int), np.zeros((0, num_frames), bool), duration_s)
+        nobody = np.zeros((0, num_frames), bool)
+        return ConversationPlan(np.zeros((len(summaries), 0, 0), int), nobody, duration_s)
     voices = find_voices(evidence, separator.num_speakers, separator.max_speakers)
-    powers = _join_powers(summaries, starts, voices.assignment, num_frames)
-    activity = find_activity(powers, threshold_db)
-    return _order_voices(ConversationPlan(voices.assignment, activity, duration_s))
+    loud_db = loud_level_db(to_db(mixture_powers))
+    turns = [
+        find_turns(
+            summary.window_embeddings,
+            _find_speech(summary, threshold_db),
+            summary.powers,
+            summary.mixture_powers,
+            voices.centroids,
+            loud_db,
+        )
+        for summary in summaries
+    ]
+    log_odds, powers = (
+        cross_fade((getattr(turn, name) for turn in turns), starts, num_frames) for name in ("log_odds", "powers")
+    )
+    activity = decide_activity(log_odds, powers, mixture_powers, threshold_db)
+    num_windows = len(turns[0].assignment)
+    assignment = np.stack(
+        [np.pad(turn.assignment, ((0, num_windows - len(turn.assignment)), (0, 0)), "edge") for turn in turns]
+    )
+    several = activity.sum(axis=0) > 1
+    is_overlapped = [
+        several[start : start + len(summary.mixture_powers)].any()
+        for start, summary in zip(starts, summaries, strict=True)
+    ]
+    return _order_voices(ConversationPlan(assignment, activity, duration_s, np.array(is_overlapped)))
 
 
 def _place_frames(powers: np.ndarray, start: int, values: np.ndarray) -> None:
@@ -330,7 +381,7 @@ def gather_evidence(summaries: list[ChunkSummary], threshold_db: float) -> Voice
     """The inputs of clustering."""
     speech_s, alone_s = [], []
     for summary in summaries:
-        active = _find_dominant(summary.powers, summary.mixture_powers) & (to_db(summary.powers) > threshold_db)
+        active = _find_speech(summary, threshold_db)
         speech_s.append(active.sum(axis=1) / FRAMES_PER_S)
         alone_s.append((active & (active.sum(axis=0) == 1)).sum(axis=1) / FRAMES_PER_S)
     levels = [np.sqrt(summary.powers.mean(axis=1)) for summary in summaries]
@@ -338,29 +389,16 @@ def gather_evidence(summaries: list[ChunkSummary], threshold_db: float) -> Voice
     return VoiceEvidence(np.stack(embeddings), np.stack(speech_s), np.stack(alone_s), np.stack(levels))
 
 
-def _join_powers(
-    summaries: list[ChunkSummary], starts: list[int], assignment: np.ndarray, num_frames: int
-) -> np.ndarray:
-    """Powers of the frames of each voice's track, `(num_voices, num_frames)`, cross-faded as the track will be."""
-    sums = np.zeros((assignment.max() + 1, num_frames))
-    weights = np.zeros(num_frames)
-    for start, summary, voices in zip(starts, summaries, assignment, strict=True):
-        powers = np.zeros((len(sums), len(summary.mixture_powers)))
-        np.add.at(powers, voices, summary.powers)
-        if len(np.unique(voices)) == 1:
-            powers[voices[0]] = summary.mixture_powers
-        window = np.sin(np.pi * (np.arange(powers.shape[1]) + 0.5) / powers.shape[1]) ** 2 + 1e-6
-        stop = min(start + powers.shape[1], num_frames)
-        sums[:, start:stop] += (powers * window)[:, : stop - start]
-        weights[start:stop] += window[: stop - start]
-    return sums / np.maximum(weights, 1e-12)
+def _find_speech(summary: ChunkSummary, threshold_db: float) -> np.ndarray:
+    """Frames in which an estimate holds speech that is no leak: bool `(num_estimates, num_frames)`"""
+    return _find_dominant(summary.powers, summary.mixture_powers) & (to_db(summary.powers) > threshold_db)
 
 
 def _order_voices(plan: ConversationPlan) -> ConversationPlan:
     """Number the voices by their first words; voices that never speak come last."""
     first = [np.flatnonzero(active)[0] if active.any() else len(active) for active in plan.activity]
     order = np.argsort(first, kind="stable")
-    return ConversationPlan(order.argsort()[plan.assignment], plan.activity[order], plan.duration_s)
+    return replace(plan, assignment=order.argsort()[plan.assignment], activity=plan.activity[order])
 
 
 def gate_tracks(tracks: torch.Tensor, activity: np.ndarray, start: int, sampling_rate: int) -> torch.Tensor:
