@@ -18,6 +18,7 @@ import io
 import re
 import shutil
 import sys
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from PIL import Image
 
 from audioslots_hf import report_tracks
 from audioslots_hf.cli import main
-from audioslots_hf.report import ReportContent, format_time, write_report
+from audioslots_hf.report import TEMPLATE, ReportContent, format_time, write_report
 from audioslots_hf.report_tracks import MAX_AUDIO_BYTES, Spectrogram, choose_player, draw_spectrogram
 from tests.audio_helpers import noise, tones
 from tests.cli_helpers import RATE, files_in, write
@@ -89,6 +90,11 @@ def test_a_page_is_well_formed_and_needs_no_other_file(page):
     assert not re.search(
         r"https?://|@import|url\(", Path(__file__).parents[1].joinpath("src/audioslots_hf/report.html").read_text()
     )
+
+
+def test_the_template_of_the_page_is_part_of_the_package():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+    assert "*.html" in project["tool"]["setuptools"]["package-data"]["audioslots_hf"] and TEMPLATE.suffix == ".html"
 
 
 def test_a_page_plays_the_recording_and_every_track_in_full(page):
