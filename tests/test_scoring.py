@@ -48,6 +48,23 @@ def folders(tmp_path) -> dict[str, Path]:
     return {name: tmp_path / name for name in ("estimates", "references", "mixtures")}
 
 
+def test_json_prints_a_line_for_each_source_and_the_summary_without_nan(evaluate, monkeypatch):
+    monkeypatch.setattr(scoring, "summarize_scores", lambda rows: {"si_snr": {"mean": float("nan")}})
+    monkeypatch.setattr(scoring, "format_summary", str)
+    status, output, _ = evaluate("--json")
+    *rows, summary = map(json.loads, output.splitlines())
+    assert status == 0 and summary == {"si_snr": {"mean": None}}
+    assert [row["recording"] for row in rows] == [name for name in sorted(SOURCES) for _ in SOURCES[name]]
+    assert all(isinstance(row["si_snri"], float) for row in rows)
+
+
+def test_progress_is_shown_on_terminals_unless_the_run_is_quiet(evaluate, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    status, _, errors = evaluate()
+    assert status == 0 and "Scoring: 100%" in errors
+    assert evaluate("--quiet", "--force") == (0, "", "")
+
+
 @pytest.fixture
 def evaluate(folders, tmp_path, capsys, monkeypatch):
     """Run `audioslots evaluate`, without drawing -> exit status, stdout and stderr."""
@@ -72,7 +89,7 @@ def test_table_summary_and_printed_numbers_agree(evaluate, folders, tmp_path):
     status, output, errors = evaluate()
     rows = read_rows(tmp_path / "out")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
-    assert status == 0 and "Scoring: 100%" in errors
+    assert status == 0 and "Scoring" not in errors
     assert [(row["recording"], row["source"]) for row in rows] == [
         *(("a", f"s{index}") for index in (1, 2)),
         *(("b", f"s{index}") for index in (1, 2, 3)),

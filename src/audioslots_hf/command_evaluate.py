@@ -14,6 +14,7 @@
 """`audioslots evaluate`: score separated files."""
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
 from .command_line import FOLDERS, Console, add_output_options, report_failures
@@ -41,22 +42,26 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
         "-o", "--output", type=Path, metavar="DIR", help="folder for tables and a plot"
     ).complete = FOLDERS
     parser.add_argument("--force", action="store_true", help="overwrite existing results")
-    add_output_options(parser)
+    add_output_options(parser, "print a line of JSON for each source and one for the summary")
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     """Score every recording, print the summary and write the results."""
+    from .bars import hiding_bars
     from .scoring import format_summary, plan_outputs, plan_scoring, score_jobs, summarize_scores, write_scores
 
     console = Console(options)
-    jobs = plan_scoring(options.estimates, options.references, options.mixtures)
-    if options.output is not None:
-        plan_outputs(options.output, force=options.force)
-    rows, failures = score_jobs(jobs)
+    with hiding_bars() if options.quiet else nullcontext():
+        jobs = plan_scoring(options.estimates, options.references, options.mixtures)
+        if options.output is not None:
+            plan_outputs(options.output, force=options.force)
+        rows, failures = score_jobs(jobs)
     if rows:
         summary = summarize_scores(rows)
         console.result(format_summary(summary))
+        for row in rows:
+            console.data(row)
         console.data(summary)
     if rows and options.output is not None:
         for path in write_scores(options.output, rows):

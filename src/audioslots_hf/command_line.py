@@ -16,6 +16,7 @@
 import argparse
 import difflib
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -166,7 +167,7 @@ class Console:
         """Print a result for programs, in one line."""
         if self.json:
             # ASCII, for consoles of any encoding and file names of none
-            print(json.dumps(value), flush=True)
+            print(json.dumps(_to_json(value), allow_nan=False), flush=True)
 
     def table(self, values: dict[str, Any]) -> None:
         """Print names and values, one per line or as JSON."""
@@ -178,6 +179,15 @@ class Console:
         """Print a note about the run."""
         if not self.quiet:
             print(text, file=sys.stderr)
+
+
+def _to_json(value: Any) -> Any:
+    """A result without NaN and infinity, which JSON does not have: they become null."""
+    if isinstance(value, dict):
+        return {name: _to_json(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def report_failures(failures: list[str], num_jobs: int, unit: str) -> int:

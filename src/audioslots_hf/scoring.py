@@ -78,7 +78,7 @@ def plan_scoring(estimates: Path, references: Path, mixtures: Path | None = None
         for name in true_sources
         if name in estimated
     ]
-    for job in tqdm(jobs, desc="Checking", unit="recording"):
+    for job in tqdm(jobs, desc="Checking", unit="recording", disable=None):
         if mixtures is not None and job.mixture is None:
             problems.append(f"{job.recording} has no mixture in {mixtures}")
         problems += _check_job(job)
@@ -196,7 +196,7 @@ def score_jobs(jobs: list[ScoringJob]) -> tuple[list[dict[str, str | float]], li
     """
     with_sdr = _is_installed("torchmetrics")
     rows, failures = [], []
-    for job in tqdm(jobs, desc="Scoring", unit="recording"):
+    for job in tqdm(jobs, desc="Scoring", unit="recording", disable=None):
         try:
             rows += _score_job(job, with_sdr)
         except (ValueError, OSError) as error:
