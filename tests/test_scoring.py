@@ -188,7 +188,7 @@ def test_channels_out_of_phase_and_an_offset_are_not_called_silent(evaluate, fol
     write(reference, np.stack([noise(NUM_SAMPLES), -noise(NUM_SAMPLES)], axis=1))
     write(estimate, np.full(NUM_SAMPLES, 0.2, np.float32))
     assert evaluate("--force")[0] == 0
-    assert f"{reference} has channels that cancel each other out in their mean: its scores are" in caplog.text
+    assert f"{reference} has channels that cancel each other out in their mean: it has no scores" in caplog.text
     assert f"{estimate} holds nothing but a DC offset: it gets the lowest score" in caplog.text
 
 
@@ -201,10 +201,25 @@ def test_channels_are_averaged(evaluate, folders, tmp_path):
     assert float(read_rows(tmp_path / "out")[0]["si_snr"]) == pytest.approx(float(expected[0]["si_snr"]), abs=1e-4)
 
 
-def test_a_silent_reference_is_scored_with_a_warning(evaluate, folders, tmp_path, caplog):
+def test_a_silent_reference_has_no_scores_and_counts_in_no_mean(evaluate, folders, tmp_path, caplog):
+    evaluate()
+    before = read_rows(tmp_path / "out")
     path = write(folders["references"] / "s1" / "a.wav", np.zeros(NUM_SAMPLES))
-    assert evaluate()[0] == 0 and f"{path} is silent" in caplog.text
-    assert all(np.isfinite(float(row["si_snr"])) for row in read_rows(tmp_path / "out"))
+    assert evaluate("--force")[0] == 0 and f"{path} is silent: it has no scores, and counts in no mean" in caplog.text
+    rows = read_rows(tmp_path / "out")
+    assert [row["reference"] for row in rows if row["si_snr"] == ""] == [str(path)]
+    scored = [float(row["si_snr"]) for row in rows if row["si_snr"]]
+    assert scored == pytest.approx([float(row["si_snr"]) for row in before if row["reference"] != str(path)], abs=1e-4)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["num_sources"] == len(scored) and summary["si_snr"]["mean"] == pytest.approx(np.mean(scored))
+
+
+def test_references_that_are_all_silent_have_no_means(evaluate, folders, tmp_path):
+    for path in folders["references"].rglob("*.wav"):
+        write(path, np.zeros(soundfile.info(path).frames))
+    status, output, _ = evaluate()
+    assert status == 0 and "0 sources of" in output and "SI-SNR" not in output
+    assert set(json.loads((tmp_path / "out" / "summary.json").read_text())) == {"num_recordings", "num_sources"}
 
 
 def test_a_silent_estimate_is_the_worst_there_is(evaluate, folders, tmp_path, caplog):

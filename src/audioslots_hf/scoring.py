@@ -15,6 +15,7 @@
 
 import importlib.util
 import json
+import math
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,9 +156,7 @@ def _score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
     num_samples = references.shape[-1]
     estimates = _read_sources(list(job.estimates.values()), num_samples)
     mixtures = None if job.mixture is None else _read_sources([job.mixture], num_samples)
-    for path, reference in zip(job.references.values(), references, strict=True):
-        if fault := _describe_silence(path, reference):
-            logger.warning(f"{path} {fault}: its scores are meaningless, but count in the means.")
+    is_silent = [bool(_warn_about_silence(*pair)) for pair in zip(job.references.values(), references, strict=True)]
     for path, estimate in zip(job.estimates.values(), estimates, strict=True):
         if fault := _describe_silence(path, estimate):
             logger.warning(f"{path} {fault}: it gets the lowest score.")
@@ -170,10 +169,18 @@ def _score_job(job: ScoringJob, with_sdr: bool) -> list[dict[str, str | float]]:
             "source": source,
             "reference": str(job.references[source]),
             "estimate": str(paths[order[index]]),
-            **{name: values[0, index].item() for name, values in scores.items()},
+            # a ratio to silence measures nothing
+            **{name: math.nan if is_silent[index] else values[0, index].item() for name, values in scores.items()},
         }
         for index, source in enumerate(job.references)
     ]
+
+
+def _warn_about_silence(path: Path, reference: torch.Tensor) -> str:
+    """Warn if a reference holds no sound -> why, or nothing."""
+    if fault := _describe_silence(path, reference):
+        logger.warning(f"{path} {fault}: it has no scores, and counts in no mean.")
+    return fault
 
 
 def _describe_silence(path: Path, waveform: torch.Tensor) -> str:
@@ -210,14 +217,15 @@ def _is_installed(package: str) -> bool:
 
 
 def summarize_scores(rows: list[dict[str, str | float]]) -> dict[str, int | dict[str, float]]:
-    """Counts, and mean and median over all sources of every computed score."""
+    """Counts, and mean and median over all sources that sound of every computed score."""
+    scored = [row for row in rows if not math.isnan(row["si_snr"])]
     summary: dict[str, int | dict[str, float]] = {
         "num_recordings": len({row["recording"] for row in rows}),
-        "num_sources": len(rows),
+        "num_sources": len(scored),
     }
     for name in SCORES:
-        if name in rows[0]:
-            values = [row[name] for row in rows]
+        if scored and name in scored[0]:
+            values = [row[name] for row in scored]
             summary[name] = {"mean": statistics.fmean(values), "median": statistics.median(values)}
     return summary
 
@@ -229,7 +237,7 @@ def format_summary(summary: dict[str, int | dict[str, float]]) -> str:
     for name, label in SCORES.items():
         if name in summary:
             lines.append(f"{label:<38}{summary[name]['mean']:>6.2f} dB{summary[name]['median']:>9.2f} dB")
-    if "sdr" not in summary:
+    if "si_snr" in summary and "sdr" not in summary:
         lines.append('SDR needs torchmetrics: pip install "audioslots-hf[metrics]"')
     return "\n".join(lines)
 
@@ -260,8 +268,12 @@ def write_scores(folder: Path, rows: list[dict[str, str | float]]) -> list[Path]
     if not _is_installed("matplotlib"):
         picture.unlink(missing_ok=True)
         return [table, summary]
+    scored = [row for row in rows if not math.isnan(row["si_snr"])]
+    if not scored:
+        picture.unlink(missing_ok=True)
+        return [table, summary]
     with replacing(picture) as path:
-        plot_scores(path, {name: [row[name] for row in rows] for name in SCORES if name in rows[0]})
+        plot_scores(path, {name: [row[name] for row in scored] for name in SCORES if name in scored[0]})
     return [table, summary, picture]
 
 
