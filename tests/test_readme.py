@@ -68,6 +68,7 @@ def test_the_commands_of_the_pages_are_ones():
         "evaluate",
         "info",
         "export",
+        "demo",
         "publish",
     }
 

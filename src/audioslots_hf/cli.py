@@ -26,6 +26,7 @@ from contextlib import suppress
 from . import __version__
 from .allocator import keep_freed_memory
 from .command_completion import add_completion
+from .command_demo import add_demo
 from .command_evaluate import add_evaluate
 from .command_export import add_export
 from .command_line import CommandParser, check_command
@@ -42,6 +43,7 @@ SUBCOMMANDS = (
     add_info,
     add_evaluate,
     add_export,
+    add_demo,
     add_publish,
     add_completion,
 )
