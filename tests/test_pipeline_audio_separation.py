@@ -70,6 +70,18 @@ def test_tracks_come_back_in_the_rate_the_length_and_the_layout_that_went_in(sep
     np.testing.assert_allclose(stack(sources).sum(axis=0), audio, rtol=0, atol=1e-5 if rate == 8000 else 2e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_the_default_dtype_of_torch_changes_no_track(separator, dtype):
+    # several chunks, at another rate than the model's
+    audio = {"array": noise(9000), "sampling_rate": 22050}
+    expected = stack(separator(dict(audio)))
+    torch.set_default_dtype(dtype)
+    try:
+        np.testing.assert_array_equal(stack(separator(dict(audio))), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize("num_samples", [1, 2, 399, 401, 799, 800, 801, 1201, 2001])
 def test_estimates_of_any_length_add_up_to_the_mixture_at_the_model_rate(separator, num_samples):
     audio = noise(num_samples)
