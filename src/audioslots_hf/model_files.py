@@ -45,7 +45,25 @@ FILE_DTYPES = ("F64", "F32", "F16", "BF16")
 # keyword arguments of `from_pretrained` that decide about where its files come from
 HUB_ARGUMENTS = ("revision", "token", "cache_dir", "local_files_only", "force_download", "subfolder")
 # settings of transformers, and the type that they must have
-SETTING_TYPES = {"architectures": list, "id2label": dict, "label2id": dict, "auto_map": dict}
+SETTING_TYPES = {
+    "architectures": list,
+    "attn_implementation": str,
+    "_attn_implementation": str,
+    "auto_map": dict,
+    "id2label": dict,
+    "label2id": dict,
+    "num_labels": int,
+    "processor_class": str,
+}
+# settings that would change how transformers treats the models, and that none of ours has
+FOREIGN_SETTINGS = (
+    "quantization_config",
+    "attribute_map",
+    "sub_configs",
+    "base_model_tp_plan",
+    "layer_types",
+    "rope_parameters",
+)
 MAX_NAMES = 3
 
 
@@ -90,13 +108,15 @@ def check_settings(settings: dict[str, Any], name: str, owner: type) -> None:
         dtype = str(dtype) if isinstance(dtype, torch.dtype) else dtype
         if dtype is not None and (not isinstance(dtype, str) or dtype.removeprefix("torch.") not in DTYPES):
             raise ValueError(f"`{field}` ({dtype!r}) in {name} must be one of {', '.join(DTYPES)}.")
-    if settings.get("quantization_config") is not None or settings.get("return_dict", True) is not True:
-        raise ValueError(
-            f"{name} sets `quantization_config` or `return_dict`, which models of this package do not have."
-        )
+    foreign = [field for field in FOREIGN_SETTINGS if settings.get(field) is not None]
+    foreign += [] if settings.get("return_dict", True) is True else ["return_dict"]
+    if foreign:
+        raise ValueError(f"{name} sets `{foreign[0]}`, which models of this package do not have.")
     for field, kind in SETTING_TYPES.items():
         if not isinstance(settings.get(field), kind | None):
-            raise ValueError(f"`{field}` ({settings[field]!r}) in {name} must be a {kind.__name__}.")
+            raise ValueError(f"`{field}` ({settings[field]!r}) in {name} must be of the type {kind.__name__}.")
+    if not all(isinstance(item, str) for item in settings.get("architectures") or ()):
+        raise ValueError(f"`architectures` ({settings['architectures']!r}) in {name} must hold names of classes.")
     _check_names(settings, owner, name)
     for field, value in settings.items():
         for number in value if isinstance(value, list) else [value]:
@@ -271,6 +291,7 @@ __all__ = [
     "CONFIG_NAME",
     "FEATURE_EXTRACTOR_NAME",
     "FILE_DTYPES",
+    "FOREIGN_SETTINGS",
     "HUB_ARGUMENTS",
     "SETTING_TYPES",
     "build_skeleton",
