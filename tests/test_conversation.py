@@ -69,6 +69,17 @@ def test_each_voice_of_a_conversation_has_one_track(band_separator, speakers):
     assert len(plan.segments[0]) == len(plan.segments[1]) == 2
 
 
+def test_the_default_dtype_of_torch_changes_no_track(band_separator):
+    mixture = turns([(0, 0.0, 5.0), (1, 4.0, 9.0)], 9.0).sum(dim=0, keepdim=True)
+    expected, _ = band_separator(num_speakers=2).separate(mixture)
+    torch.set_default_dtype(torch.float64)
+    try:
+        tracks, _ = band_separator(num_speakers=2).separate(mixture)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(tracks, expected)
+
+
 def test_segments_are_the_turns(band_separator):
     _, plan = band_separator(num_speakers=2).separate(turns(TURNS, DURATION_S).sum(dim=0)[None])
     for voice in range(2):

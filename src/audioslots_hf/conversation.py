@@ -223,7 +223,7 @@ class ConversationSeparator:
             return
         overlap_add = OverlapAdd(self.window_length, self.hop_length)
         audible = widen_activity(plan.activity)
-        times = (torch.arange(self.window_length) + 0.5) / self.sampling_rate
+        times = (torch.arange(self.window_length, dtype=torch.float32) + 0.5) / self.sampling_rate
         index = num_finished = 0
         for batch in batch_chunks(self.cut(blocks), self.separator.batch_size):
             # where one voice speaks, the track is the mixture
