@@ -189,7 +189,10 @@ def build_demo(model: str | None = None, device: str = "cpu") -> Any:
     with gradio.Blocks(title="Separate voices", analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as page:
         gradio.Markdown("# Separate voices\nA recording of several voices in, one track per voice out.")
         with gradio.Row():
-            recording = gradio.Audio(label="Recording", sources=["upload", "microphone"], type="filepath")
+            # without gradio's button that shares a recording on the Hub
+            recording = gradio.Audio(
+                label="Recording", sources=["upload", "microphone"], type="filepath", buttons=["download"]
+            )
             with gradio.Column():
                 names = list(dict.fromkeys([model, *list_checkpoints()]))
                 chosen = gradio.Dropdown(names, value=model, label="Model")
