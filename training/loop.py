@@ -38,13 +38,14 @@ from .run import Run
 from .settings import SettingsError
 
 
-def train(arguments: TrainingArguments) -> Path:
+def train(arguments: TrainingArguments, build_run: Callable[..., Run] = Run) -> Path:
     """
     Train a model, resuming from the last checkpoint in `output_dir` if there is one.
 
     Writes to `output_dir`: `arguments.json`, `log.jsonl`, TensorBoard events, `checkpoint-STEP/` (to resume), `best/` (the
     highest validation SI-SNRi, or the last without validation) and `last/`, both loadable by `from_pretrained`. A run that was
-    killed at any moment resumes without a difference in its results.
+    killed at any moment resumes without a difference in its results. `build_run` takes the arguments of [`Run`], for runs with
+    other limits.
 
     Returns:
         The folder of the best model.
@@ -79,7 +80,7 @@ def train(arguments: TrainingArguments) -> Path:
     # the steps
     loader = build_loader(dataset, arguments, state.step, accelerator)
     trained = average.module if average else accelerator.unwrap_model(model)
-    run = Run(accelerator, arguments, trained, feature_extractor, valid_mixtures, state, started)
+    run = build_run(accelerator, arguments, trained, feature_extractor, valid_mixtures, state, started)
     # the model itself keeps its own names: it is validated and saved
     forward = build_forward(model, arguments, accelerator)
     model.train()
