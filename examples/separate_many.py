@@ -14,8 +14,8 @@
 """
 Separate thousands of recordings with several processes, on one machine or many.
 
-`accelerate launch --num_processes 4 examples/separate_many.py recordings -o separated` separates each recording once. All machines
-must see the same folders. After a stop of any kind, the same command goes on with the recordings that have no tracks yet. Those that
+`accelerate launch examples/separate_many.py recordings -o separated` separates each recording once, with one process for each GPU. On
+CPUs, where accelerate starts one process only, `torchrun --nproc_per_node 4` in its place starts four. All machines must see the same folders. After a stop of any kind, the same command goes on with the recordings that have no tracks yet. Those that
 fail are listed in `failures.csv` in the output folder, and are tried again by the next run.
 """
 
@@ -103,7 +103,8 @@ def main(arguments: list[str] | None = None) -> int:
     failures = gather_object([row for row in rows if row is not None])
     if state.is_main_process:
         write_failures(options.output / "failures.csv", failures)
-        print(f"{num_jobs - len(left)} done before, {len(left) - len(failures)} separated, {len(failures)} failed")
+        counts = f"{num_jobs - len(left)} done before, {len(left) - len(failures)} separated, {len(failures)} failed"
+        print(f"{counts}, by {state.num_processes} processes")
     # a process that exits with an open group may abort
     state.destroy_process_group()
     return 1 if failures else 0

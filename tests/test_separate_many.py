@@ -14,13 +14,13 @@
 import csv
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import separate_many
 
@@ -93,9 +93,10 @@ def test_invalid_options_are_refused(recordings, checkpoint, capsys, options, me
 
 
 def start(recordings: Path, checkpoint: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    command += ["--main_process_port", "0", "examples/separate_many.py", *words(recordings, checkpoint)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    # accelerate's own launcher starts one process on a CPU
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    command += ["examples/separate_many.py", *words(recordings, checkpoint)]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command,
         cwd=ROOT,
@@ -103,7 +104,6 @@ def start(recordings: Path, checkpoint: Path) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
     )
 
 
@@ -117,7 +117,9 @@ def test_two_processes_that_are_killed_and_started_again_separate_each_file_once
     deadline = time.monotonic() + 300
     while len(states(out) if out.exists() else {}) < 6 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
+    # torchrun puts its processes into sessions of their own
+    for started in [*psutil.Process(process.pid).children(recursive=True), process]:
+        started.kill()
     process.communicate()
     before = {name: state for name, state in states(out).items() if not name.split("/")[-1].startswith(".")}
     complete = {name for name in before if name.replace("_source_1", "_source_0") in before}
@@ -125,6 +127,7 @@ def test_two_processes_that_are_killed_and_started_again_separate_each_file_once
     process = start(recordings, checkpoint)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
+    assert "by 2 processes" in output
     num_before, num_separated = map(int, re.search(r"(\d+) done before, (\d+) separated, 0 failed", output).groups())
     assert num_before + num_separated == 12 and num_before == len({name.split("_")[0] for name in complete})
     after = states(out)
