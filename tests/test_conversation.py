@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from audioslots_hf import DprnnConfig, DprnnForAudioSeparation, GalrConfig, GalrForAudioSeparation
-from audioslots_hf.conversation import ConversationSeparator
+from audioslots_hf.conversation import ConversationPlan, ConversationSeparator, _order_voices
 from audioslots_hf.separator import Separator
 from tests.conftest import TINY_DUAL_PATH, tiny_waveform_feature_extractor
 from tests.conversation_helpers import BANDS, RATE, band_filter, encode_bands, split_by_band, turns
@@ -211,3 +211,12 @@ def test_the_voices_of_the_helpers_lie_in_bands():
     references = turns([(0, 0.0, 1.0), (1, 0.0, 1.0), (2, 0.0, 1.0)], 1.0, num_voices=3)
     for reference, band in zip(references, BANDS, strict=True):
         assert level_db(band_filter(reference, band) - reference) < level_db(reference) - 10
+
+
+def test_people_who_never_speak_have_no_track_unless_their_number_was_given():
+    active = np.zeros((3, 10), bool)
+    active[0, 5:], active[2, :5] = True, True
+    plan = ConversationPlan(np.array([[[0, 1], [2, 0]]]), active, 0.2)
+    assert _order_voices(plan, keep_silent=True).assignment.tolist() == [[[1, 2], [0, 1]]]
+    found = _order_voices(plan, keep_silent=False)
+    assert found.assignment.tolist() == [[[1, -1], [0, 1]]] and found.num_voices == 2

@@ -368,7 +368,8 @@ def _make_plan(summaries: list[ChunkSummary], separator: ConversationSeparator, 
         several[start : start + len(summary.mixture_powers)].any()
         for start, summary in zip(starts, summaries, strict=True)
     ]
-    return _order_voices(ConversationPlan(assignment, activity, duration_s, np.array(is_overlapped)))
+    plan = ConversationPlan(assignment, activity, duration_s, np.array(is_overlapped))
+    return _order_voices(plan, keep_silent=separator.num_speakers is not None)
 
 
 def _place_frames(powers: np.ndarray, start: int, values: np.ndarray) -> None:
@@ -394,11 +395,15 @@ def _find_speech(summary: ChunkSummary, threshold_db: float) -> np.ndarray:
     return _find_dominant(summary.powers, summary.mixture_powers) & (to_db(summary.powers) > threshold_db)
 
 
-def _order_voices(plan: ConversationPlan) -> ConversationPlan:
-    """Number the voices by their first words; voices that never speak come last."""
+def _order_voices(plan: ConversationPlan, keep_silent: bool) -> ConversationPlan:
+    """Number the voices by their first words; voices that never speak come last, or are left out: their number is -1."""
     first = [np.flatnonzero(active)[0] if active.any() else len(active) for active in plan.activity]
     order = np.argsort(first, kind="stable")
-    return replace(plan, assignment=order.argsort()[plan.assignment], activity=plan.activity[order])
+    if not keep_silent:
+        order = order[plan.activity[order].any(axis=1)]
+    numbers = np.full(len(plan.activity), -1)
+    numbers[order] = np.arange(len(order))
+    return replace(plan, assignment=numbers[plan.assignment], activity=plan.activity[order])
 
 
 def gate_tracks(tracks: torch.Tensor, activity: np.ndarray, start: int, sampling_rate: int) -> torch.Tensor:
