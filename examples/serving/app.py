@@ -230,11 +230,19 @@ def read_speakers(num_speakers: str | None, max_speakers: str | None) -> dict[st
 def main() -> None:
     """Serve a model until Ctrl-C."""
     parser = argparse.ArgumentParser(description="Serve a model that separates recordings.")
-    parser.add_argument("--model", default="", help="shipped checkpoint, folder or Hub repository")
+    model_help = "shipped checkpoint, folder or Hub repository (default: the best shipped checkpoint)"
+    parser.add_argument("--model", default="", help=model_help)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    meanings = {
+        "max_bytes": "size of a recording in bytes",
+        "max_audio_s": "seconds of audio of a recording, summed over the channels",
+        "max_waiting": "recordings that are uploaded, wait or are separated at the same time",
+        "timeout_s": "seconds from a request to its answer",
+    }
     for name, default in vars(Limits()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+        text = f"{meanings[name]} (default: %(default)s)"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=text)
     options = vars(parser.parse_args())
     model, host, port = (options.pop(name) for name in ("model", "host", "port"))
     keep_freed_memory()
