@@ -30,6 +30,7 @@ from audioslots_hf import (
     load_separator,
 )
 from audioslots_hf.cli import main
+from audioslots_hf.command_export import FORMATS
 from tests.conftest import (
     TINY_DUAL_PATH,
     tiny_audioslots_config,
@@ -156,7 +157,6 @@ def check_onnx(path: Path, time_domain: bool):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--format", "tflite"], "`--format` is 'tflite': it must be one of onnx, torch-export."),
         (["--format", "onnx", "-o", "a.pt2"], "The output a.pt2 must end in .onnx for the format onnx."),
         (
             ["--format", "torch-export", "-o", "a.onnx"],
@@ -174,6 +174,15 @@ def test_a_wrong_option_is_reported_before_any_work(tmp_path, monkeypatch, capsy
     assert main(["export", "nobody/mine", *arguments]) == 1
     assert capsys.readouterr().err == f"audioslots: error: {message}\n"
     assert (tmp_path / "mine.onnx").read_text() == "mine" and len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_unknown_format_is_refused_by_the_command_and_by_the_function(capsys):
+    assert list(FORMATS) == list(export.SUFFIXES)
+    with pytest.raises(SystemExit) as info:
+        main(["export", "nobody/mine", "--format", "tflite"])
+    assert info.value.code == 2 and "'tflite' is none of onnx, torch-export" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="`--format` is 'tflite': it must be one of onnx, torch-export."):
+        export.plan_export(None, "tflite", None, force=False)
 
 
 @pytest.mark.parametrize("name", ["onnx", "onnxscript"])

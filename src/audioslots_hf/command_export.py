@@ -16,14 +16,18 @@
 import argparse
 from pathlib import Path
 
-from .command_line import FILES, Console, add_model, add_output_options
+from .command_line import FILES, Console, add_model, add_output_options, one_of
+
+
+# the names in `export.SUFFIXES`, which imports torch
+FORMATS = ("onnx", "torch-export")
 
 
 def add_export(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
     parser = commands.add_parser("export", help="export a model to a file that runs without this package")
     add_model(parser, "model")
-    parser.add_argument("--format", required=True, help="onnx or torch-export")
+    parser.add_argument("--format", type=one_of(FORMATS), choices=FORMATS, required=True, help="format of the file")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="default: the model's name, .onnx or .pt2"
     ).complete = FILES
@@ -46,4 +50,4 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-__all__ = ["add_export"]
+__all__ = ["FORMATS", "add_export"]
