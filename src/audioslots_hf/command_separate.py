@@ -84,6 +84,13 @@ def add_separate(commands: argparse._SubParsersAction) -> None:
         "--batch-size", type=int, help="chunks per forward pass (default: 16 s of audio, 8 s on a CPU)"
     )
     parser.add_argument(
+        "--passes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="average 2 or 4 passes: usually better, N times slower (default: 1)",
+    )
+    parser.add_argument(
         "--channels",
         type=one_of(CHANNELS),
         choices=CHANNELS,
@@ -188,12 +195,15 @@ def _check_exist(files: list[Path]) -> None:
 def _load_separator(options: argparse.Namespace, is_conversation: bool) -> "Separator | ConversationSeparator":
     """Load the model, and for conversations the voice encoder."""
     from .loading import load_separator
+    from .passes import check_passes
+    from .separator import Separator
 
     device = choose_device(options.device)
     pipeline = load_separator(options.model, device=device, batch_size=options.batch_size)
+    check_passes(options.passes, pipeline.model.config)
     if is_conversation:
-        return pipeline.conversation_separator(options.num_speakers, options.max_speakers)
-    return pipeline.separator
+        return pipeline.conversation_separator(options.num_speakers, options.max_speakers, passes=options.passes)
+    return Separator(pipeline.model, pipeline.feature_extractor, batch_size=pipeline.batch_size, passes=options.passes)
 
 
 def _wants_speakers(options: argparse.Namespace) -> bool:

@@ -314,6 +314,7 @@ def _window_separator(separator: Separator) -> Separator:
         batch_size=max(1, separator.batch_size * separator.chunk_length // length),
         post_process_kwargs=separator.post_process_kwargs,
         chunk_length=length,
+        passes=separator.passes,
     )
 
 

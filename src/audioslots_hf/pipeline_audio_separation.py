@@ -29,6 +29,7 @@ from .conversation import ConversationSeparator, VoiceEncoder
 from .forks import use_one_thread_if_forked
 from .model_files import check_feature_extractor
 from .online import OnlineConversation
+from .passes import check_passes
 from .progress import Progress
 from .recordings import Recording, load_recording
 from .resampling import resample
@@ -46,6 +47,7 @@ OPTIONS = (
     "chunk_hop_length",
     "show_progress",
     "post_process_kwargs",
+    "passes",
     "num_speakers",
     "max_speakers",
     "channels",
@@ -85,6 +87,8 @@ class AudioSeparationPipeline(ChunkPipeline):
             Whether to show a progress bar. By default only for recordings longer than a minute.
         post_process_kwargs (`dict`, *optional*):
             Passed to the feature extractor's `post_process_audio_separation`, for instance `{"mask": "binary"}`.
+        passes (`int`, *optional*, defaults to 1):
+            2 or 4 average the estimates of so many passes, see [`Separator`].
         num_speakers (`int` or `"auto"`, *optional*):
             Number of people who speak in a conversation, or `"auto"`: it is found. Then each source is a person, silent where
             that person is. Nobody gives an empty list.
@@ -161,10 +165,15 @@ class AudioSeparationPipeline(ChunkPipeline):
         num_speakers: int | str | None = None,
         max_speakers: int | None = None,
         post_process_kwargs: dict[str, Any] | None = None,
+        passes: int = 1,
     ) -> ConversationSeparator:
         """A separator of conversations with the pipeline's model and voice encoder, for audio at the model's sampling rate."""
         separator = Separator(
-            self.model, self.feature_extractor, batch_size=self.batch_size, post_process_kwargs=post_process_kwargs
+            self.model,
+            self.feature_extractor,
+            batch_size=self.batch_size,
+            post_process_kwargs=post_process_kwargs,
+            passes=passes,
         )
         return ConversationSeparator(separator, self.voice_encoder, *parse_speakers(num_speakers, max_speakers))
 
@@ -192,6 +201,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         chunk_hop_length: int | None = None,
         show_progress: bool | None = None,
         post_process_kwargs: dict[str, Any] | None = None,
+        passes: int | None = None,
         num_speakers: int | str | None = None,
         max_speakers: int | None = None,
         channels: str | None = None,
@@ -213,6 +223,9 @@ class AudioSeparationPipeline(ChunkPipeline):
         if show_progress is not None:
             preprocess["show_progress"] = show_progress
         forward = {} if post_process_kwargs is None else {"post_process_kwargs": post_process_kwargs}
+        if passes is not None:
+            check_passes(passes, self.model.config)
+            forward["passes"] = passes
         postprocess = chunking if channels is None else {**chunking, "split": channels == "split"}
         watchers = {"on_progress": on_progress, "cancel": cancel}
         watchers = {name: watcher for name, watcher in watchers.items() if watcher is not None}
@@ -277,11 +290,14 @@ class AudioSeparationPipeline(ChunkPipeline):
         self,
         model_inputs: dict[str, Any],
         post_process_kwargs: dict[str, Any] | None = None,
+        passes: int = 1,
     ) -> dict[str, Any]:
         # a recording as a whole comes without chunks
         if "chunk" not in model_inputs:
             return model_inputs
-        separator = Separator(self.model, self.feature_extractor, post_process_kwargs=post_process_kwargs)
+        separator = Separator(
+            self.model, self.feature_extractor, post_process_kwargs=post_process_kwargs, passes=passes
+        )
         lengths = model_inputs["num_samples"].tolist()
         # each row is one channel of a chunk
         chunks = [

@@ -24,6 +24,7 @@ from transformers import FeatureExtractionMixin, PreTrainedConfig, PreTrainedMod
 
 from .chunking import Chunk, SeparatedChunks, Stitcher, batch_chunks, check_chunk_hop_length, cut_recording
 from .forks import use_one_thread_if_forked
+from .passes import average_passes, check_passes
 from .progress import Progress, cut_blocks
 from .waveforms import find_offset
 
@@ -99,9 +100,12 @@ class Separator:
         order_by_references (`bool`, *optional*, defaults to `False`):
             Whether the references of each chunk decide the order of its sources, as in the AudioSlots paper. By default a
             [`~tracking.Tracker`] decides without references.
+        passes (`int`, *optional*, defaults to 1):
+            Number of passes over every chunk, whose estimates are averaged: 2 add its inversion, 4 also a shift by half a stride of
+            the encoder. So many times slower. Only for families that estimate waveforms.
 
     Raises:
-        `ValueError`: `chunk_hop_length` would leave gaps between the chunks, or the model takes no chunks of `chunk_length`.
+        `ValueError`: `chunk_hop_length` would leave gaps between the chunks, or the model does not take `chunk_length` or `passes`.
     """
 
     def __init__(
@@ -113,7 +117,10 @@ class Separator:
         post_process_kwargs: dict[str, Any] | None = None,
         chunk_length: int | None = None,
         order_by_references: bool = False,
+        passes: int = 1,
     ):
+        check_passes(passes, None if model is None else model.config)
+        self.passes = passes
         self._process = os.getpid()
         self.model = model
         self.feature_extractor = feature_extractor
@@ -226,19 +233,29 @@ class Separator:
         rows = [row.to(self.device) for chunk in chunks for row in chunk.samples]
         offsets = [find_offset(row, self.sampling_rate) for row in rows]
         rows = [row - offset for row, offset in zip(rows, offsets, strict=True)]
-        features = self.feature_extractor(rows, sampling_rate=self.sampling_rate, return_tensors="pt")
-        outputs = self.model(**features)
-        estimates = self.feature_extractor.post_process_audio_separation(outputs, features, **self.post_process_kwargs)
+        all_outputs = []
+
+        def separate(rows: list[torch.Tensor]) -> torch.Tensor:
+            features = self.feature_extractor(rows, sampling_rate=self.sampling_rate, return_tensors="pt")
+            all_outputs.append(self.model(**features))
+            return self.feature_extractor.post_process_audio_separation(
+                all_outputs[-1], features, **self.post_process_kwargs
+            )
+
+        shift = (self.model.config.input_length_step or 0) // 2
+        estimates = average_passes(separate, rows, self.passes, shift)
         for separated, row, offset in zip(estimates, rows, offsets, strict=True):
             separated[:, : len(row)] += offset / len(separated)
         estimates = estimates.cpu()
         # masks would hide what is not finite in the model's own estimates
-        if not (torch.isfinite(estimates).all() and torch.isfinite(outputs.estimates).all()):
+        if not (
+            torch.isfinite(estimates).all() and all(torch.isfinite(outputs.estimates).all() for outputs in all_outputs)
+        ):
             raise NotFiniteError(
                 "The model's estimates hold NaN or infinite samples: its weights are damaged, or the input is too loud for "
                 f"{self.model.dtype}."
             )
-        embeddings = outputs.get("speaker_embeddings")
+        embeddings = all_outputs[0].get("speaker_embeddings")
         return SeparatedChunks(estimates, None if embeddings is None else embeddings.float().cpu())
 
 
