@@ -55,7 +55,7 @@ def test_inputs_that_do_not_exist_are_named_before_the_model_is_loaded(separate,
     write(tmp_path / "interview.wav")
     monkeypatch.setattr(command_separate, "_load_separator", None)
     status, _, errors = separate(tmp_path / "interveiw.wav", tmp_path / "b.wav")
-    line = f"{tmp_path}/interveiw.wav does not exist: did you mean 'interview.wav'? 1 more inputs are missing.\n"
+    line = f"{tmp_path}/interveiw.wav does not exist: did you mean 'interview.wav'? None of the 2 inputs exists.\n"
     assert status == 1 and errors == f"audioslots: error: {line}"
 
 

@@ -125,7 +125,7 @@ def add_output_options(parser: argparse.ArgumentParser, json_help: str = "print 
         "-q",
         "--quiet",
         action="store_true",
-        help="print no more than warnings and errors, and with --json the results",
+        help="print only warnings and errors, and with --json the results",
     )
 
 

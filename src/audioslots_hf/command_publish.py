@@ -40,7 +40,9 @@ def add_publish(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--private", action="store_true", help="only you may see the repository")
     parser.add_argument("--dry-run", action="store_true", help="upload nothing: write the repository to --output")
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder for --dry-run")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="with --dry-run: folder that the files are written to"
+    )
     add_output_options(parser)
     # a wrong command line has the status of argparse
     parser.set_defaults(run=_run, refuse=parser.error)

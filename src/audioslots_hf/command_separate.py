@@ -81,7 +81,7 @@ def add_separate(commands: argparse._SubParsersAction) -> None:
         help="leave recordings whose tracks exist: continue a run that was stopped",
     )
     parser.add_argument(
-        "--batch-size", type=int, help="chunks per forward pass (default: 16 s of audio, 8 s on a CPU)"
+        "--batch-size", type=int, metavar="N", help="chunks per forward pass (default: 16 s of audio, 8 s on a CPU)"
     )
     parser.add_argument(
         "--passes",
@@ -95,7 +95,7 @@ def add_separate(commands: argparse._SubParsersAction) -> None:
         type=one_of(CHANNELS),
         choices=CHANNELS,
         default="each",
-        help="separate each channel (default), or the mean of all channels, or split: each channel is a person already",
+        help="each: separate each channel (default); mix: separate their mean; split: write each channel as the track of one person",
     )
     _add_speaker_arguments(parser)
     add_model(parser)
@@ -114,7 +114,7 @@ def _add_speaker_arguments(parser: argparse.ArgumentParser) -> None:
         "conversations", "One track for each person, silent where that person is. Any of these options asks for them."
     )
     speakers.add_argument(
-        "--num-speakers", type=parse_count, metavar="N|auto", help="people who speak (default: found)"
+        "--num-speakers", type=parse_count, metavar="N|auto", help="number of people who speak (default: auto)"
     )
     speakers.add_argument(
         "--max-speakers", type=int, metavar="N", help="the most people who may be found (default: 6)"
@@ -188,7 +188,7 @@ def _check_exist(files: list[Path]) -> None:
         return
     path = files[0]
     names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-    others = f" {len(files) - 1} more inputs are missing." if len(files) > 1 else ""
+    others = f" None of the {len(files)} inputs exists." if len(files) > 1 else ""
     raise FileNotFoundError(f"{path} does not exist{suggest(path.name, names) or '.'}{others}")
 
 

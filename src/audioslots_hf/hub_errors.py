@@ -77,7 +77,7 @@ def _explain(causes: list[BaseException], repo_id: str | None) -> str | None:
     """A sentence about an error of the Hub or of the network, `None` for any other error."""
     for cause in causes:
         if isinstance(cause, OfflineModeIsEnabled):
-            return "HF_HUB_OFFLINE is set, which forbids all traffic with the Hub: unset it."
+            return "HF_HUB_OFFLINE is set and forbids all traffic with the Hub; unset it."
         if isinstance(cause, LocalTokenNotFoundError):
             return "There is no token of the Hub: run `hf auth login`, or set HF_TOKEN to a token that may write."
         if isinstance(cause, HfHubHTTPError) and cause.response is not None:
