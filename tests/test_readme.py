@@ -178,7 +178,12 @@ def test_the_history_names_the_start_of_every_run_that_goes_on_from_another():
         [cell.strip() for cell in line.split("|")[1:-1]] for line in HISTORY.splitlines() if line.startswith("| `")
     ]
     names = {row[0].strip("`") for row in rows}
-    starts = [re.fullmatch(r"`[0-9a-f]{7}:(?:training/weights|src/audioslots_hf/checkpoints)/(.+)/model\.safetensors`", row[2]) for row in rows]
+    starts = [
+        re.fullmatch(
+            r"`[0-9a-f]{7}:(?:training/weights|src/audioslots_hf/checkpoints)/(.+)/model\.safetensors`", row[2]
+        )
+        for row in rows
+    ]
     assert all(row[2] == "scratch" or start for row, start in zip(rows, starts, strict=True))
     assert {start[1] for start in starts if start} <= names and len(rows) == len(names)
     assert set(list_checkpoints()) <= names

@@ -34,10 +34,12 @@ def export(source: Path, target: Path) -> Path:
     Write the weights in half precision, with a configuration that computes in float32, and keep the card that lies there.
 
     Raises:
-        `ValueError`: half precision changes the embeddings.
+        `ValueError`: weights are too large for half precision, or it changes the embeddings.
     """
     model = VoiceEncoderModel.from_pretrained(source).eval()
     halves = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
+    if too_large := [name for name, value in halves.items() if not value.isfinite().all()]:
+        raise ValueError(f"In half precision the weights {too_large[0]} are infinite: train with more weight decay.")
     values = json.loads((source / "config.json").read_text(encoding="utf-8"))
     values.pop("auto_map", None)
     card = target / "README.md"
