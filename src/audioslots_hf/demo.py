@@ -143,6 +143,25 @@ def frame_report(report: str) -> str:
     return f'<iframe title="Separated tracks" style="{style}" onload="{fit}" srcdoc="{html.escape(report)}"></iframe>'
 
 
+def _add_controls(model: str) -> tuple[Any, ...]:
+    """Recording, model, number of people, and the buttons that start and cancel, in the page that is being built."""
+    import gradio
+
+    with gradio.Row():
+        # without gradio's button that shares a recording on the Hub
+        recording = gradio.Audio(
+            label="Recording", sources=["upload", "microphone"], type="filepath", buttons=["download"]
+        )
+        with gradio.Column():
+            names = list(dict.fromkeys([model, *list_checkpoints()]))
+            chosen = gradio.Dropdown(names, value=model, label="Model")
+            speakers = gradio.Dropdown(SPEAKERS, value="auto", label="People who speak")
+            with gradio.Row():
+                start = gradio.Button("Separate", variant="primary", min_width=120)
+                stop = gradio.Button("Cancel", min_width=120)
+    return recording, chosen, speakers, start, stop
+
+
 def build_demo(model: str | None = None, device: str = "cpu") -> Any:
     """
     Build the page.
@@ -188,18 +207,7 @@ def build_demo(model: str | None = None, device: str = "cpu") -> Any:
 
     with gradio.Blocks(title="Separate voices", analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as page:
         gradio.Markdown("# Separate voices\nA recording of several voices in, one track per voice out.")
-        with gradio.Row():
-            # without gradio's button that shares a recording on the Hub
-            recording = gradio.Audio(
-                label="Recording", sources=["upload", "microphone"], type="filepath", buttons=["download"]
-            )
-            with gradio.Column():
-                names = list(dict.fromkeys([model, *list_checkpoints()]))
-                chosen = gradio.Dropdown(names, value=model, label="Model")
-                speakers = gradio.Dropdown(SPEAKERS, value="auto", label="People who speak")
-                with gradio.Row():
-                    start = gradio.Button("Separate", variant="primary", min_width=120)
-                    stop = gradio.Button("Cancel", min_width=120)
+        recording, chosen, speakers, start, stop = _add_controls(model)
         gradio.Examples([[str(EXAMPLE)]], [recording], label="An example: two readers at once")
         status = gradio.Markdown()
         report = gradio.HTML()
