@@ -67,7 +67,7 @@ def test_a_process_that_ends_or_hangs_is_counted_and_another_begun(tmp_path, mon
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words", [["--files", "2000", "--minutes", "4"], ["--separate", "--files", "100", "--minutes", "4"]]
+    "words", [["--files", "10000", "--minutes", "8"], ["--separate", "--files", "500", "--minutes", "8"]]
 )
 def test_damaged_files_are_read_or_refused(words):
     results = fuzz(*words, "--seed", "1")

@@ -115,7 +115,7 @@ def test_two_processes_that_are_killed_and_started_again_separate_each_file_once
     out = tmp_path / "out"
     process = start(recordings, checkpoint)
     deadline = time.monotonic() + 300
-    while len(states(out) if out.exists() else {}) < 6 and process.poll() is None and time.monotonic() < deadline:
+    while len(list(out.rglob("[!.]*.wav"))) < 6 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     # torchrun puts its processes into sessions of their own
     for started in [*psutil.Process(process.pid).children(recursive=True), process]:
