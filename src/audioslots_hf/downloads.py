@@ -136,30 +136,25 @@ class Guard:
             raise OSError("it redirects to an address of a private network, which is not followed.")
 
 
-class GuardedConnection(http.client.HTTPConnection):
+class _Guarded:
+    """Asks a [`Guard`] about each connection, before anything is sent."""
+
+    def __init__(self, *args: Any, guard: Guard, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.guard = guard
+
+    def connect(self) -> None:
+        """Connect, and ask the guard."""
+        super().connect()
+        self.guard.watch(self.sock)
+
+
+class GuardedConnection(_Guarded, http.client.HTTPConnection):
     """A connection that a [`Guard`] watches."""
 
-    def __init__(self, *args: Any, guard: Guard, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.guard = guard
 
-    def connect(self) -> None:
-        """Connect, and ask the guard."""
-        super().connect()
-        self.guard.watch(self.sock)
-
-
-class GuardedSecureConnection(http.client.HTTPSConnection):
+class GuardedSecureConnection(_Guarded, http.client.HTTPSConnection):
     """A TLS connection that a [`Guard`] watches."""
-
-    def __init__(self, *args: Any, guard: Guard, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.guard = guard
-
-    def connect(self) -> None:
-        """Connect, and ask the guard."""
-        super().connect()
-        self.guard.watch(self.sock)
 
 
 class GuardedHandler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
