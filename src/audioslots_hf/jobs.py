@@ -22,6 +22,8 @@ from .layouts import walk_files
 from .suffixes import AUDIO_SUFFIXES
 
 
+# regular expression for the ends of the names of all outputs that `SeparationJob` gives, after the name of the recording
+OUTPUT_ENDING = r"(?:_source_\d+\.\w+|_separation\.png|_report\.html|\.rttm|\.json)"
 # maximum number of skipped files that a message lists
 MAX_NAMES = 5
 
@@ -220,4 +222,13 @@ def make_folder(folder: Path) -> None:
         raise OSError(f"The output folder {folder} cannot be written to: change its permissions or choose another.")
 
 
-__all__ = ["MAX_NAMES", "OutputChoices", "SeparationJob", "find_inputs", "group_stems", "make_folder", "plan_jobs"]
+__all__ = [
+    "MAX_NAMES",
+    "OUTPUT_ENDING",
+    "OutputChoices",
+    "SeparationJob",
+    "find_inputs",
+    "group_stems",
+    "make_folder",
+    "plan_jobs",
+]

@@ -23,13 +23,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .files import remove
+from .jobs import OUTPUT_ENDING
 
 
 PREFIX = ".separating-"
 LOCK_NAME = "lock"
 # A folder without a lock is that of a run that begins, or, on Windows, of any run.
 MIN_AGE_S = 24 * 3600
-OUTPUT_NAME = re.compile(r"\.tmp-(.+?)(?:_source_\d+\.\w+|_separation\.png|_report\.html|\.rttm|\.json)")
+OUTPUT_NAME = re.compile(rf"\.tmp-(.+?){OUTPUT_ENDING}")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .files import write_text
+from .jobs import OUTPUT_ENDING
 
 
 FOLDER = ".audioslots"
@@ -53,7 +54,7 @@ def remove_stale(folder: Path, stem: str, kept: Iterable[Path]) -> list[Path]:
     Returns:
         The removed files.
     """
-    names = re.compile(re.escape(stem) + r"(_source_\d+\.\w+|_separation\.png|_report\.html|\.rttm|\.json)")
+    names = re.compile(re.escape(stem) + OUTPUT_ENDING)
     removed = []
     for name, state in _read_record(record_path(folder, stem)).items():
         path = folder / name
