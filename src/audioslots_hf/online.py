@@ -23,6 +23,7 @@ from .chunking import Chunk, OverlapAdd
 from .conversation import ChunkSummary, ConversationSeparator, VoiceEncoder, gate_tracks, gather_evidence
 from .separator import Separator
 from .speakers import DEFAULT_MAX_SPEAKERS, VoiceEvidence, assign_voices, normalize
+from .turns import frame_window
 
 
 # Thresholds of the cosine between an estimate and the mean of a voice. In 38 simulated conversations, 1 % of the estimates with a
@@ -175,7 +176,7 @@ class TrackPowers:
         num_missing = max(0, self.start + len(summary.mixture_powers) - self.sums.shape[1])
         self.sums = np.pad(self.sums, ((0, 0), (0, num_missing)))
         self.weights = np.pad(self.weights, (0, num_missing))
-        window = self._window(summary)
+        window = frame_window(len(summary.mixture_powers))
         frames = slice(self.start, self.start + len(window))
         self.sums[-1, frames] += window * summary.mixture_powers
         self.weights[frames] += window
@@ -187,16 +188,12 @@ class TrackPowers:
         np.add.at(powers, tracks, summary.powers)
         if len(np.unique(tracks)) == 1:
             powers[tracks[0]] = summary.mixture_powers
-        window = self._window(summary)
+        window = frame_window(len(summary.mixture_powers))
         self.sums[:-1, self.start : self.start + len(window)] += window * powers
         self.num_chunks += 1
         num_old = max(0, self.sums.shape[1] - round(HISTORY_S * FRAMES_PER_S))
         self.sums, self.weights = self.sums[:, num_old:], self.weights[num_old:]
         self.first_frame += num_old
-
-    def _window(self, summary: ChunkSummary) -> np.ndarray:
-        num_frames = len(summary.mixture_powers)
-        return np.sin(np.pi * (np.arange(num_frames) + 0.5) / num_frames) ** 2 + 1e-6
 
 
 class OnlineConversation:
