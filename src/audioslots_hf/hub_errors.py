@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What goes wrong with the Hub and with full disks, in one sentence each."""
+"""Failures of the Hub and of full disks, in one sentence each."""
 
 import errno
 from collections.abc import Iterator

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The files of a model, checked before any of it is built: what they claim decides about work and memory.
+The files of a model, checked before any of it is built: their numbers decide about work and memory.
 
 Configurations, feature extractors and models check their files themselves, so that all ways to load them are safe:
 [`load_separator`], the pipeline of transformers and the Auto classes, also where the code comes from the repository.
