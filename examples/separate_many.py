@@ -30,7 +30,7 @@ from accelerate.utils import broadcast_object_list, gather_object, tqdm
 from audioslots_hf import load_separator
 from audioslots_hf.conversation import ConversationSeparator
 from audioslots_hf.files import remove, write_csv
-from audioslots_hf.jobs import OutputChoices, SeparationJob, find_inputs, group_stems, plan_jobs
+from audioslots_hf.jobs import OutputChoices, SeparationJob, find_inputs, plan_jobs
 from audioslots_hf.leftovers import remove_leftovers
 from audioslots_hf.separation import separate_conversation, separate_file
 from audioslots_hf.separator import Separator
@@ -61,7 +61,7 @@ def is_done(job: SeparationJob, is_conversation: bool) -> bool:
 def find_jobs(options: argparse.Namespace, is_conversation: bool) -> tuple[list[SeparationJob], int]:
     """The recordings that are left, the longest files first, and the number of all."""
     jobs = plan_jobs(find_inputs(options.inputs, options.output, notes=[]), options.output)
-    remove_leftovers(group_stems(jobs), group_stems(jobs))
+    remove_leftovers({job.folder for job in jobs})
     left = [job for job in jobs if not is_done(job, is_conversation)]
     sizes = {job.recording: job.recording.stat().st_size if job.recording.is_file() else 0 for job in left}
     return sorted(left, key=lambda job: -sizes[job.recording]), len(jobs)

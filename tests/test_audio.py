@@ -161,7 +161,7 @@ def test_a_writer_that_is_interrupted_leaves_nothing(tmp_path):
 
     def blocks():
         yield torch.zeros(1, 2, 100)
-        assert [path.name[:12] for path in tmp_path.iterdir()] == [".separating-"]
+        assert [path.name[:5] for path in tmp_path.iterdir()] == [".tmp-"]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -70,8 +70,10 @@ def test_the_log_is_cut_after_the_last_checkpoint_and_before_half_a_line(tmp_pat
 
 
 def test_a_start_removes_only_the_leftovers_of_a_kill(tmp_path):
-    for name in (".tmp-checkpoint-7", ".tmp-best", ".tmp-last", "best", ".tmp-mine"):
+    for name in (".tmp-checkpoint-7", ".tmp-killed/best", "best", ".tmp-mine"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         write_folder(tmp_path / name, "x")
+    (tmp_path / ".tmp-killed" / "lock").touch()
     write_folder(tmp_path / "checkpoint-5", "x")
     write_text(tmp_path / "checkpoint-5" / "state.json", json.dumps({"step": 5, "best_score": -float("inf")}))
     (tmp_path / "log.jsonl").write_text("".join(LINES))
@@ -218,7 +220,7 @@ def test_a_run_that_is_killed_again_and_again_is_an_unbroken_one(tmp_path):
     assert kill_when(killed, lambda: has_lines(1))
     assert kill_when(killed, lambda: is_saving(8))
     killed_while_saving = any(folder.glob(".tmp-checkpoint-*"))
-    assert kill_when(killed, lambda: (folder / ".tmp-best").exists() or is_saving(32))
+    assert kill_when(killed, lambda: any(folder.glob(".tmp-*/best")) or is_saving(32))
     for step in (36, 44):
         assert kill_when(killed, lambda step=step: is_saving(step))
         # else the folder got its name between the look and the kill

@@ -66,10 +66,12 @@ def test_names_that_are_not_valid_unicode_are_read_written_drawn_and_printed(che
     assert tracks == [b"\xff\xfe_separation.png", b"\xff\xfe_source_0.wav", b"\xff\xfe_source_1.wav"]
 
 
-def test_a_name_too_long_for_the_temporary_one_is_refused_before_any_work(separate, tmp_path, monkeypatch):
+def test_a_name_too_long_for_a_track_is_refused_before_any_work(separate, tmp_path, monkeypatch):
+    # a disk takes names of 255 bytes
+    longest = "x" * (255 - len("_source_0.wav"))
+    assert separate(write(tmp_path / f"{longest}.wav"))[0] == 0
     monkeypatch.setattr("audioslots_hf.separator.Separator.separate_chunks", None)
-    # the track itself would fit into 255 bytes
-    status, _, errors = separate(write(tmp_path / f"{'x' * 240}.wav"))
+    status, _, errors = separate(write(tmp_path / f"{longest}x.wav"))
     assert status == 1 and "xx_source_0.wav is too long for the name of a file: shorten" in errors
 
 

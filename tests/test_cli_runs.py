@@ -14,6 +14,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ import pytest
 import soundfile
 
 from audioslots_hf import separation
+from audioslots_hf.files import replacing
 from audioslots_hf.separator import Separator
 from tests.audio_helpers import noise
 from tests.cli_helpers import NUM_SAMPLES, files_in, replace_model, write
@@ -81,16 +83,47 @@ def test_force_and_skip_existing_exclude_each_other(separate, tmp_path, capsys):
     assert "not allowed with" in capsys.readouterr().err
 
 
-def test_temporary_files_of_a_killed_run_are_removed(separate, tmp_path):
+def test_temporary_files_of_a_killed_run_are_removed_and_those_of_a_living_one_stay(separate, tmp_path):
     out = tmp_path / "out"
-    (out / ".separating-killed").mkdir(parents=True)
-    for name in ("lock", "0.w64"):
-        (out / ".separating-killed" / name).touch()
-    (out / ".tmp-a_source_0.wav").touch()
-    (out / ".tmp-other_source_0.wav").touch()
-    status, _, errors = separate(write(tmp_path / "a.wav"))
-    assert status == 0 and "removed 2 temporary files or folders of runs that were killed" in errors
-    assert files_in(out) == [".tmp-other_source_0.wav", "a_source_0.wav", "a_source_1.wav"]
+    for name in ("lock", "0.w64", "a_source_0.wav"):
+        write(out / ".tmp-killed" / "a.wav").with_name(name).touch()
+    with replacing(out / "a_source_0.wav") as temporary:
+        temporary.touch()
+        status, _, errors = separate(write(tmp_path / "a.wav"))
+        assert status == 0 and "removed 1 temporary folder of runs that were killed" in errors
+        assert temporary.exists() and not (out / ".tmp-killed").exists()
+
+
+RUN_THRICE = """
+import sys
+from audioslots_hf.cli import main
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(3):
+    status = main(["separate", *sys.argv[1:], "--device", "cpu", "--force", "--report", "--rttm", "--json"])
+    assert status == 0, status
+"""
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_on_one_recording_and_folder_both_succeed(checkpoint, tmp_path):
+    words = [write(tmp_path / "a.wav"), "-o", tmp_path / "out", "--model", checkpoint]
+    command = [sys.executable, "-c", RUN_THRICE, *map(str, words)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    runs = [subprocess.Popen(command, text=True, **pipes) for _ in range(2)]
+    for run in runs:
+        assert run.stdout.readline() == "ready\n"
+    for run in runs:
+        run.stdin.write("go\n")
+        run.stdin.flush()
+    for run in runs:
+        _, errors = run.communicate(timeout=300)
+        assert run.returncode == 0, errors
+    written = [path.name for path in sorted((tmp_path / "out").iterdir())]
+    assert [name for name in written if name.startswith(".")] == [".audioslots"]
+    for name in written:
+        if name.endswith(".wav"):
+            assert soundfile.info(tmp_path / "out" / name).frames == NUM_SAMPLES
 
 
 def test_a_full_disk_is_called_so(separate, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from audioslots_hf.files import rename, replacing, replacing_all, write_csv
+from audioslots_hf.leftovers import remove_leftovers
 
 
 def write_folder(folder: Path, text: str) -> Path:
@@ -61,13 +62,16 @@ def test_of_a_set_of_files_none_is_renamed_before_all_are_complete(tmp_path):
     assert sorted(tmp_path.iterdir()) == paths
 
 
-def test_leftovers_of_an_earlier_process_do_not_get_into_a_folder(tmp_path):
-    write_folder(tmp_path / ".tmp-best", "left behind")
-    with replacing(tmp_path / "best") as temporary:
-        assert not temporary.exists()
-        temporary.mkdir()
-        (temporary / "config.json").write_text("new")
-    assert [path.name for path in (tmp_path / "best").iterdir()] == ["config.json"]
+def test_two_writers_of_one_file_have_two_temporary_files(tmp_path):
+    paths = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    with replacing_all(paths) as first, replacing_all(paths) as second:
+        for name, temporaries in (("first", first), ("second", second)):
+            for temporary in temporaries:
+                assert not temporary.exists()
+                temporary.write_text(name)
+        # a run that begins meanwhile takes neither for those of a dead one
+        assert remove_leftovers([tmp_path]) == 0
+    assert [path.read_text() for path in paths] == ["first", "first"] and sorted(tmp_path.iterdir()) == paths
 
 
 def test_files_that_only_the_old_folder_had_are_removed(tmp_path):

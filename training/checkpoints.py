@@ -22,7 +22,8 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
-from audioslots_hf.files import remove, rename, replacing, sync, temporary_name, write_text
+from audioslots_hf.files import remove, rename, replacing, sync, write_text
+from audioslots_hf.leftovers import remove_leftovers
 
 from .arguments import TrainingArguments
 from .settings import SettingsError
@@ -107,9 +108,9 @@ def check_same_run(output_dir: Path, arguments: TrainingArguments) -> None:
 def prepare_output(output_dir: Path, arguments: TrainingArguments) -> None:
     """Write the settings, and remove files that a killed run wrote after its last checkpoint."""
     output_dir.mkdir(parents=True, exist_ok=True)
-    for name in ("checkpoint-*", "best", "last"):
-        for leftover in output_dir.glob(temporary_name(Path(name)).name):
-            remove(leftover)
+    for leftover in output_dir.glob(_temporary_name(Path("checkpoint-*")).name):
+        remove(leftover)
+    remove_leftovers([output_dir])
     write_text(output_dir / "arguments.json", json.dumps(arguments.to_dict(), indent=2))
     checkpoints = list_checkpoints(output_dir)
     cut_log(output_dir / "log.jsonl", load_state(checkpoints[-1]).step if checkpoints else -1)
@@ -156,10 +157,15 @@ def save_plain_models(accelerator: Accelerator, feature_extractor: FeatureExtrac
     accelerator.register_load_state_pre_hook(load)
 
 
+def _temporary_name(path: Path) -> Path:
+    """The name of a checkpoint that is not complete, the same in all processes, which write it together."""
+    return path.with_name(f".tmp-{path.name}")
+
+
 def save_checkpoint(accelerator: Accelerator, output_dir: Path, state: RunState, num_kept: int) -> None:
     """Write a checkpoint to a temporary folder, rename it, and remove the oldest ones."""
     folder = output_dir / f"checkpoint-{state.step}"
-    temporary = temporary_name(folder)
+    temporary = _temporary_name(folder)
     accelerator.wait_for_everyone()
     accelerator.save_state(str(temporary))
     # every process writes a part of the checkpoint
@@ -172,7 +178,7 @@ def save_checkpoint(accelerator: Accelerator, output_dir: Path, state: RunState,
         rename(temporary, folder)
         for old in list_checkpoints(output_dir)[:-num_kept]:
             # a partly deleted folder must not look like a checkpoint
-            remove(old.rename(temporary_name(old)))
+            remove(old.rename(_temporary_name(old)))
     accelerator.wait_for_everyone()
 
 

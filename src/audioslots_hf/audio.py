@@ -25,8 +25,7 @@ import soundfile
 import torch
 from transformers.utils.logging import get_logger
 
-from .files import as_system_path, replacing_all
-from .leftovers import working_folder
+from .files import as_system_path, replacing_all, working_folder
 from .recordings import BLOCK_S, open_sound
 from .sound import Sound
 from .suffixes import AUDIO_SUFFIXES, FORMAT_SUFFIXES, TRACK_FORMATS

@@ -33,7 +33,7 @@ from .command_line import (
     suggest,
 )
 from .downloads import hide_credentials, is_url
-from .jobs import OutputChoices, SeparationJob, find_inputs, group_stems, plan_jobs
+from .jobs import OutputChoices, SeparationJob, find_inputs, plan_jobs
 from .leftovers import remove_leftovers
 from .suffixes import TRACK_FORMATS
 
@@ -164,9 +164,10 @@ def _run(options: argparse.Namespace) -> int:
     files = find_inputs(_parse_inputs(options.inputs), options.output, notes, options.skip_existing)
     _check_exist([file for file, _ in files])
     jobs = plan_jobs(files, options.output)
-    stems = group_stems(jobs)
-    if num_removed := remove_leftovers(stems, stems):
-        notes.append(f"removed {num_removed} temporary files or folders of runs that were killed")
+    if num_removed := remove_leftovers({job.folder for job in jobs}):
+        notes.append(
+            f"removed {num_removed} temporary folder{'s' if num_removed > 1 else ''} of runs that were killed"
+        )
     for note in notes:
         console.note(note)
     separator = None if options.channels == "split" else _load_separator(options, is_conversation)
@@ -178,7 +179,7 @@ def _run(options: argparse.Namespace) -> int:
     summary = _summarize(results, time.perf_counter() - started)
     console.note(_format_summary(summary))
     console.data(summary)
-    failures = [f"{result['recording']}: {result['error']}" for result in results if result["status"] == "failed"]
+    failures = [(result["recording"], result["error"]) for result in results if result["status"] == "failed"]
     return report_failures(failures, len(jobs), "files")
 
 
@@ -275,9 +276,11 @@ def _summarize(results: list[dict[str, Any]], elapsed_s: float) -> dict[str, Any
 
 def _format_summary(summary: dict[str, Any]) -> str:
     """`3 files, 12.5 minutes of audio, 8.1 times as fast as real time; 1 skipped, 1 failed`"""
-    num_files = summary["num_separated"]
-    line = f"{num_files} file{'' if num_files == 1 else 's'}, {summary['duration_s'] / 60:.1f} minutes of audio"
+    num_files, duration_s = summary["num_separated"], summary["duration_s"]
+    duration = f"{duration_s / 60:.1f} minutes" if duration_s >= 60 else f"{duration_s:.1f} seconds"
+    line = "no file was separated"
     if num_files:
+        line = f"{num_files} file{'' if num_files == 1 else 's'}, {duration} of audio"
         line += f", {summary['speed']:.1f} times as fast as real time"
     others = [f"{summary[f'num_{status}']} {status}" for status in ("skipped", "failed") if summary[f"num_{status}"]]
     return "; ".join([line, *([", ".join(others)] if others else [])])

@@ -11,27 +11,61 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Atomic writing of files and folders: write under a temporary name, then rename."""
+"""Atomic writing of files and folders: write in a temporary folder, then rename."""
 
 import csv
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def temporary_name(path: Path) -> Path:
-    """A hidden temporary name beside `path`; it keeps the suffix, which sets the format."""
-    return path.with_name(f".tmp-{path.name}")
+PREFIX = ".tmp-"
+LOCK_NAME = "lock"
+
+
+@contextmanager
+def working_folder(parent: Path) -> Iterator[Path]:
+    """
+    A hidden temporary folder, locked for as long as this process needs it and lives.
+
+    Its name is of its own, so that two runs never write the same file. [`~leftovers.remove_leftovers`] removes those of dead processes.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    try:
+        # under another name until it is locked, so that no other run takes it for that of a dead process
+        with open(folder / f"{LOCK_NAME}.new", "wb") as lock:
+            if is_locked(lock.fileno()) is False:
+                (folder / f"{LOCK_NAME}.new").rename(folder / LOCK_NAME)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_locked(descriptor: int) -> bool | None:
+    """Whether another process has locked a file; if not, this one locks it. `None` where files cannot be locked."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        # some network drives have no locks
+        return None
+    return False
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """
-    Yield a temporary name for a file or a folder, which is renamed to `path` when the block ends without an error.
+    Yield a temporary path for a file or a folder, which is renamed to `path` when the block ends without an error.
 
-    After an error `path` is unchanged and the temporary content is removed.
+    It has the name of `path`, in a [`working_folder`] beside it. After an error `path` is unchanged and the temporary content is removed.
     """
     with replacing_all([path]) as [temporary]:
         yield temporary
@@ -40,16 +74,13 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def replacing_all(paths: Iterable[Path]) -> Iterator[list[Path]]:
     """
-    [`replacing`] for several files or folders: all of them are complete before any is renamed.
+    [`replacing`] for several files or folders of one folder: all of them are complete before any is renamed.
 
     The first is renamed last, so that where it exists, even after a run that was killed, all exist.
     """
     paths = list(paths)
-    temporaries = [temporary_name(path) for path in paths]
-    with ExitStack() as stack:
-        for temporary in temporaries:
-            remove(temporary)
-            stack.callback(remove, temporary)
+    with working_folder(paths[0].parent) as folder:
+        temporaries = [folder / path.name for path in paths]
         yield temporaries
         for temporary, path in reversed(list(zip(temporaries, paths, strict=True))):
             rename(temporary, path)
@@ -119,13 +150,16 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 __all__ = [
+    "LOCK_NAME",
+    "PREFIX",
     "as_system_path",
+    "is_locked",
     "remove",
     "rename",
     "replacing",
     "replacing_all",
     "sync",
-    "temporary_name",
+    "working_folder",
     "write_csv",
     "write_text",
 ]

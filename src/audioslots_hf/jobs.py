@@ -202,14 +202,6 @@ def plan_jobs(files: list[tuple[Path, Path]], output: Path) -> list[SeparationJo
     return list(jobs.values())
 
 
-def group_stems(jobs: list[SeparationJob]) -> dict[Path, set[str]]:
-    """The output folders, each with the names, without suffix, of the recordings whose tracks go there."""
-    stems: dict[Path, set[str]] = {}
-    for job in jobs:
-        stems.setdefault(job.folder, set()).add(job.recording.stem)
-    return stems
-
-
 def make_folder(folder: Path) -> None:
     """Create an output folder, or raise an `OSError` with the reason."""
     if folder.exists() and not folder.is_dir():
@@ -228,7 +220,6 @@ __all__ = [
     "OutputChoices",
     "SeparationJob",
     "find_inputs",
-    "group_stems",
     "make_folder",
     "plan_jobs",
 ]

@@ -60,7 +60,8 @@ def remove_stale(folder: Path, stem: str, kept: Iterable[Path]) -> list[Path]:
         path = folder / name
         is_ours = names.fullmatch(name) and path not in set(kept) and path.is_file() and not path.is_symlink()
         if is_ours and _describe_file(path) == state:
-            path.unlink()
+            # another run may remove it at the same time
+            path.unlink(missing_ok=True)
             removed.append(path)
     record_path(folder, stem).unlink(missing_ok=True)
     return removed

@@ -27,7 +27,7 @@ from .audio import AudioFile, TrackWriter, open_audio, output_format
 from .channels import ChannelActivity, describe_separate
 from .conversation import ConversationPlan, ConversationSeparator
 from .diarization import ConversationDescription
-from .files import replacing, temporary_name, write_text
+from .files import replacing, write_text
 from .jobs import OutputChoices, SeparationJob
 from .plots import plot_separation
 from .progress import Progress
@@ -246,9 +246,11 @@ def _write_tracks(
 
 
 def _check_length(path: Path) -> None:
-    """Raise a `ValueError` if the disk takes no name as long as that of an output, or the temporary one until it is complete."""
+    """Raise a `ValueError` if the disk takes no name as long as that of an output."""
     try:
-        temporary_name(path).exists()
+        path.lstat()
+    except FileNotFoundError:
+        return
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise

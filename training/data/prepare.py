@@ -13,7 +13,6 @@
 # limitations under the License.
 """Sets of mixtures of your own speech, drawn by the recipe of Libri2Mix in its layout (arXiv 2005.11262 and its scripts)."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +21,9 @@ import numpy as np
 import soundfile
 from tqdm.auto import tqdm
 
-from audioslots_hf.files import rename, temporary_name, write_csv
+from audioslots_hf.files import rename, working_folder, write_csv
 from audioslots_hf.layouts import walk_files
+from audioslots_hf.leftovers import remove_leftovers
 from audioslots_hf.suffixes import AUDIO_SUFFIXES
 
 from ..arguments import MixtureArguments
@@ -224,16 +224,15 @@ def prepare(
             raise SettingsError(f"{path} exists: choose another --out or --split, or remove it.")
     rows = draw_metadata(speech, num_mixtures, prepared.num_sources, noise, seed)
     rows = list(tqdm(rows, total=num_mixtures, desc="Drawing", unit="mixture"))
-    staged = replace(prepared, out=temporary_name(prepared.out / prepared.split))
-    shutil.rmtree(staged.out, ignore_errors=True)
-    try:
+    prepared.out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers([prepared.out])
+    with working_folder(prepared.out) as folder:
+        staged = replace(prepared, out=folder)
         staged.metadata.parent.mkdir(parents=True)
         write_csv(staged.metadata, rows)
-        for (rate, mode), folder in folders.items():
-            write_tree(staged, folder, speech, noise, rate, mode)
+        for (rate, mode), tree in folders.items():
+            write_tree(staged, tree, speech, noise, rate, mode)
         publish(staged, prepared)
-    finally:
-        shutil.rmtree(staged.out, ignore_errors=True)
     return list(folders.values())
 
 

@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 
 from audioslots_hf.configuration_voice_encoder import VoiceEncoderConfig
 from audioslots_hf.files import replacing, write_text
+from audioslots_hf.leftovers import remove_leftovers
 from audioslots_hf.modeling_voice_encoder import VoiceEncoderModel
 
 from ..checkpoints import cut_log
@@ -60,7 +61,8 @@ class Run:
             self.model.save_pretrained(temporary)
 
     def resume(self, folder: Path) -> None:
-        """Go on from the checkpoint of a folder, if there is one."""
+        """Go on from the checkpoint of a folder, if there is one, without the temporary files of a killed run."""
+        remove_leftovers([folder])
         if (folder / CHECKPOINT).exists():
             states = torch.load(folder / CHECKPOINT, weights_only=True)
             self.step = states.pop("step")
