@@ -22,7 +22,7 @@ from transformers.utils import logging
 
 from audioslots_hf import command_separate, load_separator, load_voice_encoder
 from audioslots_hf.cli import main
-from audioslots_hf.command_line import FILES, FOLDERS, one_of, parse_model, suggest
+from audioslots_hf.command_line import FILES, FOLDERS, one_of, parse_model, report_failures, suggest
 from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
 from tests.cli_helpers import NUM_SAMPLES, RATE, files_in, write
 
@@ -103,6 +103,48 @@ def test_json_prints_a_line_for_each_recording_and_one_for_the_run(separate, tmp
     assert summary["speed"] == pytest.approx(summary["duration_s"] / summary["elapsed_s"], rel=0.1)
 
 
+def test_a_run_that_separates_nothing_says_so(separate, tmp_path):
+    path, text = write(tmp_path / "a.wav"), tmp_path / "b.wav"
+    text.write_text("A text")
+    assert separate(path)[0] == 0
+    _, _, errors = separate(path, text, "--skip-existing")
+    assert "\nno file was separated; 1 skipped, 1 failed\n" in errors
+
+
+@pytest.mark.parametrize(
+    "arguments, status, message",
+    [
+        (["separate", "nowhere.wav"], 1, "nowhere.wav does not exist."),
+        (["separate", "a.wav", "--batch-size", "0"], 1, "`--batch-size` is 0: it must be at least 1."),
+        (["evaluate", "--estimates", "nowhere", "--references", "nowhere"], 1, "nowhere"),
+        (["separate", "a.wav", "--modle", "x"], 2, "there is no option --modle: did you mean '--model'?"),
+        (["seperate", "a.wav"], 2, "there is no command 'seperate': did you mean 'separate'?"),
+        (["publish", DEFAULT_CHECKPOINT, "--repo-id", "a/b", "--dry-run"], 2, "`--dry-run` writes the repository"),
+    ],
+)
+def test_json_also_prints_the_error_that_ends_a_run(tmp_path, monkeypatch, capsys, arguments, status, message):
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert main([*arguments, "--json"]) == status
+    except SystemExit as error:
+        assert error.code == status
+    output, errors = capsys.readouterr()
+    result = json.loads(output)
+    assert result == {"status": "error", "error": result["error"]} and message in result["error"]
+    assert errors.endswith(f"error: {result['error']}\n")
+
+
+def test_a_failure_names_its_file_once(capsys):
+    failures = [
+        ("a.wav", "a.wav is silent."),
+        ("a.wav", "The tracks of a.wav are lost."),
+        ("a.wav", "out/a.wav is full."),
+    ]
+    assert report_failures(failures, 5, "files") == 1
+    *lines, last = capsys.readouterr().err.splitlines()[2:]
+    assert lines == ["  a.wav is silent.", "  The tracks of a.wav are lost."] and last == "  a.wav: out/a.wav is full."
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 def test_a_reader_that_ends_first_ends_the_command_silently():
     code = "import sys; from _audioslots_command import main; sys.exit(main(['models']))"
@@ -114,7 +156,7 @@ def test_a_reader_that_ends_first_ends_the_command_silently():
 def test_a_run_ends_with_a_summary_unless_it_is_quiet(separate, tmp_path):
     path = write(tmp_path / "a.wav")
     _, output, errors = separate(path)
-    assert errors.splitlines()[-1].startswith("1 file, 0.0 minutes of audio, ") and len(output.splitlines()) == 2
+    assert errors.splitlines()[-1].startswith("1 file, 0.4 seconds of audio, ") and len(output.splitlines()) == 2
     assert separate(path, "--force", "--quiet") == (0, "", "")
     status, output, errors = separate(path, "--quiet")
     assert status == 1 and output == "" and "a_source_0.wav exists" in errors

@@ -238,6 +238,8 @@ def test_a_file_that_breaks_off_is_named_and_the_others_are_scored(evaluate, fol
         f"\n1 of {len(names) + 1} recordings failed:\n  b: {path} holds NaN or infinite samples after sample 0.\n"
     )
     assert f"{2 * len(names)} sources of {len(names)} recordings" in output
+    failed = json.loads(evaluate("--json", "--force")[1].splitlines()[0])
+    assert (failed["recording"], failed["status"]) == ("b", "failed") and str(path) in failed["error"]
     for name in names:
         write(folders["estimates"] / f"{name}_source_0.wav", np.full(NUM_SAMPLES, np.nan))
     status, output, errors = evaluate("--force")

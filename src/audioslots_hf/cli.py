@@ -29,7 +29,7 @@ from .command_completion import add_completion
 from .command_demo import add_demo
 from .command_evaluate import add_evaluate
 from .command_export import add_export
-from .command_line import CommandParser, check_command
+from .command_line import CommandParser, Console, check_command
 from .command_models import add_info, add_models
 from .command_publish import add_publish
 from .command_separate import add_separate
@@ -60,7 +60,8 @@ def build_parser() -> CommandParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for add_subcommand in SUBCOMMANDS:
         add_subcommand(commands)
-    parser.set_defaults(commands=list(commands.choices))
+    # for the subcommands without these options
+    parser.set_defaults(commands=list(commands.choices), json=False, quiet=False)
     return parser
 
 
@@ -92,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
         _close_output()
         return 128 + 13
     except (ValueError, OSError, ImportError) as error:
-        print(f"audioslots: error: {error}", file=sys.stderr)
+        Console(options).error(str(error))
         return 1
     except StoppedError as error:
         print("audioslots: stopped", file=sys.stderr)

@@ -57,6 +57,8 @@ def _run(options: argparse.Namespace) -> int:
         if options.output is not None:
             plan_outputs(options.output, force=options.force)
         rows, failures = score_jobs(jobs)
+    for recording, error in failures:
+        console.data({"recording": recording, "status": "failed", "error": error})
     if rows:
         summary = summarize_scores(rows)
         console.result(format_summary(summary))

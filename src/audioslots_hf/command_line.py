@@ -21,7 +21,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .shipped import list_checkpoints
 
@@ -42,12 +42,21 @@ def suggest(word: str, names: Iterable[str]) -> str:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser that names the nearest command or option for one that does not exist."""
+    """A parser that names the nearest command or option for one that does not exist, and its errors as JSON too if that is wanted."""
+
+    words: Sequence[str] = ()
+
+    def error(self, message: str) -> NoReturn:
+        """Print an error, after `--json` also to standard output, and end with status 2."""
+        if "--json" in self.words:
+            print_json({"status": "error", "error": message})
+        super().error(message)
 
     def parse_known_args(
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse as [`argparse.ArgumentParser`] does, but refuse unknown options at once."""
+        self.words = self.words if args is None else list(args)
         options, unknown = super().parse_known_args(args, namespace)
         flags = [word.partition("=")[0] for word in unknown if word.startswith("-")]
         if flags:
@@ -58,7 +67,7 @@ class CommandParser(argparse.ArgumentParser):
 
 def check_command(parser: CommandParser, words: list[str], commands: Iterable[str]) -> None:
     """End with a message if the first word is no command."""
-    commands = list(commands)
+    commands, parser.words = list(commands), words
     if words and not words[0].startswith("-") and words[0] not in commands:
         known = suggest(words[0], commands) or f": the commands are {', '.join(commands)}"
         parser.error(f"there is no command {words[0]!r}{known}")
@@ -166,8 +175,7 @@ class Console:
     def data(self, value: Any) -> None:
         """Print a result for programs, in one line."""
         if self.json:
-            # ASCII, for consoles of any encoding and file names of none
-            print(json.dumps(_to_json(value), allow_nan=False), flush=True)
+            print_json(value)
 
     def table(self, values: dict[str, Any]) -> None:
         """Print names and values, one per line or as JSON."""
@@ -175,10 +183,21 @@ class Console:
             self.result(f"{name:<38}{value}")
         self.data(values)
 
+    def error(self, text: str) -> None:
+        """Print the error that ends a run."""
+        print(f"audioslots: error: {text}", file=sys.stderr)
+        self.data({"status": "error", "error": text})
+
     def note(self, text: str) -> None:
         """Print a note about the run."""
         if not self.quiet:
             print(text, file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    # ASCII, for consoles of any encoding and file names of none
+    print(json.dumps(_to_json(value), allow_nan=False), flush=True)
 
 
 def _to_json(value: Any) -> Any:
@@ -190,12 +209,14 @@ def _to_json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def report_failures(failures: list[str], num_jobs: int, unit: str) -> int:
-    """Print all failures and return the exit status."""
+def report_failures(failures: list[tuple[str, str]], num_jobs: int, unit: str) -> int:
+    """Print all failures, each a name and an error, and return the exit status."""
     if failures:
         print(f"\n{len(failures)} of {num_jobs} {unit} failed:", file=sys.stderr)
-        for failure in failures:
-            print(f"  {failure}", file=sys.stderr)
+        for name, error in failures:
+            # most errors name the file themselves
+            is_named = re.search(rf"(?<![^\s'\"(]){re.escape(name)}(?![\w/\\])", error)
+            print(f"  {error}" if is_named else f"  {name}: {error}", file=sys.stderr)
     return 1 if failures else 0
 
 
@@ -217,6 +238,7 @@ __all__ = [
     "parse_count",
     "parse_device",
     "parse_model",
+    "print_json",
     "report_failures",
     "suggest",
 ]

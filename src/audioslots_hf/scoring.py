@@ -194,12 +194,12 @@ def _describe_silence(path: Path, waveform: torch.Tensor) -> str:
     return "holds nothing but a DC offset" if waveform[0] else "is silent"
 
 
-def score_jobs(jobs: list[ScoringJob]) -> tuple[list[dict[str, str | float]], list[str]]:
+def score_jobs(jobs: list[ScoringJob]) -> tuple[list[dict[str, str | float]], list[tuple[str, str]]]:
     """
     [`_score_job`] for all recordings, one in memory at a time; with SDR if torchmetrics is installed.
 
     Returns:
-        The rows, and a message for each recording with a broken file.
+        The rows, and each recording with a broken file, with the error.
     """
     with_sdr = _is_installed("torchmetrics")
     rows, failures = [], []
@@ -207,7 +207,7 @@ def score_jobs(jobs: list[ScoringJob]) -> tuple[list[dict[str, str | float]], li
         try:
             rows += _score_job(job, with_sdr)
         except (ValueError, OSError) as error:
-            failures.append(f"{job.recording}: {error}")
+            failures.append((job.recording, str(error)))
     return rows, failures
 
 
