@@ -50,6 +50,7 @@ class AudioSlotsContracts(SeparationContracts):
         {"encoder_hidden_sizes": [0, 8, 8, 8]},
         {"encoder_strides": [1, 2, 2, 3]},
         {"decoder_num_layers": 1},
+        {"decoder_inputs": "map"},
         {"hidden_size": "16"},
         {"layer_norm_eps": 0.0},
         {"speaker_embedding_size": -1},
@@ -99,6 +100,36 @@ class TestAudioSlotsWithSlotAttention(AudioSlotsContracts):
         outputs = model(**features, output_hidden_states=True)
         assert len(model.model.layers) == 1
         assert len(outputs.hidden_states) == self.make_config().num_slot_attention_iterations + 1
+
+
+class TestAudioSlotsWithMap(AudioSlotsContracts):
+    # the files that travel and the attributes that Trainer reads belong to the family
+    test_remote_code_is_exact_where_the_package_is_not_installed = None
+    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
+    test_trainer_predicts_the_estimates_alone = None
+
+    def make_config(self, **overrides):
+        return tiny_audioslots_config(**({"decoder_inputs": "slots_and_map"} | overrides))
+
+    def test_only_a_decoder_with_the_map_sees_the_mixture_beside_the_slots(self):
+        for inputs, is_seen in (("slots", False), ("slots_and_map", True)):
+            torch.manual_seed(0)
+            config = self.make_config(decoder_inputs=inputs)
+            decoder = AudioSlotsDecoder(config).eval()
+            slots = torch.randn(1, config.num_slots, config.hidden_size)
+            embedded = torch.randn(1, config.encoder_hidden_sizes[0], config.num_bins, config.num_frames)
+            changed = embedded.clone()
+            changed[..., 3, 1] += 1
+            differs = decoder(slots, embedded) != decoder(slots, changed)
+            # nothing but the changed cell, in every slot
+            assert differs[..., 3, 1].all() == is_seen
+            assert differs.sum() == config.num_slots * is_seen
+
+    def test_the_map_adds_one_projection_to_the_parameters(self, model):
+        plain = self.model_class(self.make_config(decoder_inputs="slots"))
+        config = model.config
+        added = config.encoder_hidden_sizes[0] * config.decoder_hidden_size
+        assert model.num_parameters() == plain.num_parameters() + added
 
 
 class TestAudioSlotsWithSpeakerEmbeddings(AudioSlotsContracts):

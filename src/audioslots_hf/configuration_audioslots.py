@@ -64,6 +64,9 @@ class AudioSlotsConfig(ConfigCapabilities, PreTrainedConfig):
         Width of the fully connected network that maps a slot and a position to a magnitude.
     decoder_num_layers (`int`, *optional*, defaults to 4):
         Number of linear layers of that network, at least 2.
+    decoder_inputs (`str`, *optional*, defaults to `"slots"`):
+        Inputs of that network besides the position: `"slots"` as in the paper, where everything about a source goes through
+        one vector, or `"slots_and_map"`, which adds the features of the mixture at the position, from the encoder's first layer.
     speaker_embedding_size (`int`, *optional*, defaults to 0):
         Size of an embedding of each slot that identifies its speaker across the chunks of a recording. With 0, as in the
         paper, the model has none.
@@ -100,6 +103,7 @@ class AudioSlotsConfig(ConfigCapabilities, PreTrainedConfig):
     num_fourier_frequencies: int = positive_int_field(default=8)
     decoder_hidden_size: int = positive_int_field(default=512)
     decoder_num_layers: int = positive_int_field(default=4)
+    decoder_inputs: str = "slots"
     speaker_embedding_size: int = interval(min=0)(default=0)
     speaker_loss_weight: float = interval(min=0.0)(default=0.03)
     layer_norm_eps: float = interval(min=0.0)(default=1e-5)
@@ -108,6 +112,7 @@ class AudioSlotsConfig(ConfigCapabilities, PreTrainedConfig):
         """Part of `@strict`-powered validation: checks the fields against each other."""
         self._validate_spectrogram()
         self._validate_encoder()
+        self._validate_decoder()
         self._validate_speakers()
         if self.autoencoder and self.num_slots != 1:
             raise ValueError(
@@ -117,10 +122,14 @@ class AudioSlotsConfig(ConfigCapabilities, PreTrainedConfig):
             raise ValueError(f"`slot_module` ({self.slot_module!r}) must be 'transformer' or 'slot_attention'.")
         if self.hidden_act not in ACT2FN:
             raise ValueError(f"`hidden_act` ({self.hidden_act!r}) must be one of {', '.join(sorted(ACT2FN))}.")
-        if self.decoder_num_layers < 2:
-            raise ValueError(f"`decoder_num_layers` ({self.decoder_num_layers}) must be at least 2.")
         if self.layer_norm_eps <= 0.0:
             raise ValueError(f"`layer_norm_eps` ({self.layer_norm_eps}) must be greater than 0.")
+
+    def _validate_decoder(self) -> None:
+        if self.decoder_num_layers < 2:
+            raise ValueError(f"`decoder_num_layers` ({self.decoder_num_layers}) must be at least 2.")
+        if self.decoder_inputs not in ("slots", "slots_and_map"):
+            raise ValueError(f"`decoder_inputs` ({self.decoder_inputs!r}) must be 'slots' or 'slots_and_map'.")
 
     def _validate_speakers(self) -> None:
         # the interval of transformers 5.17 ignores a lower bound of 0

@@ -95,9 +95,13 @@ class AudioSlotsEncoder(nn.Module):
         self.layer_norm = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
         self.position_proj = nn.Linear(4 * config.num_fourier_frequencies, hidden_size)
 
+    def embed(self, input_features: torch.Tensor) -> torch.Tensor:
+        """(batch_size, num_bins, num_frames) -> (batch_size, encoder_hidden_sizes[0], num_bins, num_frames)"""
+        return self.norm(self.root(input_features[:, None])).relu()
+
     def forward(self, input_features: torch.Tensor) -> torch.Tensor:
         """(batch_size, num_bins, num_frames) -> (batch_size, num_positions, hidden_size)"""
-        hidden_states = self.norm(self.root(input_features[:, None])).relu()
+        hidden_states = self.embed(input_features)
         for block in self.blocks:
             hidden_states = block(hidden_states)
         _, _, num_rows, num_columns = hidden_states.shape
@@ -253,15 +257,27 @@ class AudioSlotsDecoder(nn.Module):
         width = config.decoder_hidden_size
         self.slot_proj = nn.Linear(config.hidden_size, width)
         self.position_proj = nn.Linear(4 * config.num_fourier_frequencies, width, bias=False)
+        self.map_proj = None
+        # CODEPATH: "slots" is the paper's decoder, of all configs and checkpoints; "slots_and_map" is the comparison that
+        # measures the cost of its bottleneck, training/results/benchmarks/broadcast-decoder.md
+        if config.decoder_inputs == "slots_and_map":
+            self.map_proj = nn.Linear(config.encoder_hidden_sizes[0], width, bias=False)
         self.layers = nn.ModuleList([nn.Linear(width, width) for _ in range(config.decoder_num_layers - 2)])
         self.out_proj = nn.Linear(width, 1)
 
-    def forward(self, slots: torch.Tensor) -> torch.Tensor:
-        """(batch_size, num_slots, hidden_size) -> (batch_size, num_slots, num_bins, num_frames)"""
+    def forward(self, slots: torch.Tensor, embedded: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        (batch_size, num_slots, hidden_size) and, for a decoder with a map, (batch_size, encoder_hidden_sizes[0], num_bins,
+        num_frames) -> (batch_size, num_slots, num_bins, num_frames)
+        """
         num_bins, num_frames = self.config.num_bins, self.config.num_frames
         positions = fourier_features(num_bins, num_frames, self.config.num_fourier_frequencies, like=slots)
+        cells = self.position_proj(positions.flatten(0, 1))
+        if self.map_proj is not None:
+            # (batch_size, 1, num_bins * num_frames, width)
+            cells = cells + self.map_proj(embedded.flatten(2).transpose(1, 2)).unsqueeze(1)
         # (batch_size, num_slots, 1, width) + (num_bins * num_frames, width)
-        hidden_states = self.slot_proj(slots).unsqueeze(2) + self.position_proj(positions.flatten(0, 1))
+        hidden_states = self.slot_proj(slots).unsqueeze(2) + cells
         # in place, because no other code reads the tensor; in two dimensions, because in place on a view copies in training
         hidden_states = hidden_states.relu_().flatten(0, 2)
         for layer in self.layers:
@@ -385,7 +401,11 @@ class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel, ModelCapabilities)
                 f"num_frames) with {expected}: use the feature extractor of the same checkpoint, or its `from_config`."
             )
         outputs: BaseModelOutput = self.model(input_features, return_dict=True, **kwargs)
-        estimates = self.decoder(outputs.last_hidden_state)
+        embedded = None
+        if self.decoder.map_proj is not None:
+            # computed again: one small convolution, less than another output of every encoder
+            embedded = self.model.encoder.embed(input_features.to(outputs.last_hidden_state.dtype))
+        estimates = self.decoder(outputs.last_hidden_state, embedded)
         speaker_embeddings = None
         if self.speaker_proj is not None:
             speaker_embeddings = self.speaker_proj(outputs.last_hidden_state)
