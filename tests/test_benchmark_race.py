@@ -13,6 +13,7 @@
 # limitations under the License.
 import argparse
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -114,3 +115,34 @@ def test_the_configs_of_a_race_are_found_by_name(tmp_path):
     assert (CONFIGS / "galr-cpu.yaml").exists()
     assert contestant.folder == tmp_path / "galr-cpu_model.encoder_kernel_size=32"
     assert contestant.arguments.model["encoder_kernel_size"] == 32
+
+
+def test_contestants_are_compared_at_the_compute_and_at_the_steps_that_all_have_reached(monkeypatch, capsys):
+    curves = {
+        "slow": [(0.0, 0, 0.0), (1.0, 10, 1.0), (2.0, 20, 2.0)],
+        # twice as many steps a minute, interrupted a minute later
+        "fast": [(0.0, 0, 0.0), (1.0, 20, 3.0), (2.0, 40, 4.0), (3.0, 60, 5.0)],
+    }
+    monkeypatch.setattr(
+        race,
+        "read_curve",
+        lambda name: [dict(zip(("minutes", "step", "si_snri"), point, strict=True)) for point in curves[name]],
+    )
+    monkeypatch.setattr(race, "count_parameters", lambda item: 7)
+    rows = race.compare([SimpleNamespace(name=name, folder=name) for name in curves])
+    assert rows["slow"] == {
+        "parameters": 7,
+        "steps": 20,
+        "at_equal_compute": 2.0,
+        "at_equal_steps": 2.0,
+        "db_per_doubling": pytest.approx(1.0),
+    }
+    assert (rows["fast"]["steps"], rows["fast"]["at_equal_compute"], rows["fast"]["at_equal_steps"]) == (40, 4.0, 3.0)
+    assert "| `fast` | 7 | 40 | 4.00 | 3.00 |" in capsys.readouterr().out
+
+
+def test_a_race_without_a_survivor_has_no_rows(tmp_path):
+    options = build_options(tmp_path, "--minutes=1", "--configs", "debug.yaml learning_rate=1e20 warmup_steps=0")
+    result = race.run(options)
+    assert result["rows"] == {}
+    assert list(result["failures"]) == options.configs

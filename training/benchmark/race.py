@@ -17,7 +17,8 @@ A race of configurations: the same data in the same order, the same compute, and
 Compute is the CPU time of the steps on a CPU, so that other load costs a contestant nothing, and their time on a device.
 Reading, validation and saving are free. Contestants train in turn, in slices. The learning rate follows the steps of each
 configuration: `decay_rate` or `max_steps` should fit the minutes. Each contestant has its own folder, and a race that was
-interrupted goes on. Example: `race --minutes 60 --configs galr-cpu.yaml "galr-cpu.yaml model.encoder_kernel_size=32"`.
+interrupted goes on. The table compares at the compute and at the steps that every contestant has reached; "dB per doubling" is
+the slope of a curve against the logarithm of the compute. Example: `race --minutes 60 --configs galr-cpu.yaml "galr-cpu.yaml model.encoder_kernel_size=32"`.
 """
 
 import argparse
@@ -29,9 +30,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
+from audioslots_hf.families import FAMILIES
 from audioslots_hf.files import write_text
 from training.arguments import TrainingArguments, load_arguments
 from training.checkpoints import list_checkpoints, load_state
@@ -40,6 +43,8 @@ from training.model import build_config
 from training.reporting.figures import save_figure, start_figure
 from training.run import Run
 from training.settings import SettingsError
+
+from .curves import fit_curve
 
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -192,6 +197,44 @@ def check_same_data(contestants: list[Contestant]) -> None:
                 )
 
 
+def count_parameters(contestant: Contestant) -> int:
+    """Number of parameters of its model."""
+    config = build_config(contestant.arguments.model)
+    with torch.device("meta"):
+        return FAMILIES[config.model_type].model_class(config).num_parameters()
+
+
+def compare(contestants: list[Contestant]) -> dict[str, dict[str, float | None]]:
+    """Scores at equal compute and at equal steps, between the points of a curve on the line that joins them, and slopes."""
+    if not contestants:
+        return {}
+    curves = {item.name: read_curve(item.folder) for item in contestants}
+    shared = {key: min(curve[-1][key] for curve in curves.values()) for key in ("minutes", "step")}
+    rows = {}
+    for item in contestants:
+        columns = {key: [point[key] for point in curves[item.name]] for key in ("minutes", "step", "si_snri")}
+        # before the first step the logarithm of the compute is infinite
+        trained = columns["minutes"][1:], columns["si_snri"][1:]
+        rows[item.name] = {
+            "parameters": count_parameters(item),
+            "steps": float(np.interp(shared["minutes"], columns["minutes"], columns["step"])),
+            "at_equal_compute": float(np.interp(shared["minutes"], columns["minutes"], columns["si_snri"])),
+            "at_equal_steps": float(np.interp(shared["step"], columns["step"], columns["si_snri"])),
+            "db_per_doubling": fit_curve(*trained).slope if len(trained[0]) > 1 else None,
+        }
+    print(
+        f"| contestant | parameters | steps in {shared['minutes']:.1f} min | SI-SNRi at {shared['minutes']:.1f} min, dB "
+        f"| SI-SNRi at {shared['step']} steps, dB | dB per doubling |\n|{' --- |' * 6}"
+    )
+    for name, row in rows.items():
+        slope = "-" if row["db_per_doubling"] is None else f"{row['db_per_doubling']:.2f}"
+        print(
+            f"| `{name}` | {row['parameters']:,} | {row['steps']:,.0f} | {row['at_equal_compute']:.2f} "
+            f"| {row['at_equal_steps']:.2f} | {slope} |"
+        )
+    return rows
+
+
 def plot_curves(contestants: list[Contestant], path: Path) -> None:
     """Draw the curves of all contestants."""
     figure, axes = start_figure()
@@ -227,9 +270,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         # the one behind trains, so all take turns
         contestant = min(left, key=lambda item: read_compute(item.folder))
         contestant.train(min(60 * options.slice_minutes, seconds - read_compute(contestant.folder)))
-        plot_curves([item for item in contestants if read_curve(item.folder)], options.output / "race.png")
+        if with_curve := [item for item in contestants if read_curve(item.folder)]:
+            plot_curves(with_curve, options.output / "race.png")
     result = {
         "minutes": options.minutes,
+        "rows": compare([item for item in contestants if item.failure is None and read_curve(item.folder)]),
         "curves": {contestant.name: read_curve(contestant.folder) for contestant in contestants},
         "failures": {item.name: item.failure for item in contestants if item.failure is not None},
     }
