@@ -34,7 +34,7 @@ from tests.processes import BareProcesses
 
 SAMPLES = Path(__file__).parent / "samples"
 # the AudioSlots that ships beside DEFAULT_CHECKPOINT
-AUDIOSLOTS_CHECKPOINT = "audioslots-cpu-speakers"
+AUDIOSLOTS_CHECKPOINT = "audioslots-small"
 
 
 # one thread is faster on tiny tensors, and the processes of pytest-xdist and of the tests share the cores

@@ -76,7 +76,7 @@ def test_an_oracle_scores_best_in_every_list(root, oracle, capsys):
     for scores in results["lists"].values():
         assert scores["si_sdr"] == 60 and scores["own_track"] == 1 and scores["swaps_per_minute"] == 0
         assert scores["count_accuracy"] == 1 and scores["der"] < 0.05 and scores["real_time_factor"] < 1
-    assert results["model"] == "galr-cpu-152k"
+    assert results["model"] == "galr-small"
     assert capsys.readouterr().out.count("| here,") == 5
 
 

@@ -32,17 +32,17 @@ from tests.cli_helpers import NUM_SAMPLES, RATE, files_in, write
     [
         (["seperate", "a.wav"], "there is no command 'seperate': did you mean 'separate'?"),
         (["xyz"], "there is no command 'xyz': the commands are separate, models,"),
-        (["separate", "a.wav", "--modle", "galr-cpu-152k"], "there is no option --modle: did you mean '--model'?"),
+        (["separate", "a.wav", "--modle", "galr-small"], "there is no option --modle: did you mean '--model'?"),
         (
             ["separate", "a.wav", "--skip-exisitng"],
             "there is no option --skip-exisitng: did you mean '--skip-existing'?",
         ),
         (["separate", "a.wav", "--ouput=here"], "there is no option --ouput: did you mean '--output'?"),
-        (["info", "galr-cpu-152"], "'galr-cpu-152' is neither a shipped checkpoint, nor a folder"),
-        (["info", "galr-cpu-152"], "did you mean 'galr-cpu-152k'?"),
+        (["info", "galr-smal"], "'galr-smal' is neither a shipped checkpoint, nor a folder"),
+        (["info", "galr-smal"], "did you mean 'galr-small'?"),
         (["separate", "a.wav", "--device", "cdua"], "'cdua' is no device: did you mean 'cuda'?"),
         (["separate", "a.wav", "--num-speakers", "two"], "'two' is neither a whole number nor auto"),
-        (["info", "runs/galr/last"], "Shipped are audioslots-cpu-speakers, galr-cpu-152k."),
+        (["info", "runs/galr/last"], "Shipped are audioslots-small, galr-small."),
     ],
 )
 def test_a_mistyped_word_ends_the_command_with_the_nearest_one(capsys, arguments, message):
@@ -210,8 +210,8 @@ def test_a_format_that_cannot_hold_a_recording_is_named(separate, tmp_path):
         ("sep", {"separate"}),
         ("separate --form", {"--format"}),
         ("separate --format f", {"flac"}),
-        ("info galr", {"galr-cpu-152k"}),
-        ("separate --model audio", {"audioslots-cpu-speakers"}),
+        ("info galr", {"galr-small"}),
+        ("separate --model audio", {"audioslots-small"}),
         ("separate --output fol", {"folder"}),
     ],
 )

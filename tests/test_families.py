@@ -164,7 +164,7 @@ def test_a_family_says_which_parts_may_grow(toy, tmp_path):
     arguments = debug_arguments(tmp_path / "run", f"model={{pretrained: {toy}, num_sources: 3}}")
     with pytest.raises(SettingsError, match="do not fit"):
         build_model(build_config(arguments.model), arguments)
-    arguments.model = {"pretrained": "galr-cpu-152k", "num_hidden_layers": 2}
+    arguments.model = {"pretrained": "galr-small", "num_hidden_layers": 2}
     with pytest.raises(SettingsError, match="for galr, only `num_hidden_layers` may grow"):
         build_model(build_config(arguments.model), arguments)
 

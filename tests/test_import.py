@@ -62,8 +62,8 @@ print(sorted({"torch", "transformers", "numpy"} & sys.modules.keys()), resource.
         (["separate", "--help"], 0, "chunks per forward pass"),
         (["separate"], 2, "the following arguments are required: FILE|DIR"),
         (["separate", "a.wav", "-o", "out", "--batch-size", "0"], 1, "`--batch-size` is 0"),
-        (["separate", "a.wav", "--model", "galr-cpu"], 2, "did you mean 'galr-cpu-152k'?"),
-        (["models", "--json"], 0, '"name": "galr-cpu-152k", "is_default": true'),
+        (["separate", "a.wav", "--model", "galr-smal"], 2, "did you mean 'galr-small'?"),
+        (["models", "--json"], 0, '"name": "galr-small", "is_default": true'),
     ],
 )
 def test_the_command_answers_before_it_loads_anything(tmp_path, arguments, status, output):

@@ -55,6 +55,8 @@ class CardFacts:
             The training data: `name` and `license`, and optionally `note`.
         title, uses, not_for, architecture, evaluation, training, compute, sample, attribution (`str`, *optional*):
             Markdown for the parts of the card with these subjects.
+        revision (`str`, *optional*):
+            The revision of the weights under this name, such as `2, the run my-run`; a name tells family and size only.
         limits (`list` of `str`, *optional*):
             Known limits, besides the measured conditions.
         language, datasets, base_model, tags (*optional*):
@@ -64,6 +66,7 @@ class CardFacts:
     license: str
     data: list[dict[str, str]]
     title: str = ""
+    revision: str = ""
     uses: str = ""
     not_for: str = NOT_FOR
     architecture: str = ""

@@ -359,7 +359,7 @@ class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel, ModelCapabilities)
         self.model = self.model_class(config)
         self.decoder = AudioSlotsDecoder(config)
         self.speaker_proj = None
-        # CODEPATH: the paper and most configs use 0; audioslots-cpu-speakers and training/configs/audioslots-gpu.yaml
+        # CODEPATH: the paper and most configs use 0; audioslots-small and training/configs/audioslots-gpu.yaml
         # follow speakers from chunk to chunk
         if config.speaker_embedding_size > 0:
             self.speaker_proj = nn.Linear(config.hidden_size, config.speaker_embedding_size, bias=False)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 
-DEFAULT_CHECKPOINT = "galr-cpu-152k"
+DEFAULT_CHECKPOINT = "galr-small"
 CHECKPOINTS_DIR = Path(__file__).parent / "checkpoints"
 
 

@@ -47,8 +47,8 @@ class Featured:
 # The only list of the results in the README; those of published models follow.
 FEATURED = (
     Featured("ceiling: true magnitudes, the mixture's phase", "oracle-0.5s", "oracle_order_by_tracker"),
-    Featured("**GALR, `galr-cpu-152k`: the default**", "galr-cpu-152k"),
-    Featured("AudioSlots, `audioslots-cpu-speakers`", "audioslots-cpu-speakers"),
+    Featured("**GALR, `galr-small`: the default**", "galr-small"),
+    Featured("AudioSlots, `audioslots-small`", "audioslots-small"),
     Featured("DPRNN, `dprnn-cpu` (does not ship)", "dprnn-cpu"),
 )
 
