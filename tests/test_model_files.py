@@ -84,6 +84,10 @@ def refusal(folder: Path) -> str:
         ({"model_type": "wav2vec2"}, "its `model_type` is 'wav2vec2', which is no separation model of this package"),
         ({"model_type": "audioslots_voice_encoder"}, "`model_type` is 'audioslots_voice_encoder'"),
         ({"model_type": None}, "its `model_type` is None"),
+        ({"model_type": ["galr"]}, "its `model_type` is ['galr']"),
+        ({"auto_map": 5}, "`auto_map` (5) in config.json must be of the type dict"),
+        ({"auto_map": None}, "`auto_map` (None) in config.json must hold names of classes"),
+        ({"auto_map": {"AutoModel": 5}}, "`auto_map` ({'AutoModel': 5}) in config.json must hold names of classes"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused_by_name(folder, settings, message):
@@ -103,6 +107,11 @@ def test_a_configuration_that_cannot_be_is_refused_by_name(folder, settings, mes
             "`post_process_audio_separation` in preprocessor_config.json is no setting",
         ),
         ({"feature_extractor_type": "Wav2Vec2FeatureExtractor"}, "is not a separation model"),
+        (
+            {"feature_extractor_type": 5},
+            "`feature_extractor_type` (5) in preprocessor_config.json must be of the type str",
+        ),
+        ({"auto_map": True}, "`auto_map` (True) in preprocessor_config.json must be of the type dict"),
     ],
 )
 def test_a_feature_extractor_of_another_model_is_refused(folder, settings, message):

@@ -23,7 +23,15 @@ from transformers.utils.hub import cached_file
 from . import registration  # noqa: F401, the pipeline finds its model in transformers' registry
 from .bars import hiding_bars
 from .families import FAMILIES
-from .model_files import CONFIG_NAME, FEATURE_EXTRACTOR_NAME, HUB_ARGUMENTS, BrokenModelError, find_weights, read_json
+from .model_files import (
+    CONFIG_NAME,
+    FEATURE_EXTRACTOR_NAME,
+    HUB_ARGUMENTS,
+    BrokenModelError,
+    check_types,
+    find_weights,
+    read_json,
+)
 from .pipeline_audio_separation import AudioSeparationPipeline
 from .shipped import find_checkpoint, list_checkpoints
 
@@ -70,12 +78,15 @@ def _check_settings_files(checkpoint: str, pipeline_kwargs: dict[str, Any]) -> N
     """Download the files of a model, and raise a `ValueError` if it is not one of this package."""
     options = {**pipeline_kwargs, **(pipeline_kwargs.get("model_kwargs") or {})}
     options = {name: value for name, value in options.items() if name in HUB_ARGUMENTS}
-    model_type = read_json(cached_file(checkpoint, CONFIG_NAME, **options), CONFIG_NAME).get("model_type")
+    config = read_json(cached_file(checkpoint, CONFIG_NAME, **options), CONFIG_NAME)
+    model_type = config.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise ValueError(
             f"its `model_type` is {model_type!r}, which is no separation model of this package: {', '.join(FAMILIES)}."
         )
-    read_json(cached_file(checkpoint, FEATURE_EXTRACTOR_NAME, **options), FEATURE_EXTRACTOR_NAME)
+    check_types(config, CONFIG_NAME)
+    feature_extractor = read_json(cached_file(checkpoint, FEATURE_EXTRACTOR_NAME, **options), FEATURE_EXTRACTOR_NAME)
+    check_types(feature_extractor, FEATURE_EXTRACTOR_NAME)
     find_weights(checkpoint, options)
 
 

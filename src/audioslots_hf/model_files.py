@@ -50,6 +50,7 @@ SETTING_TYPES = {
     "attn_implementation": str,
     "_attn_implementation": str,
     "auto_map": dict,
+    "feature_extractor_type": str,
     "id2label": dict,
     "label2id": dict,
     "num_labels": int,
@@ -89,6 +90,17 @@ def read_json(path: str, name: str) -> dict[str, Any]:
     return content
 
 
+def check_types(settings: dict[str, Any], name: str) -> None:
+    """Raise a `ValueError` if a setting of transformers in a settings file has a wrong type, at which transformers itself would fail."""
+    for field, kind in SETTING_TYPES.items():
+        if not isinstance(settings.get(field), kind | None):
+            raise ValueError(f"`{field}` ({settings[field]!r}) in {name} must be of the type {kind.__name__}.")
+    # null is no map
+    auto_map = settings.get("auto_map", {})
+    if auto_map is None or not all(isinstance(code, str | list | tuple) for code in auto_map.values()):
+        raise ValueError(f"`auto_map` ({auto_map!r}) in {name} must hold names of classes and where their code is.")
+
+
 def check_settings(settings: dict[str, Any], name: str, owner: type) -> None:
     """
     Raise a `ValueError` if a value in a settings file is beyond all reason, before any work or allocation by it.
@@ -112,9 +124,7 @@ def check_settings(settings: dict[str, Any], name: str, owner: type) -> None:
     foreign += [] if settings.get("return_dict", True) is True else ["return_dict"]
     if foreign:
         raise ValueError(f"{name} sets `{foreign[0]}`, which models of this package do not have.")
-    for field, kind in SETTING_TYPES.items():
-        if not isinstance(settings.get(field), kind | None):
-            raise ValueError(f"`{field}` ({settings[field]!r}) in {name} must be of the type {kind.__name__}.")
+    check_types(settings, name)
     if not all(isinstance(item, str) for item in settings.get("architectures") or ()):
         raise ValueError(f"`architectures` ({settings['architectures']!r}) in {name} must hold names of classes.")
     _check_names(settings, owner, name)
@@ -298,6 +308,7 @@ __all__ = [
     "check_feature_extractor",
     "check_finite",
     "check_settings",
+    "check_types",
     "check_weights",
     "find_weights",
     "read_json",
