@@ -80,10 +80,8 @@ def test_a_card_says_for_whom_first_and_its_metadata_survive_the_hubs_own_parser
     data = card.data
     assert (data.license, data.pipeline_tag, data.library_name) == ("mit", "audio-to-audio", "transformers")
     assert {"source-separation", "galr"} <= set(data.tags) and data.model_name == "mine"
-    assert [(result.metric_value, result.dataset_name) for result in data.eval_results] == [
-        (9.88, "list.csv, min, clean"),
-        (9.88, "list.csv, max, mix_both"),
-    ]
+    found = [(result.metric_value, result.dataset_name, result.dataset_config) for result in data.eval_results]
+    assert found == [(9.88, "list", "min, clean"), (9.88, "list", "max, mix_both")]
     for file in ("mixture", "mixture_source_0", "mixture_source_1"):
         assert (
             f'<audio controls src="https://huggingface.co/me/mine/resolve/main/samples/{file}.flac"></audio>' in text
@@ -171,14 +169,35 @@ def test_scores_of_other_weights_are_refused():
 def test_one_evaluation_or_several_make_a_row_each(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(evaluation(standard_error=0.25)))
     [single] = load_results(tmp_path)
-    assert format_evaluations([single]).splitlines()[2] == "| `list.csv`, min, clean | 4 | 9.88 ± 0.25 | 9.88 ± 0.25 |"
+    assert (
+        format_evaluations([single], {}).splitlines()[2]
+        == "| `list.csv`, min, clean | 4 | 9.88 ± 0.25 | 9.88 ± 0.25 |"
+    )
     oracle = evaluation()
     oracle["rows"]["oracle_order_by_tracker"] = {"si_snri": 12.0, "num_mixtures": 4}
-    assert [line.split("|")[-2] for line in format_evaluations([single, oracle]).splitlines()[2:]] == [
+    assert [line.split("|")[-2] for line in format_evaluations([single, oracle], {}).splitlines()[2:]] == [
         " – ",
         " 12.00 ",
     ]
-    assert len({result.dataset_type for result in list_eval_results([single, evaluation(mode="max, clean")])}) == 2
+    results = list_eval_results([single, evaluation(mode="max, clean")], {})
+    assert len({result.unique_identifier for result in results}) == 2
+
+
+def test_a_list_has_a_title_a_data_set_a_split_and_a_configuration():
+    measured = [evaluation("libri2mix_test-clean.csv", mode="min, clean, shared spectrum"), evaluation()]
+    titles = {"libri2mix_test-clean.csv": "Mixtures of mine", "list.csv": "My list"}
+    first, other = list_eval_results(measured, titles)
+    assert (first.dataset_type, first.dataset_name, first.dataset_split) == (
+        "Mixtures_of_mine",
+        "Mixtures of mine",
+        "test",
+    )
+    assert first.dataset_config == "min, clean, shared spectrum"
+    assert (other.dataset_type, other.dataset_name, other.dataset_split) == ("My_list", "My list", None)
+    [untitled] = list_eval_results(measured[:1], {})
+    assert (untitled.dataset_type, untitled.dataset_name) == ("libri2mix", "libri2mix")
+    names = [line.split(" | ")[0] for line in format_evaluations(measured, titles).splitlines()[2:]]
+    assert names == ["| Mixtures of mine (min, clean, shared spectrum)", "| My list (min, clean)"]
 
 
 def test_conditions_are_measured_on_the_same_conversations_or_said_to_be_unknown(tmp_path):
@@ -191,7 +210,7 @@ def test_conditions_are_measured_on_the_same_conversations_or_said_to_be_unknown
     ]
     (tmp_path / "conversations.json").write_text(json.dumps(results))
     evaluations = [evaluation(mode="min, mix_both", si_snri=5.0), evaluation("my_prompts.csv", si_snri=3.0)]
-    table = format_conditions(evaluations, load_conversations(tmp_path))
+    table = format_conditions(evaluations, load_conversations(tmp_path), {})
     rows = dict(line.strip("| ").split(" | ") for line in table.splitlines()[2:])
     assert rows["conversation of two"] == (
         "without an option: 50 % of the speech on its own track, 1.0 dB SI-SDRi; with `num_speakers`: 80 % of the speech on its "
@@ -200,15 +219,15 @@ def test_conditions_are_measured_on_the_same_conversations_or_said_to_be_unknown
     assert "95 % of the speech" in rows["one voice"] and "dB" not in rows["one voice"]
     assert rows["conversation of three"] == "not measured"
     assert rows["rooms"].startswith("without an option: 25 % of the speech on its own track, -1.0 dB SI-SDRi")
-    assert rows["noise"] == "5.0 dB SI-SNRi (`list.csv`, min, mix_both)"
-    assert rows["telephone"] == "3.0 dB SI-SNRi (`my_prompts.csv`, min, clean)"
+    assert rows["noise"] == "`list.csv`, min, mix_both: 5.0 dB SI-SNRi"
+    assert rows["telephone"] == "`my_prompts.csv`, min, clean: 3.0 dB SI-SNRi"
     # the form of the results of this repository
     both = {"model": "a", "lists": results[0]["lists"], "lists_of_people": results[1]["lists"]}
     (tmp_path / "conversations.json").write_text(json.dumps(both))
-    assert format_conditions(evaluations, load_conversations(tmp_path)) == table
+    assert format_conditions(evaluations, load_conversations(tmp_path), {}) == table
     # one alone
     (tmp_path / "conversations.json").write_text(json.dumps(results[1]))
-    assert "without an option" not in format_conditions([], load_conversations(tmp_path))
+    assert "without an option" not in format_conditions([], load_conversations(tmp_path), {})
 
 
 def test_the_sample_of_the_package_and_its_notice_are_those_of_the_repository():

@@ -23,6 +23,8 @@ from huggingface_hub import EvalResult
 
 RESULTS_NAME = "results.json"
 CONVERSATIONS_NAME = "conversations.json"
+# the name of a list without its suffix: the data set, and the split that it is of
+LIST_NAME = re.compile(r"(.+?)[_-](train|dev|valid|validation|eval|test)(?:[_-].*)?")
 NOT_MEASURED = "not measured"
 WITHOUT_OPTION = "without an option"
 WITH_PEOPLE = "with `num_speakers`"
@@ -66,7 +68,7 @@ def load_results(folder: Path) -> list[dict]:
     evaluations = content if isinstance(content, list) else [content]
     try:
         for evaluation in evaluations:
-            _name_test_set(evaluation)
+            _name_test_set(evaluation, {})
             _format_scores(evaluation)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is not a results file of training.run_evaluation: {error!r}") from error
@@ -129,14 +131,14 @@ def format_table(header: list[str], rows: list[list[str]]) -> str:
     return "".join(f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in cells)}|\n" for cells in lines)
 
 
-def format_evaluations(evaluations: list[dict]) -> str:
-    """The scores of a model as a table, a row for each test set, with the standard error over its mixtures."""
+def format_evaluations(evaluations: list[dict], titles: dict[str, str]) -> str:
+    """The scores of a model as a table, a row for each test set, with the standard error over its mixtures; titles by file name."""
     with_oracle = any("oracle_order_by_tracker" in evaluation["rows"] for evaluation in evaluations)
     header = ["test set", "mixtures", *PROTOCOLS.values(), *(["oracle"] if with_oracle else [])]
     rows = []
     for evaluation in evaluations:
         num_mixtures = next(iter(evaluation["rows"].values()))["num_mixtures"]
-        cells = [_name_test_set(evaluation), str(num_mixtures), *_format_scores(evaluation)]
+        cells = [_name_test_set(evaluation, titles), str(num_mixtures), *_format_scores(evaluation)]
         if with_oracle:
             oracle = evaluation["rows"].get("oracle_order_by_tracker")
             cells.append("–" if oracle is None else f"{oracle['si_snri']:.2f}")
@@ -144,7 +146,9 @@ def format_evaluations(evaluations: list[dict]) -> str:
     return format_table(header, rows)
 
 
-def format_conditions(evaluations: list[dict], conversations: dict[str, dict[str, dict]]) -> str:
+def format_conditions(
+    evaluations: list[dict], conversations: dict[str, dict[str, dict]], titles: dict[str, str]
+) -> str:
     """A table of the conditions where models of this kind fail, and the scores there, or that they have not been measured."""
     rows = []
     for title, pattern in CONVERSATIONS.items():
@@ -154,26 +158,37 @@ def format_conditions(evaluations: list[dict], conversations: dict[str, dict[str
         found = _describe_conversations(conversations, re.compile(ROOM)) if condition == "rooms" else []
         for evaluation in evaluations:
             if any(word in f"{evaluation['metadata']}, {evaluation['mode']}".lower() for word in words):
-                found.append(f"{_mean(evaluation):.1f} dB SI-SNRi ({_name_test_set(evaluation)})")
+                found.append(f"{_name_test_set(evaluation, titles)}: {_mean(evaluation):.1f} dB SI-SNRi")
         rows.append([condition, "; ".join(found) or NOT_MEASURED])
     return format_table(["condition", "measured"], rows)
 
 
-def list_eval_results(evaluations: list[dict]) -> list[EvalResult]:
-    """The scores without references, for the model index of the Hub."""
+def list_eval_results(evaluations: list[dict], titles: dict[str, str]) -> list[EvalResult]:
+    """The scores without references, for the model index of the Hub; titles of the lists by file name."""
     return [
         EvalResult(
             task_type="audio-to-audio",
             task_name="Source separation",
-            # results of one type would be merged
-            dataset_type=re.sub(r"\W+", "_", f"{evaluation['metadata']}, {evaluation['mode']}"),
-            dataset_name=f"{evaluation['metadata']}, {evaluation['mode']}",
+            # a list of one's own, mixed as another data set was, is not that data set
+            dataset_type=re.sub(r"\W+", "_", titles.get(evaluation["metadata"], dataset)).strip("_"),
+            dataset_name=titles.get(evaluation["metadata"], dataset),
+            # results of one data set, configuration and split would be merged
+            dataset_config=evaluation["mode"],
+            dataset_split=split,
             metric_type="si_snri",
             metric_name="SI-SNRi in dB, order of the tracks without references",
             metric_value=round(_mean(evaluation), 2),
         )
         for evaluation in evaluations
+        for dataset, split in [_split_name(evaluation["metadata"])]
     ]
+
+
+def _split_name(metadata: str) -> tuple[str, str | None]:
+    """The data set and the split of a list: `libri2mix` and `test` of `libri2mix_test.csv`."""
+    stem = Path(metadata).stem
+    match = LIST_NAME.fullmatch(stem)
+    return (match[1], match[2]) if match else (stem, None)
 
 
 def _read_json(path: Path) -> dict | list:
@@ -189,9 +204,10 @@ def _mean(evaluation: dict) -> float:
     return float(evaluation["rows"]["model_order_by_tracker"]["si_snri"])
 
 
-def _name_test_set(evaluation: dict) -> str:
-    """The list of an evaluation, and its mode."""
-    return f"`{evaluation['metadata']}`, {evaluation['mode']}"
+def _name_test_set(evaluation: dict, titles: dict[str, str]) -> str:
+    """The list of an evaluation, by its title if it has one, and the mode."""
+    metadata, mode = evaluation["metadata"], evaluation["mode"]
+    return f"{titles[metadata]} ({mode})" if metadata in titles else f"`{metadata}`, {mode}"
 
 
 def _format_scores(evaluation: dict) -> list[str]:
@@ -226,6 +242,7 @@ __all__ = [
     "CONDITIONS",
     "CONVERSATIONS",
     "CONVERSATIONS_NAME",
+    "LIST_NAME",
     "NOT_MEASURED",
     "PROTOCOLS",
     "RESULTS_NAME",

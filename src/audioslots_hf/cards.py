@@ -36,6 +36,9 @@ data:
   - name: my recordings
     license: CC BY 4.0
 """
+# of the facts; others are text
+KINDS = {"data": list, "limits": list, "language": list, "datasets": list, "tags": list, "test_sets": dict}
+KIND_NAMES = {list: "a list", dict: "names and values", str: "text"}
 USES = "separate a recording in which {num_sources} people speak at once into one track for each of them."
 NOT_FOR = (
     "a single voice, which is split; more voices than tracks; music; evidence of who said a sentence, because parts of "
@@ -59,6 +62,8 @@ class CardFacts:
             The revision of the weights under this name, such as `2, the run my-run`; a name tells family and size only.
         limits (`list` of `str`, *optional*):
             Known limits, besides the measured conditions.
+        test_sets (`dict`, *optional*):
+            A title for each list of mixtures in the results, by the name of its file.
         language, datasets, base_model, tags (*optional*):
             Metadata of the Hub.
     """
@@ -72,6 +77,7 @@ class CardFacts:
     architecture: str = ""
     evaluation: str = ""
     limits: list[str] = field(default_factory=list)
+    test_sets: dict[str, str] = field(default_factory=dict)
     training: str = ""
     compute: str = "not stated."
     sample: str = ""
@@ -113,12 +119,10 @@ def _check_facts(path: Path, values: Any) -> None:
         raise ValueError(f"{path} has {unknown[0]!r}, which is none of {', '.join(fields)}.")
     if missing := [name for name in ("license", "data") if not values.get(name)]:
         raise ValueError(f"{path} lacks {missing[0]!r}. An example:\n{EXAMPLE}")
-    lists = ("data", "limits", "language", "datasets", "tags")
     for name, value in values.items():
-        if not isinstance(
-            value, list if name in lists and not (name == "language" and isinstance(value, str)) else str
-        ):
-            raise ValueError(f"{name!r} in {path} is {value!r}: it must be {'a list' if name in lists else 'text'}.")
+        kind = KINDS.get(name, str)
+        if not isinstance(value, kind) and not (name == "language" and isinstance(value, str)):
+            raise ValueError(f"{name!r} in {path} is {value!r}: it must be {KIND_NAMES[kind]}.")
     for entry in values["data"]:
         if not isinstance(entry, dict) or not {"name", "license"} <= set(entry) <= {"name", "license", "note"}:
             raise ValueError(
@@ -163,7 +167,7 @@ def make_card(
         tags=list(dict.fromkeys(tags)),
         metrics=["si_snr"] if evaluations else None,
         model_name=name,
-        eval_results=list_eval_results(evaluations) or None,
+        eval_results=list_eval_results(evaluations, facts.test_sets) or None,
     )
     return ModelCard.from_template(
         data,
@@ -178,8 +182,8 @@ def make_card(
         num_parameters=f"{model.num_parameters():,}",
         sampling_rate=f"{config.sampling_rate / 1000:g} kHz",
         sha256=sha256,
-        results=format_evaluations(evaluations) if evaluations else "",
-        conditions=format_conditions(evaluations, conversations).strip(),
+        results=format_evaluations(evaluations, facts.test_sets) if evaluations else "",
+        conditions=format_conditions(evaluations, conversations, facts.test_sets).strip(),
         snippet=format_snippet(repo_id) if repo_id else "",
         players=_list_players(repo_id, config.num_sources) if repo_id else [],
         picture=_find_url(repo_id, "mixture_separation.png") if repo_id else "",
