@@ -137,19 +137,49 @@ def test_speech_that_is_not_there_is_named(root):
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["--voices", "1", "--overlaps", "20"], "--voices 1 needs --overlaps 0"), (["--recordings", "0"], "at least 1")],
+    [
+        (["--voices", "1", "--overlaps", "20"], "--voices 1 needs --overlaps 0"),
+        (["--recordings", "0"], "at least 1"),
+        (["--truth", "both"], "--truth needs --num-speakers"),
+        (["--truth", "both", "--num-speakers", "true", "--online"], "no --online"),
+    ],
 )
 def test_lists_that_cannot_be_are_refused(root, words, message):
     with pytest.raises(SettingsError, match=message):
         conversations.run(parse(root, *words))
 
 
+# of speakers and of utterances
+SIZES = {
+    "librispeech_test.csv": (10, 100),
+    "speechocean762_test.csv": (16, 365),
+    "prompts_speech.csv": (5, 200),
+    "librispeech_valid.csv": (20, 20),
+    "speechocean762_valid.csv": (12, 254),
+}
+
+
 @pytest.mark.parametrize("speech", conversations.SPEECH.values(), ids=lambda speech: speech.csv)
 def test_the_lists_of_speech_ship(speech):
-    lines = (conversations.METADATA / speech.csv).read_text("utf-8").splitlines()
-    assert lines[0] == "path,speaker,num_samples,loudness"
-    speakers = {line.split(",")[1] for line in lines[1:]}
-    assert len(speakers) in (5, 10, 16) and len(lines) > 100
+    header, *lines = (conversations.METADATA / speech.csv).read_text("utf-8").splitlines()
+    assert header.startswith("path,speaker,num_samples")
+    # without it, all files are read to measure it
+    assert header.endswith(",loudness") or len(lines) < 100
+    assert (len({line.split(",")[1] for line in lines}), len(lines)) == SIZES[speech.csv]
+
+
+def test_people_on_whom_thresholds_were_chosen_are_not_among_the_default(root):
+    (root / "voices").rename(root / "speech")
+    lists = {
+        "test": SpeechList("speech", str(root / "voices.csv")),
+        "valid": SpeechList("speech", str(root / "voices.csv"), is_validation=True),
+    }
+    conversations.SPEECH.clear()
+    conversations.SPEECH.update(lists)
+    options = parse(root)
+    assert conversations.find_speech(options) == ["test"]
+    options.speech = ["valid"]
+    assert conversations.find_speech(options) == ["valid"]
 
 
 def test_the_number_of_people_goes_to_the_pipeline(root, oracle, monkeypatch):
@@ -208,5 +238,35 @@ def test_the_online_form_is_scored_as_a_stream_of_short_blocks(root, monkeypatch
 
 
 def test_rooms_have_lists_of_their_own(root):
-    [kind] = conversations.plan(parse(root, "--quick", "--rt60", "0.4"))
-    assert str(kind) == "here, 2 voices, 60 s, overlap 20 %, room 0.4 s"
+    kinds = conversations.plan(
+        parse(root, "--voices", "2", "--durations", "60", "--overlaps", "20", "--rt60", "0", "0.4")
+    )
+    assert [str(kind) for kind in kinds] == [
+        "here, 2 voices, 60 s, overlap 20 %",
+        "here, 2 voices, 60 s, overlap 20 %, room 0.4 s",
+    ]
+
+
+def test_each_truth_is_a_row_of_its_list(root, monkeypatch):
+    class Form:
+        truths = None
+
+        def __init__(self, pipeline, conversation, sampling_rate, num_speakers):
+            assert num_speakers == (None if pipeline == "auto" else 2)
+            self.conversation, self.sampling_rate = conversation, sampling_rate
+            self.mixture = torch.from_numpy(conversation.mixture)[None]
+
+        def separate(self, waveforms):
+            # one experiment is true, and the other gives the mixture to one person
+            rows = self.conversation.references if self.truths else waveforms.numpy()
+            tracks = torch.from_numpy(np.stack([rows[0], rows[-1]]))[None]
+            return tracks, argparse.Namespace(segments=[[(0.0, 5.0)], []])
+
+    monkeypatch.setattr(conversations, "TrueConversationSeparator", Form)
+    words = ["--durations", "5", "--overlaps", "20", "--voices", "2", "--recordings", "1", "--truth", "none", "both"]
+    for number in ("auto", "true"):
+        monkeypatch.setattr(conversations, "load_separator", lambda *args, number=number, **options: number)
+        lists = conversations.run(parse(root, *words, "--num-speakers", number))["lists"]
+        assert list(lists) == [f"here, 2 voices, 5 s, overlap 20 %, truth: {truth}" for truth in ("none", "both")]
+        ratios = [scores["si_sdri"] for scores in lists.values()]
+        assert ratios[0] == pytest.approx(0, abs=1e-3) and ratios[1] > 20

@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from transformers.utils.logging import get_logger
 
 from .activity import (
     FRAMES_PER_S,
@@ -34,19 +33,14 @@ from .chunking import Chunk, OverlapAdd, align_channels, batch_chunks, cut_recor
 from .progress import Progress, cut_blocks
 from .resampling import resample
 from .separator import Separator
-from .speakers import VoiceEvidence, check_speakers, find_voices
-from .turns import cross_fade, cut_windows, decide_activity, find_turns, widen_activity, window_gains
+from .speakers import VoiceClusters, VoiceEvidence, check_speakers, find_voices
+from .summaries import ChunkSummary, find_chunk_turns, find_dominant, gather_evidence
+from .turns import ChunkTurns, cross_fade, cut_windows, decide_activity, widen_activity, window_gains
 
-
-logger = get_logger(__name__)
 
 # Chunks of 2 s contain one or two turns, and enough speech to identify a voice. GALR keeps the order of its sources within them
 # better than within chunks of 4 s.
 WINDOW_S = 2.0
-# within a chunk, before the level of the recording is known
-CHUNK_RANGE_DB = 25.0
-# frames in which another estimate is louder by this are not used for the embedding of a voice
-DOMINANCE_DB = 10.0
 # a voice encoder needs at least this much speech
 MIN_EMBEDDED_S = 0.2
 
@@ -92,16 +86,6 @@ class ConversationPlan:
         """Time in which several voices speak, relative to the time in which any does."""
         counts = self.activity.sum(axis=0)
         return float((counts > 1).sum() / max(1, (counts > 0).sum()))
-
-
-@dataclass
-class ChunkSummary:
-    """The stored data of a separated chunk: powers of its frames, embeddings of its estimates and of their windows."""
-
-    mixture_powers: np.ndarray
-    powers: np.ndarray
-    embeddings: np.ndarray
-    window_embeddings: np.ndarray | None = None
 
 
 class ConversationSeparator:
@@ -202,8 +186,8 @@ class ConversationSeparator:
         for batch in batch_chunks(self.cut(blocks), self.separator.batch_size):
             for chunk, estimates in zip(batch, self.separate_chunks(batch), strict=True):
                 num_samples = len(summaries) * self.hop_length + chunk.samples.shape[-1]
-                summaries.append(self.summarize(chunk.samples, estimates, with_windows=True))
-        return _make_plan(summaries, self, num_samples)
+                summaries.append(self.summarize(chunk.samples, estimates))
+        return self._decide(summaries, num_samples)
 
     def stream(self, blocks: Iterable[torch.Tensor], plan: ConversationPlan) -> Iterator[torch.Tensor]:
         """
@@ -253,8 +237,8 @@ class ConversationSeparator:
             estimates = [part.estimates for part in self.separator.separate_chunks(chunks).split(chunks)]
         return [align_channels(part) for part in estimates]
 
-    def summarize(self, samples: torch.Tensor, estimates: torch.Tensor, with_windows: bool = False) -> ChunkSummary:
-        """Compute the stored data of a chunk from its samples and its estimates, with the embeddings of windows if asked for."""
+    def summarize(self, samples: torch.Tensor, estimates: torch.Tensor) -> ChunkSummary:
+        """Compute the stored data of a chunk from its samples and its estimates."""
         # a DC offset is not speech
         samples, estimates = (part - part.mean(dim=-1, keepdim=True) for part in (samples, estimates))
         powers = frame_powers(estimates, self.sampling_rate)
@@ -263,9 +247,60 @@ class ConversationSeparator:
         loudest = powers.sum(dim=-1).argmax(dim=0)
         heard = torch.stack([estimates[channel, source] for source, channel in enumerate(loudest.tolist())])
         powers = powers.mean(dim=0).numpy()
-        active = _find_dominant(powers, mixture_powers)
-        window_embeddings = self.embed_windows(heard) if with_windows else None
-        return ChunkSummary(mixture_powers, powers, self.embed(heard, active), window_embeddings)
+        active = find_dominant(powers, mixture_powers)
+        return ChunkSummary(mixture_powers, powers, self.embed(heard, active), self.embed_windows(heard))
+
+    def find_voices(self, evidence: VoiceEvidence) -> VoiceClusters:
+        """The people of a recording, by [`~speakers.find_voices`]."""
+        return find_voices(evidence, self.num_speakers, self.max_speakers)
+
+    def find_turns(
+        self, index: int, summary: ChunkSummary, centroids: np.ndarray, threshold_db: float, loud_db: float
+    ) -> ChunkTurns:
+        """The voices of the chunk with an index, by [`~turns.find_turns`]."""
+        return find_chunk_turns(summary, centroids, threshold_db, loud_db)
+
+    def find_activity(
+        self, turns: list[ChunkTurns], starts: list[int], mixture_powers: np.ndarray, threshold_db: float
+    ) -> np.ndarray:
+        """Whether each voice speaks in each frame, from the turns of chunks that start at these frames."""
+        log_odds, powers = (
+            cross_fade((getattr(turn, name) for turn in turns), starts, len(mixture_powers))
+            for name in ("log_odds", "powers")
+        )
+        return decide_activity(log_odds, powers, mixture_powers, threshold_db)
+
+    def _decide(self, summaries: list[ChunkSummary], num_samples: int) -> ConversationPlan:
+        """Cluster the data of the first pass, and compute the activity of each voice."""
+        duration_s = num_samples / self.sampling_rate
+        frames_per_hop = self.hop_length / frame_length(self.sampling_rate)
+        num_frames = -(-num_samples // frame_length(self.sampling_rate))
+        starts = [round(index * frames_per_hop) for index in range(len(summaries))]
+        mixture_powers = np.zeros(num_frames)
+        for start, summary in zip(starts, summaries, strict=True):
+            _place_frames(mixture_powers, start, summary.mixture_powers)
+        threshold_db = find_threshold_db(mixture_powers)
+        if np.isinf(threshold_db):
+            nobody = np.zeros((0, num_frames), bool)
+            return ConversationPlan(np.zeros((len(summaries), 0, 0), int), nobody, duration_s)
+        voices = self.find_voices(gather_evidence(summaries, threshold_db))
+        loud_db = loud_level_db(to_db(mixture_powers))
+        turns = [
+            self.find_turns(index, summary, voices.centroids, threshold_db, loud_db)
+            for index, summary in enumerate(summaries)
+        ]
+        activity = self.find_activity(turns, starts, mixture_powers, threshold_db)
+        num_windows = len(turns[0].assignment)
+        assignment = np.stack(
+            [np.pad(turn.assignment, ((0, num_windows - len(turn.assignment)), (0, 0)), "edge") for turn in turns]
+        )
+        several = activity.sum(axis=0) > 1
+        is_overlapped = [
+            several[start : start + len(summary.mixture_powers)].any()
+            for start, summary in zip(starts, summaries, strict=True)
+        ]
+        plan = ConversationPlan(assignment, activity, duration_s, np.array(is_overlapped))
+        return _order_voices(plan, keep_silent=self.num_speakers is not None)
 
     @torch.inference_mode()
     def embed(self, waveforms: torch.Tensor, active: np.ndarray) -> np.ndarray:
@@ -318,82 +353,10 @@ def _window_separator(separator: Separator) -> Separator:
     )
 
 
-def _find_dominant(powers: np.ndarray, mixture_powers: np.ndarray) -> np.ndarray:
-    """
-    Frames in which an estimate contains a voice that is not a leak of another estimate.
-
-    `(num_estimates, num_frames)` and `(num_frames,)` -> bool `(num_estimates, num_frames)`
-    """
-    levels = to_db(powers)
-    loud = to_db(mixture_powers).max() - CHUNK_RANGE_DB
-    return (levels > loud) & (levels > levels.max(axis=0) - DOMINANCE_DB)
-
-
-def _make_plan(summaries: list[ChunkSummary], separator: ConversationSeparator, num_samples: int) -> ConversationPlan:
-    """Cluster the data of the first pass, and compute the activity of each voice."""
-    duration_s = num_samples / separator.sampling_rate
-    frames_per_hop = separator.hop_length / frame_length(separator.sampling_rate)
-    num_frames = -(-num_samples // frame_length(separator.sampling_rate))
-    starts = [round(index * frames_per_hop) for index in range(len(summaries))]
-    mixture_powers = np.zeros(num_frames)
-    for start, summary in zip(starts, summaries, strict=True):
-        _place_frames(mixture_powers, start, summary.mixture_powers)
-    threshold_db = find_threshold_db(mixture_powers)
-    evidence = gather_evidence(summaries, threshold_db)
-    if np.isinf(threshold_db):
-        nobody = np.zeros((0, num_frames), bool)
-        return ConversationPlan(np.zeros((len(summaries), 0, 0), int), nobody, duration_s)
-    voices = find_voices(evidence, separator.num_speakers, separator.max_speakers)
-    loud_db = loud_level_db(to_db(mixture_powers))
-    turns = [
-        find_turns(
-            summary.window_embeddings,
-            _find_speech(summary, threshold_db),
-            summary.powers,
-            summary.mixture_powers,
-            voices.centroids,
-            loud_db,
-        )
-        for summary in summaries
-    ]
-    log_odds, powers = (
-        cross_fade((getattr(turn, name) for turn in turns), starts, num_frames) for name in ("log_odds", "powers")
-    )
-    activity = decide_activity(log_odds, powers, mixture_powers, threshold_db)
-    num_windows = len(turns[0].assignment)
-    assignment = np.stack(
-        [np.pad(turn.assignment, ((0, num_windows - len(turn.assignment)), (0, 0)), "edge") for turn in turns]
-    )
-    several = activity.sum(axis=0) > 1
-    is_overlapped = [
-        several[start : start + len(summary.mixture_powers)].any()
-        for start, summary in zip(starts, summaries, strict=True)
-    ]
-    plan = ConversationPlan(assignment, activity, duration_s, np.array(is_overlapped))
-    return _order_voices(plan, keep_silent=separator.num_speakers is not None)
-
-
 def _place_frames(powers: np.ndarray, start: int, values: np.ndarray) -> None:
     """Write the frames of a chunk, the last of which may lie after the end."""
     stop = min(start + len(values), len(powers))
     powers[start:stop] = values[: stop - start]
-
-
-def gather_evidence(summaries: list[ChunkSummary], threshold_db: float) -> VoiceEvidence:
-    """The inputs of clustering."""
-    speech_s, alone_s = [], []
-    for summary in summaries:
-        active = _find_speech(summary, threshold_db)
-        speech_s.append(active.sum(axis=1) / FRAMES_PER_S)
-        alone_s.append((active & (active.sum(axis=0) == 1)).sum(axis=1) / FRAMES_PER_S)
-    levels = [np.sqrt(summary.powers.mean(axis=1)) for summary in summaries]
-    embeddings = [summary.embeddings for summary in summaries]
-    return VoiceEvidence(np.stack(embeddings), np.stack(speech_s), np.stack(alone_s), np.stack(levels))
-
-
-def _find_speech(summary: ChunkSummary, threshold_db: float) -> np.ndarray:
-    """Frames in which an estimate holds speech that is no leak: bool `(num_estimates, num_frames)`"""
-    return _find_dominant(summary.powers, summary.mixture_powers) & (to_db(summary.powers) > threshold_db)
 
 
 def _order_voices(plan: ConversationPlan, keep_silent: bool) -> ConversationPlan:
@@ -436,15 +399,11 @@ def gate_tracks(tracks: torch.Tensor, activity: np.ndarray, start: int, sampling
 
 
 __all__ = [
-    "CHUNK_RANGE_DB",
-    "ChunkSummary",
     "ConversationPlan",
     "ConversationSeparator",
-    "DOMINANCE_DB",
     "MIN_EMBEDDED_S",
     "VoiceEncoder",
     "WINDOW_S",
     "gate_tracks",
-    "gather_evidence",
     "window_length",
 ]

@@ -20,9 +20,10 @@ import torch
 
 from .activity import FRAMES_PER_S, find_activity, find_spans, find_threshold_db, frame_length
 from .chunking import Chunk, OverlapAdd
-from .conversation import ChunkSummary, ConversationSeparator, VoiceEncoder, gate_tracks, gather_evidence
+from .conversation import ConversationSeparator, VoiceEncoder, gate_tracks
 from .separator import Separator
 from .speakers import DEFAULT_MAX_SPEAKERS, VoiceEvidence, assign_voices, normalize
+from .summaries import ChunkSummary, gather_evidence
 from .turns import frame_window
 
 

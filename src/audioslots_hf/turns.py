@@ -101,6 +101,7 @@ def find_turns(
     mixture_powers: np.ndarray,
     centroids: np.ndarray,
     loud_db: float,
+    assignment: np.ndarray | None = None,
 ) -> ChunkTurns:
     """
     The voices of one chunk.
@@ -116,10 +117,13 @@ def find_turns(
             The voices of the recording.
         loud_db (`float`):
             Level of the loud frames of the recording.
+        assignment (int `np.ndarray` of shape `(num_windows, num_estimates)`, *optional*):
+            Voice of each estimate in each window. By default [`assign_windows`] finds it.
     """
     num_voices, num_frames = len(centroids), len(mixture_powers)
     similarities = embeddings.astype(np.float32) @ centroids.T
-    assignment = assign_windows(similarities, _window_speech(active, len(embeddings)))
+    if assignment is None:
+        assignment = assign_windows(similarities, _window_speech(active, len(embeddings)))
     # (num_estimates, num_frames)
     voices = assignment[nearest_windows(num_frames, len(assignment))].T
     log_odds = np.full((num_voices, num_frames), -MAX_LOG_ODDS)

@@ -28,12 +28,19 @@ audible tracks without a voice, in a recording; der: diarization error rate, ove
 no collar; real_time_factor: seconds of computing for a second of audio.
 
 Without `--num-speakers`, the activity of a track is told by its energy.
+
+`--truth` puts the truth in the place of one part of the separation, a row of the table for each: `none`; `clusters`, the mean embedding of
+each voice is that of the estimates that are truly its own; `voices`, so is the voice of each estimate in each fifth of a second, too;
+`activity`, the frames in which each voice speaks; `both`, voices and activity; `separation`, the estimates of a chunk are its voices. All
+rows have the same estimates, so only the first real-time factor of a list means something.
 """
 
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +54,7 @@ from audioslots_hf.plots import require_matplotlib
 from audioslots_hf.resampling import resample
 from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 from training.arguments import SpeechArguments
+from training.benchmark.conversation_truth import TRUTHS, TrueConversationSeparator
 from training.data.activity import FRAMES_PER_S
 from training.data.conversations import Conversation, ConversationSimulator, ConversationStyle
 from training.data.rooms import require_pyroomacoustics
@@ -62,16 +70,23 @@ SEED = 72
 
 @dataclass(frozen=True)
 class SpeechList:
-    """Speech of people nobody trains on: a folder below `--root`, and the csv of the utterances in it."""
+    """
+    Speech of people nobody trains on: a folder below `--root`, and the csv of the utterances in it.
+
+    Thresholds may be chosen on validation speakers, so they are not among the default.
+    """
 
     folder: str
     csv: str
+    is_validation: bool = False
 
 
 SPEECH = {
     "test-other": SpeechList("librispeech", "librispeech_test.csv"),
     "speechocean762": SpeechList("speechocean762", "speechocean762_test.csv"),
     "prompts": SpeechList("prompts/usr/share/asterisk/sounds", "prompts_speech.csv"),
+    "librispeech-valid": SpeechList("librispeech", "librispeech_valid.csv", is_validation=True),
+    "speechocean762-valid": SpeechList("speechocean762", "speechocean762_valid.csv", is_validation=True),
 }
 
 
@@ -96,12 +111,13 @@ def plan(options: argparse.Namespace) -> list[ConversationList]:
         `SettingsError`: there is none of the speech, or not the one that was asked for.
     """
     if options.quick:
-        return [ConversationList(name, ConversationStyle(rt60_s=options.rt60)) for name in find_speech(options)[:1]]
+        return [ConversationList(name, ConversationStyle(rt60_s=options.rt60[0])) for name in find_speech(options)[:1]]
     styles = [
-        ConversationStyle(num_voices, duration_s, overlap / 100, options.rt60)
+        ConversationStyle(num_voices, duration_s, overlap / 100, rt60_s)
         for duration_s in options.durations
         for num_voices in options.voices
         for overlap in options.overlaps
+        for rt60_s in options.rt60
         # one voice has nothing to overlap with
         if num_voices > 1 or overlap == 0
     ]
@@ -116,9 +132,9 @@ def find_speech(options: argparse.Namespace) -> list[str]:
     if missing := [name for name in options.speech or [] if name not in found]:
         raise SettingsError(f"{options.root / SPEECH[missing[0]].folder} is no folder: {missing[0]} belongs there.")
     if not found:
-        folders = ", ".join(speech.folder for speech in SPEECH.values())
+        folders = ", ".join(dict.fromkeys(speech.folder for speech in SPEECH.values()))
         raise SettingsError(f"--root {options.root} holds none of {folders}.")
-    return options.speech or found
+    return options.speech or [name for name in found if not SPEECH[name].is_validation]
 
 
 def parse_count(word: str) -> int | str:
@@ -136,8 +152,7 @@ def separate(
     # without people told apart, segments are no claim about people
     if not sources or num_speakers is None:
         return tracks, None
-    num_frames = len(mixture) * FRAMES_PER_S // SAMPLING_RATE
-    return tracks, np.stack([frames_of_segments(source["segments"], num_frames) for source in sources])
+    return tracks, stack_segments([source["segments"] for source in sources], len(mixture))
 
 
 def separate_online(
@@ -149,10 +164,24 @@ def separate_online(
     blocks = resample(waveform, SAMPLING_RATE, conversation.sampling_rate).split(conversation.sampling_rate // 10, -1)
     tracks = torch.cat(list(conversation.stream(blocks)), dim=-1)[0]
     tracks = resample(tracks, conversation.sampling_rate, SAMPLING_RATE)[:, : len(mixture)]
-    num_frames = len(mixture) * FRAMES_PER_S // SAMPLING_RATE
-    activity = np.stack([frames_of_segments(segments, num_frames) for segments in conversation.segments])
+    activity = stack_segments(conversation.segments, len(mixture))
     heard = activity.any(axis=1)
     return tracks.numpy()[heard], activity[heard]
+
+
+def separate_truly(separator: TrueConversationSeparator, truth: str) -> tuple[np.ndarray, np.ndarray]:
+    """As [`separate`] does, with the truth in the place of a part."""
+    separator.truths = TRUTHS[truth]
+    tracks, plan = separator.separate(separator.mixture)
+    tracks = resample(tracks[0], separator.sampling_rate, SAMPLING_RATE).numpy()
+    return tracks, stack_segments(plan.segments, tracks.shape[1])
+
+
+def stack_segments(segments: list[list[tuple[float, float]]], num_samples: int) -> np.ndarray:
+    """Segments of several tracks -> bool (num_tracks, num_frames)."""
+    num_frames = num_samples * FRAMES_PER_S // SAMPLING_RATE
+    rows = [frames_of_segments(spans, num_frames) for spans in segments]
+    return np.stack(rows) if rows else np.zeros((0, num_frames), bool)
 
 
 def frames_of_segments(segments: list[tuple[float, float]], num_frames: int) -> np.ndarray:
@@ -164,19 +193,15 @@ def frames_of_segments(segments: list[tuple[float, float]], num_frames: int) -> 
 
 
 def measure(
-    separator: AudioSeparationPipeline,
+    separate: Callable[[], tuple[np.ndarray, np.ndarray | None]],
     conversation: Conversation,
     picture: Path | None,
     title: str,
-    num_speakers: int | str | None = None,
-    online: bool = False,
 ) -> dict[str, Any]:
     """The scores of one recording, its seconds of computing among them; draws it where a picture is named."""
     mixture = conversation.mixture
     started = time.perf_counter()
-    if num_speakers == "true":
-        num_speakers = len(conversation.references)
-    tracks, activity = (separate_online if online else separate)(separator, mixture, num_speakers)
+    tracks, activity = separate()
     seconds = time.perf_counter() - started
     if activity is None:
         activity = find_track_activity(tracks, mixture, SAMPLING_RATE)
@@ -186,6 +211,20 @@ def measure(
         plot_timelines(picture, conversation.active, activity, title)
     scores = score_conversation(tracks, conversation.references, conversation.active, SAMPLING_RATE, activity)
     return {**asdict(scores), "real_time_factor": seconds * SAMPLING_RATE / len(mixture)}
+
+
+def plan_forms(
+    pipeline: AudioSeparationPipeline, conversation: Conversation, options: argparse.Namespace
+) -> dict[str, Callable[[], tuple[np.ndarray, np.ndarray | None]]]:
+    """What separates a recording, for each row of its list in the table, by the end of the name of the row."""
+    num_speakers, mixture = options.num_speakers, conversation.mixture
+    if num_speakers == "true":
+        num_speakers = len(conversation.references)
+    if options.truth:
+        number = None if num_speakers == "auto" else num_speakers
+        separator = TrueConversationSeparator(pipeline, conversation, SAMPLING_RATE, number)
+        return {f", truth: {truth}": partial(separate_truly, separator, truth) for truth in options.truth}
+    return {"": partial(separate_online if options.online else separate, pipeline, mixture, num_speakers)}
 
 
 def summarize(rows: list[dict[str, Any]]) -> dict[str, float | None]:
@@ -209,7 +248,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overlaps", type=float, nargs="+", default=[20, 0, 10, 40], help="in percent (default: 20 0 10 40)"
     )
     parser.add_argument(
-        "--rt60", type=float, default=0.0, help="reverberation time of a room in seconds (default: no room)"
+        "--rt60",
+        type=float,
+        nargs="+",
+        default=[0.0],
+        help="reverberation times in seconds, 0 for no room (default: 0)",
     )
     parser.add_argument("--recordings", type=int, default=4, help="number of each list (default: 4)")
     parser.add_argument(
@@ -220,20 +263,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--online", action="store_true", help="separate as if the recording went on: needs no second pass"
     )
+    parser.add_argument("--truth", nargs="+", choices=TRUTHS, help="parts in whose place the truth is put")
     parser.add_argument("--quick", action="store_true", help="two voices, 60 s, 20 %% alone")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw who speaks when in each recording")
+
+
+def check(options: argparse.Namespace) -> None:
+    """
+    Raise an error about options that do not fit, before any work.
+
+    Raises:
+        `SettingsError`: they do not. `ImportError`: a package is missing.
+    """
+    if any(options.rt60):
+        require_pyroomacoustics()
+    if options.recordings < 1:
+        raise SettingsError(f"--recordings is {options.recordings}: it must be at least 1.")
+    if options.truth and (options.num_speakers is None or options.online):
+        raise SettingsError("--truth needs --num-speakers, and no --online: it is about the two passes over a file.")
+    if options.plot is not None:
+        require_matplotlib()
+        make_folder(options.plot)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Print a table of the means by list, and return them."""
     lists = plan(options)
-    if options.rt60:
-        require_pyroomacoustics()
-    if options.recordings < 1:
-        raise SettingsError(f"--recordings is {options.recordings}: it must be at least 1.")
-    if options.plot is not None:
-        require_matplotlib()
-        make_folder(options.plot)
+    check(options)
     separator = load_separator(options.model, device=options.device)
     results: dict[str, dict[str, float | None]] = {}
     speech: dict[str, list] = {}
@@ -244,19 +300,25 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 folder = SpeechArguments(str(options.root / source.folder), str(METADATA / source.csv))
                 speech[kind.speech] = load_speech(folder, SAMPLING_RATE, show_progress=False)
             simulator = ConversationSimulator(speech[kind.speech], SAMPLING_RATE, kind.style, SEED)
-            rows = []
+            rows: dict[str, list[dict[str, Any]]] = {}
             for index in range(options.recordings):
-                picture = None if options.plot is None else options.plot / f"{number:02d}-{index:02d}.png"
-                title = f"{kind}, recording {index}"
-                people = (options.num_speakers, options.online)
-                rows.append(measure(separator, simulator[index], picture, title, *people))
+                conversation = simulator[index]
+                for place, (form, separate_by_form) in enumerate(plan_forms(separator, conversation, options).items()):
+                    name = f"{number:02d}-{index:02d}{f'-{options.truth[place]}' if options.truth else ''}.png"
+                    picture = None if options.plot is None else options.plot / name
+                    title = f"{kind}{form}, recording {index}"
+                    rows.setdefault(f"{kind}{form}", []).append(
+                        measure(separate_by_form, conversation, picture, title)
+                    )
                 bar.update()
-            results[str(kind)] = summarize(rows)
-            print_row(str(kind), results[str(kind)], is_first=number == 0)
+            for name, scores in rows.items():
+                results[name] = summarize(scores)
+                print_row(name, results[name], is_first=len(results) == 1)
     return {
         "model": options.model or DEFAULT_CHECKPOINT,
         "num_speakers": options.num_speakers,
         "online": options.online,
+        "truth": options.truth,
         "recordings_per_list": options.recordings,
         "lists": results,
     }
