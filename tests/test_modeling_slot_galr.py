@@ -110,6 +110,96 @@ class TestSlotGalrWithSlotAttention(TestSlotGalr):
         return super().make_config(**({"slot_module": "slot_attention"} | overrides))
 
 
+class TestSlotGalrWithSequentialSlots(TestSlotGalr):
+    # as above
+    test_remote_code_is_exact_where_the_package_is_not_installed = None
+    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
+    test_trainer_predicts_the_estimates_alone = None
+    # the chunks of a recording follow each other in a loop that depends on the values of `recording_ids`
+    test_compiled_gives_the_eager_result = None
+
+    def make_config(self, **overrides):
+        return super().make_config(**({"sequential_slots": True} | overrides))
+
+    @pytest.fixture
+    def model(self):
+        return trained_model(self.make_config())
+
+    @pytest.fixture
+    def features(self, feature_extractor, references):
+        features = feature_extractor(references.sum(dim=1), sampling_rate=8000, labels=references)
+        # three chunks of one recording
+        return features | {"recording_ids": torch.zeros(3, dtype=torch.long)}
+
+    def test_exported_gives_the_eager_result(self, model, features):
+        # an exported model separates every chunk by itself
+        features.pop("recording_ids")
+        super().test_exported_gives_the_eager_result(model, features)
+
+    def test_sequential_slots_that_a_checkpoint_lacks_change_nothing_until_they_are_trained(self, features):
+        torch.manual_seed(0)
+        plain = self.model_class(self.make_config(sequential_slots=False)).eval()
+        grown = self.model_class(self.make_config())
+        added = grown.start_new_parts(plain.config)
+        missing, unexpected = grown.load_state_dict(plain.state_dict(), strict=False)
+        assert set(missing) == added == {"model.slots.previous_proj.weight"} and not unexpected
+        expected = plain(features["input_values"]).estimates
+        assert torch.equal(grown.eval()(features["input_values"]).estimates, expected)
+        # chunks that follow each other are batches of their own, which sum in another order
+        torch.testing.assert_close(grown(**features).estimates, expected, atol=1e-5, rtol=0)
+
+    def test_chunks_of_recordings_in_one_batch_follow_each_other_as_one_by_one(self, model, feature_extractor):
+        mixtures = torch.randn(5, 800, generator=torch.Generator().manual_seed(1))
+        recording_ids = torch.tensor([7, 3, 7, 7, 3])
+        batch = feature_extractor(mixtures, sampling_rate=8000)
+        together = model(**batch, recording_ids=recording_ids)
+        for rows in ([0, 2, 3], [1, 4]):
+            slots = None
+            for row in rows:
+                features = feature_extractor(mixtures[row], sampling_rate=8000)
+                outputs = model(**features, initial_slots=slots)
+                slots = outputs.slots
+                # other batch sizes sum in another order
+                torch.testing.assert_close(outputs.estimates[0], together.estimates[row], atol=1e-5, rtol=0)
+                torch.testing.assert_close(slots[0], together.slots[row], atol=1e-5, rtol=0)
+        alone = model(**batch).estimates
+        assert (alone - together.estimates)[[2, 3, 4]].abs().amax(dim=(1, 2)).min() > 1e-2
+
+    def test_silence_keeps_the_slots(self, model, feature_extractor):
+        sound = torch.randn(1, 800, generator=torch.Generator().manual_seed(1))
+        outputs = [model(**feature_extractor(audio, sampling_rate=8000)) for audio in (sound, 0 * sound)]
+        assert not outputs[1].slots.any()
+        silent = feature_extractor(torch.zeros(2, 800), sampling_rate=8000)
+        slots = outputs[0].slots.expand(2, -1, -1)
+        assert torch.equal(model(**silent, initial_slots=slots).slots, slots)
+
+    def test_the_loss_has_one_order_for_a_recording(self, model, features):
+        losses = []
+        for rows in ([], [1], [0, 1, 2]):
+            labels = features["labels"].clone()
+            labels[rows] = labels[rows].flip(1)
+            losses.append(model(**(features | {"labels": labels})).loss)
+        torch.testing.assert_close(losses[2], losses[0], atol=1e-5, rtol=0)
+        assert abs(losses[1] - losses[0]) > 1e-3
+
+    def test_recordings_of_different_lengths_have_no_loss(self, model, features):
+        with pytest.raises(ValueError, match=r"recording_ids.*\[2, 1\] chunks"):
+            model(**(features | {"recording_ids": torch.tensor([0, 0, 1])}))
+
+    def test_other_models_take_no_slots(self, feature_extractor):
+        model = self.model_class(self.make_config(sequential_slots=False))
+        with pytest.raises(ValueError, match="initial_slots.*sequential_slots"):
+            model(**feature_extractor(torch.ones(800), sampling_rate=8000), initial_slots=torch.zeros(1, 2, 16))
+
+
+def trained_model(config):
+    """A random model in which every chunk depends on the one before."""
+    torch.manual_seed(0)
+    model = SlotGalrForAudioSeparation(config).eval()
+    torch.nn.init.normal_(model.model.slots.previous_proj.weight, std=0.5)
+    return model
+
+
 def test_the_default_has_fewer_than_three_million_parameters():
     with torch.device("meta"):
         assert SlotGalrForAudioSeparation(SlotGalrConfig()).num_parameters() == 1_607_937

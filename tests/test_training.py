@@ -167,6 +167,8 @@ def test_speaker_embeddings_added_to_a_checkpoint_change_no_estimate_and_learn(d
     [
         (2, "{}", r"`num_chunks` is 2, but the model has no speaker embeddings"),
         (2, "{model_type: galr}", r"`num_chunks` is 2, but the model has no speaker embeddings"),
+        (2, "{model_type: slot_galr}", r"`num_chunks` is 2, but .* no sequential slots"),
+        (1, "{model_type: slot_galr, sequential_slots: true}", r"sequential slots, .* set `num_chunks` \(1\) to 2"),
         (1, "{speaker_embedding_size: 4}", r"`speaker_embedding_size` 4\), .* set `num_chunks` \(1\) to 2"),
         (
             2,
@@ -180,7 +182,7 @@ def test_speaker_embeddings_added_to_a_checkpoint_change_no_estimate_and_learn(d
         ),
     ],
 )
-def test_chunks_and_speaker_embeddings_need_each_other(num_chunks, model, message, tmp_path):
+def test_chunks_and_models_that_follow_speakers_need_each_other(num_chunks, model, message, tmp_path):
     arguments = debug_arguments(tmp_path / "run", f"num_chunks={num_chunks}", f"model={model}")
     with pytest.raises(SettingsError, match=message):
         train(arguments)

@@ -144,7 +144,7 @@ class TrainingArguments:
     batch_size: Count = 64
     """Mixtures per step, over all processes."""
     num_chunks: Count = 1
-    """Consecutive chunks per mixture; two or more train speaker embeddings of an AudioSlots."""
+    """Consecutive chunks per mixture; two or more train speaker embeddings of an AudioSlots, or sequential slots of a SlotGALR."""
     gradient_accumulation_steps: Count = 1
     """Number of parts that each process divides its share of the batch into: less memory, the same step except for dropout."""
     optimizer: Literal["adam", "muon"] = "adam"

@@ -101,24 +101,31 @@ def train(arguments: TrainingArguments, build_run: Callable[..., Run] = Run) -> 
 
 
 def check_objective(arguments: TrainingArguments, config: PreTrainedConfig) -> None:
-    """Raise a `SettingsError` if the model lacks the outputs of its loss: waveforms to sum, or speaker embeddings."""
+    """Raise a `SettingsError` if the model lacks the outputs of its loss, or `num_chunks` does not suit the model."""
     if arguments.objective == "mixit" and config.estimates_domain != "waveform":
         able = [name for name, family in FAMILIES.items() if family.config_class.estimates_domain == "waveform"]
         raise SettingsError(
             f"`objective` 'mixit' needs waveforms as estimates, which {config.model_type} does not have: set "
             f"`model.model_type` to {' or '.join(able)}, or `objective` to matched."
         )
-    size = config.speaker_embedding_size
-    if size > 0 and arguments.num_chunks == 1:
-        # the embeddings would receive no gradient
+    if config.sequential_slots and arguments.objective == "mixit":
         raise SettingsError(
-            f"The model has speaker embeddings (`speaker_embedding_size` {size}), which need several chunks of a mixture: "
-            "set `num_chunks` (1) to 2 or more."
+            "`objective` 'mixit' assigns the estimates of every chunk anew, so it cannot train `sequential_slots`: set one of "
+            "them to its default."
         )
-    if size == 0 and arguments.num_chunks > 1:
+    size = config.speaker_embedding_size
+    if arguments.num_chunks == 1 and (size > 0 or config.sequential_slots):
+        # the new weights would receive no gradient
+        part = (
+            "sequential slots" if config.sequential_slots else f"speaker embeddings (`speaker_embedding_size` {size})"
+        )
         raise SettingsError(
-            f"`num_chunks` is {arguments.num_chunks}, but the model has no speaker embeddings: set it to 1, or set "
-            "`model.speaker_embedding_size` to 64 in a family with this field."
+            f"The model has {part}, which need several chunks of a mixture: set `num_chunks` (1) to 2 or more."
+        )
+    if arguments.num_chunks > 1 and not (size > 0 or config.sequential_slots):
+        raise SettingsError(
+            f"`num_chunks` is {arguments.num_chunks}, but the model has no speaker embeddings and no sequential slots: set it to "
+            "1, or set `model.speaker_embedding_size` to 64 or `model.sequential_slots` to true in a family with this field."
         )
 
 

@@ -39,6 +39,8 @@ class ConfigCapabilities:
     is_autoencoder = False
     # size of the embeddings that tell the speakers of a recording apart, 0 for a family without
     speaker_embedding_size = 0
+    # whether the slots of a chunk start those of the next one, so that the order of the estimates is the model's own
+    sequential_slots = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         name = self.attribute_map.get(name, name)

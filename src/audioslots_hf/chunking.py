@@ -184,7 +184,7 @@ class Stitcher:
     Joins the estimates of successive chunks, and returns samples as soon as no later chunk overlaps them.
 
     A [`Tracker`] first chooses the order of the sources of each chunk to fit the joined tracks, before any window is
-    applied. [`OverlapAdd`] then cross-fades. So estimates that sum to the mixture in every chunk sum to it in the result.
+    applied; not for a model that keeps the order itself. [`OverlapAdd`] then cross-fades. So estimates that sum to the mixture in every chunk sum to it in the result.
 
     Args:
         chunk_length (`int`):
@@ -193,11 +193,14 @@ class Stitcher:
             Number of samples from one chunk to the next.
         sampling_rate (`int`):
             In hertz.
+        keeps_order (`bool`, *optional*, defaults to `False`):
+            Whether the model itself keeps the order of the sources of each channel: there is nothing to track.
     """
 
-    def __init__(self, chunk_length: int, chunk_hop_length: int, sampling_rate: int):
+    def __init__(self, chunk_length: int, chunk_hop_length: int, sampling_rate: int, keeps_order: bool = False):
         self.overlap_add = OverlapAdd(chunk_length, chunk_hop_length)
         self.tracker = Tracker(sampling_rate)
+        self.channel_aligner = ChannelAligner() if keeps_order else None
 
     def add(self, separated: SeparatedChunks, is_last: bool, references: torch.Tensor | None = None) -> torch.Tensor:
         """
@@ -221,9 +224,14 @@ class Stitcher:
         return self.overlap_add.add(estimates, is_last)
 
     def _align(self, separated: SeparatedChunks, references: torch.Tensor | None) -> torch.Tensor:
-        estimates = align_channels(separated.estimates)
+        if self.channel_aligner is not None:
+            estimates = self.channel_aligner.align(separated.estimates)
+        else:
+            estimates = align_channels(separated.estimates)
         if references is not None:
             return reorder(estimates, references)
+        if self.channel_aligner is not None:
+            return estimates
         embeddings = separated.embeddings
         if embeddings is not None:
             embeddings = embeddings[_loudest_channel(separated.estimates)]
@@ -259,14 +267,37 @@ def align_channels(estimates: torch.Tensor) -> torch.Tensor:
     """
     if len(estimates) == 1:
         return estimates
+    return reorder_estimates(estimates, match_estimates(_channel_costs(estimates, _loudest_channel(estimates))))
+
+
+class ChannelAligner:
+    """
+    Puts the sources of every channel into the order of the first, where a model keeps the order of each channel.
+
+    The costs are summed over the chunks so far, so a chunk in which a channel is silent changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self.costs: torch.Tensor | None = None
+
+    def align(self, estimates: torch.Tensor) -> torch.Tensor:
+        """Estimates of the next chunk, (num_channels, num_sources, num_samples) -> same."""
+        if len(estimates) == 1:
+            return estimates
+        costs = _channel_costs(estimates, 0)
+        self.costs = costs if self.costs is None else self.costs + costs
+        return reorder_estimates(estimates, match_estimates(self.costs))
+
+
+def _channel_costs(estimates: torch.Tensor, channel: int) -> torch.Tensor:
+    """Costs of every source of each channel for those of one: (num_channels, num_sources, num_sources)"""
     # pad with zeros, so that even a single sample has a frame; windows of 512 samples are longer than any such delay
     magnitudes = stft(torch.nn.functional.pad(estimates, (0, 256)), 512, 256).abs().flatten(2)
-    loudest = magnitudes[_loudest_channel(estimates)]
-    orders = match_estimates(pairwise_mse(magnitudes, loudest.expand_as(magnitudes)))
-    return reorder_estimates(estimates, orders)
+    return pairwise_mse(magnitudes, magnitudes[channel].expand_as(magnitudes))
 
 
 __all__ = [
+    "ChannelAligner",
     "Chunk",
     "OverlapAdd",
     "SeparatedChunks",

@@ -45,6 +45,9 @@ class SlotGalrConfig(ConfigCapabilities, PreTrainedConfig):
         Module that turns the map into slots: `"transformer"` or `"slot_attention"`.
     num_slot_attention_iterations (`int`, *optional*, defaults to 3):
         Number of iterations of `slot_module="slot_attention"`, which shares its weights between them.
+    sequential_slots (`bool`, *optional*, defaults to `False`):
+        Whether the slots of a chunk start those of the next chunk of the recording, so that the order of the estimates is the
+        model's own. Experimental.
     hidden_size (`int`, *optional*, defaults to 128):
         Width of a slot.
     head_dim (`int`, *optional*, defaults to 16):
@@ -77,7 +80,7 @@ class SlotGalrConfig(ConfigCapabilities, PreTrainedConfig):
     # the name shared by every family of this package
     attribute_map = {"num_sources": "num_slots"}
     # transformers' Trainer would gather these over a whole evaluation
-    keys_to_ignore_at_inference = ["activity", "last_hidden_state", "hidden_states", "attentions"]
+    keys_to_ignore_at_inference = ["activity", "slots", "last_hidden_state", "hidden_states", "attentions"]
 
     sampling_rate: int = positive_int_field(default=16000)
     chunk_length: int = positive_int_field(default=64000)
@@ -89,6 +92,7 @@ class SlotGalrConfig(ConfigCapabilities, PreTrainedConfig):
     num_slots: int = positive_int_field(default=2)
     slot_module: str = "transformer"
     num_slot_attention_iterations: int = positive_int_field(default=3)
+    sequential_slots: bool = False
     hidden_size: int = positive_int_field(default=128)
     num_hidden_layers: int = positive_int_field(default=2)
     num_attention_heads: int = positive_int_field(default=8)

@@ -35,6 +35,8 @@ class AudioSeparationOutput(ModelOutput):
         `speaker_embedding_size`).
     activity (`torch.Tensor` of shape `(batch_size, num_sources, num_frames)`, *optional*):
         Log-odds that a source sounds in a frame (SlotGALR).
+    slots (`torch.Tensor` of shape `(batch_size, num_slots, hidden_size)`, *optional*):
+        The slots (SlotGALR); with `sequential_slots`, the `initial_slots` of the next chunk of the recording.
     last_hidden_state (`torch.Tensor`, *optional*):
         Input of the decoder (AudioSlots: the slots, `(batch_size, num_slots, hidden_size)`).
     hidden_states (`tuple[torch.Tensor, ...]`, *optional*, returned when `output_hidden_states=True`):
@@ -48,6 +50,7 @@ class AudioSeparationOutput(ModelOutput):
     estimates: torch.Tensor | None = None
     speaker_embeddings: torch.Tensor | None = None
     activity: torch.Tensor | None = None
+    slots: torch.Tensor | None = None
     last_hidden_state: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None

@@ -36,21 +36,12 @@ from .capabilities import ModelCapabilities
 from .configuration_slot_galr import SlotGalrConfig
 from .losses import activity_loss, matched_snr
 from .matching import reorder_estimates
-from .modeling_audioslots import (
-    AudioSlotsAttention,
-    AudioSlotsSlotAttentionLayer,
-    AudioSlotsTransformerLayer,
-    eager_attention_forward,
-    fourier_features,
-)
+from .modeling_audioslots import AudioSlotsAttention, eager_attention_forward
 from .modeling_dual_path import mixture_consistent
 from .modeling_outputs import AudioSeparationOutput, record_hidden_states
+from .modeling_slot_galr_slots import SlotGalrSlots, join_chunks
 from .saving import SelfContainedModel
 from .stft import inverse_real_stft, real_stft
-
-
-# strides of the map that the slot module sees, along frames and along bands
-SLOT_FRAME_STRIDE, SLOT_BAND_STRIDE = 8, 5
 
 
 @auto_docstring(custom_intro="Output of the SlotGALR model without its masks.")
@@ -228,42 +219,6 @@ class SlotGalrLayer(GradientCheckpointingLayer):
         return attended.repeat_interleave(self.summary_stride, dim=2)[:, :, :num_frames]
 
 
-class SlotGalrSlots(nn.Module):
-    """The slots of a mixture: learned queries that attend to the map, through the slot module of AudioSlots."""
-
-    def __init__(self, config: SlotGalrConfig):
-        super().__init__()
-        self.config = config
-        self.queries = nn.Parameter(torch.empty(config.num_slots, config.hidden_size))
-        self.map_layer_norm = nn.LayerNorm(config.map_hidden_size, eps=config.layer_norm_eps)
-        self.position_proj = nn.Linear(4 * config.num_fourier_frequencies, config.map_hidden_size)
-        # CODEPATH: "transformer" is the default, "slot_attention" the ablation of the AudioSlots paper on the map
-        if config.slot_module == "transformer":
-            layers = [
-                AudioSlotsTransformerLayer(config, config.map_hidden_size) for _ in range(config.num_hidden_layers)
-            ]
-        else:
-            layers = [AudioSlotsSlotAttentionLayer(config, config.map_hidden_size)]
-        self.layers = nn.ModuleList(layers)
-        self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-
-    def forward(self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> torch.Tensor:
-        """(batch_size, 1, num_frames, num_bands, map_hidden_size) -> (batch_size, num_slots, hidden_size)"""
-        images = hidden_states.squeeze(1).permute(0, 3, 2, 1)
-        pooled = nn.functional.avg_pool2d(
-            images, (SLOT_BAND_STRIDE, SLOT_FRAME_STRIDE), ceil_mode=True, count_include_pad=False
-        )
-        _, _, num_rows, num_columns = pooled.shape
-        positions = fourier_features(num_rows, num_columns, self.config.num_fourier_frequencies, like=pooled)
-        encoded = self.map_layer_norm(pooled.flatten(2).transpose(1, 2))
-        encoded = encoded + self.position_proj(positions.flatten(0, 1))
-        slots = self.queries.expand(len(encoded), -1, -1)
-        for _ in range(self.config.num_iterations):
-            for layer in self.layers:
-                slots = layer(slots, encoded, **kwargs)
-        return self.layer_norm(slots)
-
-
 class SlotGalrModulation(nn.Module):
     """A map for each slot: a scale and a shift of every channel (FiLM, arXiv 1709.07871)."""
 
@@ -338,6 +293,8 @@ class SlotGalrPreTrainedModel(SelfContainedModel, PreTrainedModel):
         elif isinstance(module, SlotGalrSlots):
             # unit variance separates the slots from the start, like the learned queries of DETR
             init.normal_(module.queries)
+            if module.previous_proj is not None:
+                module.ignore_previous_slots()
 
 
 @auto_docstring(custom_intro="SlotGALR without its masks: from a mixture to a map for each source.")
@@ -353,16 +310,26 @@ class SlotGalrModel(SlotGalrPreTrainedModel):
 
     @capture_outputs
     @auto_docstring
-    def forward(self, input_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> SlotGalrModelOutput:
+    def forward(
+        self,
+        input_values: torch.Tensor,
+        initial_slots: torch.Tensor | None = None,
+        recording_ids: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> SlotGalrModelOutput:
         r"""
         input_values (`torch.Tensor` of shape `(batch_size, num_samples)`):
             Mixtures at unit level, from [`WaveformFeatureExtractor`].
+        initial_slots (`torch.Tensor` of shape `(batch_size, num_slots, hidden_size)`, *optional*):
+            With `sequential_slots`, the slots of the chunk before, zeros where a recording begins, which is the default.
+        recording_ids (`torch.Tensor` of shape `(batch_size,)`, *optional*):
+            With `sequential_slots`, the recording of each chunk: those of one recording follow each other, in order of time.
         """
         spectra = real_stft(input_values, self.config.n_fft, self.config.hop_length)
         hidden_states = self.encoder(spectra)
         for layer in self.layers:
             hidden_states = layer(hidden_states, **kwargs)
-        slots = self.slots(hidden_states, **kwargs)
+        slots = self.slots(hidden_states, input_values, initial_slots, recording_ids, **kwargs)
         hidden_states = self.modulation(hidden_states, slots)
         for layer in self.source_layers:
             hidden_states = layer(hidden_states, **kwargs)
@@ -371,7 +338,7 @@ class SlotGalrModel(SlotGalrPreTrainedModel):
 
 @auto_docstring(custom_intro="SlotGALR: one waveform per slot, and its activity in each frame.")
 class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
-    growable_fields = ("num_map_layers", "num_source_layers")
+    growable_fields = ("num_map_layers", "num_source_layers", "sequential_slots")
     model_class = SlotGalrModel
 
     def __init__(self, config: SlotGalrConfig):
@@ -382,8 +349,15 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
         self.post_init()
 
     def start_new_parts(self, before: SlotGalrConfig) -> set[str]:
-        """The last layers before and after the slots, which the checkpoint lacks, return their input until they are trained."""
+        """
+        The last layers before and after the slots, which the checkpoint lacks, return their input until they are trained.
+
+        Until then, sequential slots begin every chunk with the learned queries alone.
+        """
         added = set()
+        if self.model.slots.previous_proj is not None and not before.sequential_slots:
+            self.model.slots.ignore_previous_slots()
+            added.add("model.slots.previous_proj.weight")
         parts = (
             ("layers", self.model.layers, before.num_map_layers),
             ("source_layers", self.model.source_layers, before.num_source_layers),
@@ -401,6 +375,8 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
         self,
         input_values: torch.Tensor,
         labels: torch.Tensor | None = None,
+        initial_slots: torch.Tensor | None = None,
+        recording_ids: torch.Tensor | None = None,
         levels: torch.Tensor | None = None,
         num_samples: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -410,6 +386,11 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
             Mixtures at unit level, from [`WaveformFeatureExtractor`]; `num_samples` is a multiple of `hop_length`.
         labels (`torch.Tensor` of shape `(batch_size, num_slots, num_samples)`, *optional*):
             References, in any order; the target for a silent reference is a silent estimate.
+        initial_slots (`torch.Tensor` of shape `(batch_size, num_slots, hidden_size)`, *optional*):
+            With `sequential_slots`, the slots of the chunk before, zeros where a recording begins, which is the default.
+        recording_ids (`torch.Tensor` of shape `(batch_size,)`, *optional*):
+            The recording of each chunk, all in order of time: the loss has one order of the references for each recording. With
+            `sequential_slots`, the chunks of a recording also follow each other, from the `initial_slots` of its first row on.
         levels (`torch.Tensor` of shape `(batch_size,)`, *optional*):
             Not used by the model, but by `post_process_audio_separation`.
         num_samples (`torch.Tensor` of shape `(batch_size,)`, *optional*):
@@ -420,7 +401,9 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
                 f"`input_values` has {input_values.shape[-1]} samples: pad it to a multiple of `hop_length` "
                 f"({self.config.hop_length}), as the feature extractor pads to chunks."
             )
-        outputs: SlotGalrModelOutput = self.model(input_values, return_dict=True, **kwargs)
+        outputs: SlotGalrModelOutput = self.model(
+            input_values, initial_slots=initial_slots, recording_ids=recording_ids, return_dict=True, **kwargs
+        )
         real, imaginary = self.decoder(outputs.last_hidden_state).unbind(dim=2)
         spectra_real, spectra_imaginary = outputs.spectra.unsqueeze(1).unbind(dim=2)
         masked_real = real * spectra_real - imaginary * spectra_imaginary
@@ -433,14 +416,19 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
 
         loss = None
         if labels is not None:
-            loss, orders = matched_snr(estimates, labels)
-            matched_activity = reorder_estimates(activity, orders)
-            loss = loss + self.config.activity_loss_weight * activity_loss(matched_activity, labels)
+            sequences = (estimates, labels, activity)
+            if recording_ids is not None:
+                sequences = (join_chunks(values, recording_ids) for values in sequences)
+            joined_estimates, joined_labels, joined_activity = sequences
+            loss, orders = matched_snr(joined_estimates, joined_labels)
+            matched_activity = reorder_estimates(joined_activity, orders)
+            loss = loss + self.config.activity_loss_weight * activity_loss(matched_activity, joined_labels)
 
         return AudioSeparationOutput(
             loss=loss,
             estimates=estimates,
             activity=activity,
+            slots=outputs.slots,
             last_hidden_state=outputs.slots,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,

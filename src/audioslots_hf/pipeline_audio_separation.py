@@ -231,6 +231,9 @@ class AudioSeparationPipeline(ChunkPipeline):
         watchers = {name: watcher for name, watcher in watchers.items() if watcher is not None}
         preprocess, postprocess = preprocess | watchers, postprocess | watchers
         if num_speakers is None and max_speakers is None:
+            if self.model.config.sequential_slots:
+                # every chunk begins where the one before ended, which batches across recordings do not keep
+                return preprocess | {"is_whole": True}, {}, postprocess | {"options": forward}
             return preprocess, forward, postprocess
         parse_speakers(num_speakers, max_speakers)
         if chunk_hop_length is not None:
@@ -240,7 +243,7 @@ class AudioSeparationPipeline(ChunkPipeline):
             )
         # a conversation is looked at as a whole, at the end
         speakers = {"num_speakers": num_speakers, "max_speakers": max_speakers} | forward
-        return preprocess | {"is_conversation": True}, {}, {**postprocess, "speakers": speakers}
+        return preprocess | {"is_whole": True}, {}, {**postprocess, "speakers": speakers}
 
     def preprocess(
         self,
@@ -248,7 +251,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         sampling_rate: int | None = None,
         chunk_hop_length: int | None = None,
         show_progress: bool | None = None,
-        is_conversation: bool = False,
+        is_whole: bool = False,
         channels: str = "each",
         on_progress: Callable[[float], None] | None = None,
         cancel: threading.Event | None = None,
@@ -264,7 +267,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         elif channels == "each" and _listen(recording).are_separate():
             warning = describe_separate("channels='split'")
             logger.warning(f"In this recording {warning}.")
-        if is_conversation or channels == "split":
+        if is_whole or channels == "split":
             yield {"recording": recording, "is_last": True}
             return
         waveforms = resample(recording.waveforms, recording.sampling_rate, rate)
@@ -319,6 +322,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         chunk_hop_length: int | None = None,
         speakers: dict[str, Any] | None = None,
         split: bool = False,
+        options: dict[str, Any] | None = None,
         on_progress: Callable[[float], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> list[dict[str, Any]]:
@@ -326,6 +330,9 @@ class AudioSeparationPipeline(ChunkPipeline):
         if speakers is not None:
             recording = model_outputs[0]["recording"]
             return self._separate_conversation(recording, on_progress, cancel, **speakers)
+        if options is not None and not split:
+            recording = model_outputs[0]["recording"]
+            return self._separate_whole(recording, on_progress, cancel, chunk_hop_length=chunk_hop_length, **options)
         result = self._join(model_outputs, chunk_hop_length, split)
         if on_progress is not None:
             on_progress(1.0)
@@ -340,7 +347,7 @@ class AudioSeparationPipeline(ChunkPipeline):
             mono = Recording(recording.waveforms, recording.sampling_rate, "mono")
             # a copy, so that tracks do not change with the input
             return _format_tracks(mono, recording.waveforms.clone()[None], _listen(recording).plan().segments)
-        num_channels, num_samples = recording.waveforms.shape
+        num_channels = len(recording.waveforms)
         separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
         stitcher = separator.build_stitcher()
         parts = []
@@ -348,9 +355,19 @@ class AudioSeparationPipeline(ChunkPipeline):
             items = model_outputs[start : start + num_channels]
             is_last = start + num_channels == len(model_outputs)
             parts.append(stitcher.add(_gather_channels(items), is_last))
-        sources = torch.cat(parts, dim=-1)
-        sources = resample(sources, separator.sampling_rate, recording.sampling_rate)[..., :num_samples]
-        return _format_tracks(recording, sources, find_segments(sources, recording.waveforms, recording.sampling_rate))
+        return _restore_tracks(recording, torch.cat(parts, dim=-1), separator.sampling_rate)
+
+    def _separate_whole(
+        self,
+        recording: Recording,
+        on_progress: Callable[[float], None] | None,
+        cancel: threading.Event | None,
+        **options: Any,
+    ) -> list[dict[str, Any]]:
+        """The result of a recording by a model whose slots go from chunk to chunk."""
+        separator = Separator(self.model, self.feature_extractor, batch_size=self.batch_size, **options)
+        waveforms = resample(recording.waveforms, recording.sampling_rate, separator.sampling_rate)
+        return _restore_tracks(recording, separator.separate(waveforms, on_progress, cancel), separator.sampling_rate)
 
     def _separate_conversation(
         self,
@@ -379,6 +396,12 @@ def _listen(recording: Recording) -> ChannelActivity:
     for _ in heard.watch([recording.waveforms]):
         pass
     return heard
+
+
+def _restore_tracks(recording: Recording, tracks: torch.Tensor, sampling_rate: int) -> list[dict[str, Any]]:
+    """The result of a recording, from its tracks at the rate of the model, `(num_channels, num_tracks, num_samples)`."""
+    tracks = resample(tracks, sampling_rate, recording.sampling_rate)[..., : recording.waveforms.shape[-1]]
+    return _format_tracks(recording, tracks, find_segments(tracks, recording.waveforms, recording.sampling_rate))
 
 
 def _format_tracks(

@@ -14,6 +14,7 @@
 """Separation of mixtures of any length: cut, separate in batches, join."""
 
 import copy
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -64,6 +65,33 @@ def check_chunk_length(chunk_length: int, config: PreTrainedConfig) -> None:
             f"`chunk_length` is {chunk_length}: it must be a multiple of {step} from {config.min_input_length} to "
             f"{config.chunk_length}."
         )
+
+
+class CarriedSlots:
+    """The slots of the last chunk of each channel, with which the next chunk of the recording begins."""
+
+    def __init__(self) -> None:
+        self.slots: torch.Tensor | None = None
+        self.recording_ids = torch.zeros(0, dtype=torch.long)
+        self.chunks: list[Chunk] = []
+
+    def begin(self, chunks: list[Chunk], config: PreTrainedConfig, device: torch.device) -> dict[str, torch.Tensor]:
+        """The inputs of the model for a batch of successive chunks of one recording after the other."""
+        recording, ids = 0, []
+        for chunk in chunks:
+            # each channel is followed by itself
+            ids += range(recording, recording + len(chunk.samples))
+            recording += len(chunk.samples) if chunk.is_last else 0
+        self.chunks, self.recording_ids = chunks, torch.tensor(ids, device=device)
+        initial = torch.zeros(len(ids), config.num_slots, config.hidden_size, device=device)
+        if self.slots is not None:
+            initial[: len(self.slots)] = self.slots
+        return {"initial_slots": initial, "recording_ids": self.recording_ids}
+
+    def keep(self, slots: torch.Tensor) -> None:
+        """Keep the slots `(num_rows, num_slots, hidden_size)` of the last chunk, unless its recording ends."""
+        last = self.chunks[-1]
+        self.slots = None if last.is_last else slots[-len(last.samples) :].float()
 
 
 class NotFiniteError(ValueError):
@@ -145,6 +173,11 @@ class Separator:
         """Device of the model."""
         return self.model.device
 
+    @property
+    def has_sequential_slots(self) -> bool:
+        """Whether the slots of a chunk start those of the next one."""
+        return self.model is not None and self.model.config.sequential_slots
+
     def separate(
         self,
         waveforms: torch.Tensor,
@@ -199,6 +232,8 @@ class Separator:
         """
         Separate several recordings in turn, with chunks of successive recordings in common batches.
 
+        A model with `sequential_slots` begins every chunk with the slots of the one before, and so keeps the order of its sources.
+
         Args:
             chunks (iterable of [`~chunking.Chunk`]):
                 The chunks of one recording after the other. Each is read only when needed.
@@ -207,9 +242,11 @@ class Separator:
             `tuple` of the estimates that a chunk completes, and the chunk.
         """
         use_one_thread_if_forked(self._process)
-        stitcher = self.build_stitcher()
+        stitcher, separate = self.build_stitcher(), self.separate_chunks
+        if self.has_sequential_slots:
+            separate = functools.partial(self.separate_chunks, carried=CarriedSlots())
         for batch in batch_chunks(chunks, self.batch_size):
-            for chunk, separated in zip(batch, self.separate_chunks(batch).split(batch), strict=True):
+            for chunk, separated in zip(batch, separate(batch).split(batch), strict=True):
                 references = chunk.references if self.order_by_references else None
                 yield stitcher.add(separated, chunk.is_last, references), chunk
                 if chunk.is_last:
@@ -217,14 +254,22 @@ class Separator:
 
     def build_stitcher(self) -> Stitcher:
         """Build the [`~chunking.Stitcher`] that joins the chunks of one recording."""
-        return Stitcher(self.chunk_length, self.chunk_hop_length, self.sampling_rate)
+        return Stitcher(
+            self.chunk_length, self.chunk_hop_length, self.sampling_rate, keeps_order=self.has_sequential_slots
+        )
 
     @torch.inference_mode()
-    def separate_chunks(self, chunks: list[Chunk]) -> SeparatedChunks:
+    def separate_chunks(self, chunks: list[Chunk], carried: CarriedSlots | None = None) -> SeparatedChunks:
         """
         Separate a batch of chunks, one row for each of their channels; the result is on the CPU.
 
         A DC offset is no sound: the model does not get it, and the sources share it equally, so that they add up to the mixture.
+
+        Args:
+            chunks (`list` of [`~chunking.Chunk`]):
+                The batch.
+            carried ([`CarriedSlots`], *optional*):
+                State of a model with `sequential_slots`: the chunks then follow each other. Otherwise every chunk stands alone.
 
         Raises:
             [`NotFiniteError`], a `ValueError`: an estimate holds NaN or infinite samples.
@@ -234,10 +279,11 @@ class Separator:
         offsets = [find_offset(row, self.sampling_rate) for row in rows]
         rows = [row - offset for row, offset in zip(rows, offsets, strict=True)]
         all_outputs = []
+        slots = {} if carried is None else carried.begin(chunks, self.model.config, self.device)
 
         def separate(rows: list[torch.Tensor]) -> torch.Tensor:
             features = self.feature_extractor(rows, sampling_rate=self.sampling_rate, return_tensors="pt")
-            all_outputs.append(self.model(**features))
+            all_outputs.append(self.model(**features, **slots))
             return self.feature_extractor.post_process_audio_separation(
                 all_outputs[-1], features, **self.post_process_kwargs
             )
@@ -255,8 +301,17 @@ class Separator:
                 "The model's estimates hold NaN or infinite samples: its weights are damaged, or the input is too loud for "
                 f"{self.model.dtype}."
             )
+        if carried is not None:
+            carried.keep(all_outputs[0].slots)
         embeddings = all_outputs[0].get("speaker_embeddings")
         return SeparatedChunks(estimates, None if embeddings is None else embeddings.float().cpu())
 
 
-__all__ = ["NotFiniteError", "Separator", "check_chunk_length", "default_batch_size", "default_chunk_hop_length"]
+__all__ = [
+    "CarriedSlots",
+    "NotFiniteError",
+    "Separator",
+    "check_chunk_length",
+    "default_batch_size",
+    "default_chunk_hop_length",
+]
