@@ -23,13 +23,19 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 
-from audioslots_hf import GalrConfig, GalrForAudioSeparation, WaveformFeatureExtractor
+from audioslots_hf import GalrConfig, SlotGalrConfig, SlotGalrForAudioSeparation, WaveformFeatureExtractor
 from audioslots_hf.metrics import order_estimates, si_snr
 from tests.test_checkpoints import TINY_GALR, without_times
 from tests.training_helpers import CONFIGS, debug_arguments, read_log
 from training import loop, run
 from training.loop import compute_loss, train
 from training.run import seed_draws
+
+
+TINY_SLOT_GALR = (
+    "model={model_type: slot_galr, chunk_length: 4000, hidden_size: 16, head_dim: 8, num_attention_heads: 2,"
+    " map_hidden_size: 8, map_intermediate_size: 8, map_num_attention_heads: 2, num_map_layers: 1, num_source_layers: 1}"
+)
 
 
 def losses_of(folder: Path, *overrides: str) -> list[float]:
@@ -169,11 +175,23 @@ def test_draws_in_a_part_depend_only_on_seed_and_first_example():
     assert not torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
 
 
-def test_mixtures_of_mixtures_train_by_a_yaml(tmp_path):
-    mixit = ("objective=mixit", TINY_GALR[0].replace("{", "{num_sources: 4, "))
+@pytest.mark.parametrize("model", [TINY_GALR[0], TINY_SLOT_GALR], ids=["galr", "slot_galr"])
+def test_mixtures_of_mixtures_train_by_a_yaml(tmp_path, model):
+    mixit = ("objective=mixit", model.replace("{", "{num_sources: 4, "))
     losses = losses_of(tmp_path, *mixit)
     assert len(losses) == 5 and all(-30 < loss < 10 for loss in losses)
     assert AutoModel.from_pretrained(tmp_path / "best").config.num_sources == 4
+
+
+def test_mixtures_of_mixtures_train_every_weight_of_slots_with_an_activity():
+    torch.manual_seed(0)
+    model = SlotGalrForAudioSeparation(SLOT_GALR_OF_NOISES)
+    feature_extractor = WaveformFeatureExtractor.from_config(model.config)
+    noises = band_noises(2, 800, torch.Generator().manual_seed(0))
+    recordings = torch.stack([noises[:, :2].sum(dim=1), noises[:, 2:].sum(dim=1)], dim=1)
+    batch = {"mixture": recordings.sum(dim=1), "references": recordings}
+    compute_loss(model, feature_extractor, batch, "mixit", model.config.activity_loss_weight).backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
 
 
 def band_noises(num_examples: int, num_samples: int, generator: torch.Generator) -> torch.Tensor:
@@ -186,32 +204,56 @@ def band_noises(num_examples: int, num_samples: int, generator: torch.Generator)
     return noises / noises.square().mean(dim=-1, keepdim=True).sqrt()
 
 
+GALR_OF_NOISES = GalrConfig(
+    sampling_rate=8000,
+    chunk_length=800,
+    num_sources=4,
+    hidden_size=64,
+    encoder_kernel_size=32,
+    segment_length=10,
+    lstm_hidden_size=16,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    filterbank_init="fourier",
+    dropout=0.0,
+)
+SLOT_GALR_OF_NOISES = SlotGalrConfig(
+    sampling_rate=8000,
+    chunk_length=800,
+    # one more than the noises
+    num_slots=5,
+    n_fft=64,
+    hop_length=16,
+    band_widths=(2,),
+    num_bands_per_width=(16,),
+    hidden_size=16,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    head_dim=8,
+    intermediate_size=16,
+    map_hidden_size=16,
+    map_intermediate_size=16,
+    map_num_attention_heads=2,
+    num_map_layers=1,
+    num_source_layers=1,
+)
+
+
 @pytest.mark.slow
-def test_sources_come_apart_that_were_never_heard_alone():
-    """Each recording is the sum of two of four noises, another two each time: only the four alone explain them all."""
+@pytest.mark.parametrize("config", [GALR_OF_NOISES, SLOT_GALR_OF_NOISES], ids=["galr", "slot_galr"])
+def test_sources_come_apart_that_were_never_heard_alone(config):
+    """Four noises are divided between two recordings in another way each time: only the four alone explain them all."""
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    config = GalrConfig(
-        sampling_rate=8000,
-        chunk_length=800,
-        num_sources=4,
-        hidden_size=64,
-        encoder_kernel_size=32,
-        segment_length=10,
-        lstm_hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        filterbank_init="fourier",
-        dropout=0.0,
-    )
-    model, feature_extractor = GalrForAudioSeparation(config), WaveformFeatureExtractor.from_config(config)
+    model, feature_extractor = AutoModel.from_config(config), WaveformFeatureExtractor.from_config(config)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(300):
         noises = band_noises(8, config.chunk_length, generator)
-        noises = noises[:, torch.randperm(4, generator=generator)]
-        recordings = torch.stack([noises[:, 0] + noises[:, 1], noises[:, 2] + noises[:, 3]], dim=1)
+        # if each recording had two, four complex masks could also be half of the sum of all noises less one of them
+        is_first = torch.rand(8, 4, 1, generator=generator) < 0.5
+        recordings = torch.stack([(noises * is_first).sum(dim=1), (noises * ~is_first).sum(dim=1)], dim=1)
         batch = {"mixture": recordings.sum(dim=1), "references": recordings}
-        compute_loss(model, feature_extractor, batch, "mixit").backward()
+        compute_loss(model, feature_extractor, batch, "mixit", config.activity_loss_weight).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         optimizer.zero_grad()

@@ -134,9 +134,11 @@ class TrainingArguments:
     """Number of mixtures of `valid` to score."""
     validate_first: bool = False
     """Also validate before the first step, and print the score before and after the run."""
-    objective: Literal["matched", "mixit"] = "matched"
-    """matched: the family's own loss on references. mixit: two recordings, which may be mixtures themselves, are summed, and
-    the sums of estimates of a waveform family must equal each (arXiv 2006.12701)."""
+    objective: Literal["matched", "mixit", "remixit"] = "matched"
+    """matched: the family's own loss on references. The others need a waveform family, and recordings of several voices in
+    place of speech. mixit: two recordings are summed, and sums of estimates must equal each (arXiv 2006.12701). remixit: a
+    teacher separates recordings, and the model separates sums of its estimates; the teacher is `model.pretrained`, or with
+    `ema_decay` the average of the weights (arXiv 2202.08862)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 72
     """Seed of weights, examples and dropout."""
     max_steps: Count = 300_000
@@ -194,10 +196,7 @@ class TrainingArguments:
         types = [augmentation.type for augmentation in self.augmentations]
         if twice := {name for name in types if types.count(name) > 1}:
             raise SettingsError(f"`augmentations` lists {min(twice)} more than once: keep one of them.")
-        if self.objective == "mixit" and self.mixtures:
-            raise SettingsError(
-                "`objective` 'mixit' needs recordings: list them under `speech`, not under `mixtures`."
-            )
+        self._check_recordings()
         if self.batch_size % self.gradient_accumulation_steps != 0:
             raise SettingsError(
                 f"`batch_size` ({self.batch_size}) must be a multiple of `gradient_accumulation_steps` "
@@ -207,6 +206,30 @@ class TrainingArguments:
             if getattr(self, name) and self.valid is None:
                 raise SettingsError(f"`{name}` ({getattr(self, name)}) needs validation mixtures: give `valid` too.")
         self._check_residence()
+
+    def _check_recordings(self) -> None:
+        """Raise a `SettingsError` for settings that do not fit recordings without sources."""
+        if not self.is_unsupervised:
+            return
+        if self.mixtures:
+            raise SettingsError(
+                f"`objective` {self.objective!r} needs recordings: list them under `speech`, not under `mixtures`."
+            )
+        if self.num_chunks > 1:
+            raise SettingsError(
+                f"`objective` {self.objective!r} has no reference for the speaker of a chunk: set `num_chunks` "
+                f"({self.num_chunks}) to 1."
+            )
+        if self.objective == "remixit" and self.model.get("pretrained") is None:
+            raise SettingsError(
+                "`objective` 'remixit' needs a model that separates already: name it as `model.pretrained`, or train "
+                "from the beginning by 'mixit'."
+            )
+
+    @property
+    def is_unsupervised(self) -> bool:
+        """Whether `speech` holds recordings without sources."""
+        return self.objective != "matched"
 
     def _check_residence(self) -> None:
         if not self.speech_on_device:

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from transformers import FeatureExtractionMixin, PreTrainedConfig
 
 from audioslots_hf.families import FAMILIES
-from audioslots_hf.losses import mixit_negative_snr
+from audioslots_hf.losses import activity_loss, mixit_negative_snr
 from audioslots_hf.modeling_outputs import AudioSeparationOutput
 
 from .arguments import TrainingArguments
@@ -34,6 +34,7 @@ from .data.mixtures import Mixture, load_mixtures
 from .data.resident import ResidentLoader, ResidentSpeech
 from .model import build_config, build_feature_extractor, build_model
 from .optimizer import build_average, build_optimizers, build_schedule, update_weights
+from .remixing import build_teacher, remix_recordings
 from .run import Run
 from .settings import SettingsError
 
@@ -64,6 +65,7 @@ def train(arguments: TrainingArguments, build_run: Callable[..., Run] = Run) -> 
     optimizers = build_optimizers(model, arguments)
     # the loop advances them once per optimizer step; if prepared, Accelerate would step them once per process
     schedulers = [build_schedule(optimizer, arguments) for optimizer in optimizers]
+    teacher = build_teacher(model, average, arguments, accelerator.num_processes)
 
     # the mixtures
     valid_mixtures = load_valid_mixtures(arguments, config, accelerator.is_main_process)
@@ -86,8 +88,11 @@ def train(arguments: TrainingArguments, build_run: Callable[..., Run] = Run) -> 
     model.train()
     run.begin()
     for batch in run.parts(loader):
+        if teacher is not None:
+            with accelerator.autocast():
+                batch = remix_recordings(teacher, feature_extractor, batch["mixture"])
         with accelerator.accumulate(model):
-            loss = compute_loss(forward, feature_extractor, batch, arguments.objective)
+            loss = compute_loss(forward, feature_extractor, batch, arguments.objective, config.activity_loss_weight)
             accelerator.backward(loss)
         run.after_part(loss)
         if not accelerator.sync_gradients:
@@ -102,15 +107,15 @@ def train(arguments: TrainingArguments, build_run: Callable[..., Run] = Run) -> 
 
 def check_objective(arguments: TrainingArguments, config: PreTrainedConfig) -> None:
     """Raise a `SettingsError` if the model lacks the outputs of its loss, or `num_chunks` does not suit the model."""
-    if arguments.objective == "mixit" and config.estimates_domain != "waveform":
+    if arguments.is_unsupervised and config.estimates_domain != "waveform":
         able = [name for name, family in FAMILIES.items() if family.config_class.estimates_domain == "waveform"]
         raise SettingsError(
-            f"`objective` 'mixit' needs waveforms as estimates, which {config.model_type} does not have: set "
+            f"`objective` {arguments.objective!r} needs waveforms as estimates, which {config.model_type} does not have: set "
             f"`model.model_type` to {' or '.join(able)}, or `objective` to matched."
         )
-    if config.sequential_slots and arguments.objective == "mixit":
+    if config.sequential_slots and arguments.is_unsupervised:
         raise SettingsError(
-            "`objective` 'mixit' assigns the estimates of every chunk anew, so it cannot train `sequential_slots`: set one of "
+            f"`objective` {arguments.objective!r} assigns the estimates of every chunk anew, so it cannot train `sequential_slots`: set one of "
             "them to its default."
         )
     size = config.speaker_embedding_size
@@ -200,15 +205,24 @@ def compute_loss(
     feature_extractor: FeatureExtractionMixin,
     batch: dict[str, torch.Tensor],
     objective: str,
+    activity_weight: float = 0.0,
 ) -> torch.Tensor:
-    """The loss of the mixtures of a batch; for mixtures of mixtures, the references are the recordings."""
+    """
+    The loss of the mixtures of a batch; for mixtures of mixtures, the references are the recordings.
+
+    There, the activity of an estimate is learned from the estimate itself, with the weight `activity_weight`.
+    """
     mixtures, references, recording_ids = cut_chunks(batch, feature_extractor.chunk_length)
     features = feature_extractor(mixtures, sampling_rate=feature_extractor.sampling_rate, labels=references)
     if len(mixtures) > len(batch["mixture"]):
         features["recording_ids"] = recording_ids
     if objective == "mixit":
         recordings = features.pop("labels")
-        return mixit_negative_snr(model(**features).estimates, recordings)
+        outputs = model(**features)
+        loss = mixit_negative_snr(outputs.estimates, recordings)
+        if outputs.activity is not None:
+            loss = loss + activity_weight * activity_loss(outputs.activity, outputs.estimates.detach())
+        return loss
     return model(**features).loss
 
 

@@ -57,11 +57,16 @@ def build_average(model: PreTrainedModel, arguments: TrainingArguments) -> Avera
     if arguments.ema_decay is None:
         return None
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(arguments.ema_decay))
-    for module in average.modules():
-        # otherwise a GPU would collect the copied weights of an LSTM in every validation batch
+    flatten_lstms(average.module)
+    return average
+
+
+def flatten_lstms(model: PreTrainedModel) -> PreTrainedModel:
+    """Gather the weights of each LSTM of a copied model: otherwise a GPU would do this in every batch."""
+    for module in model.modules():
         if isinstance(module, torch.nn.RNNBase):
             module.flatten_parameters()
-    return average
+    return model
 
 
 def update_weights(

@@ -41,6 +41,8 @@ class ConfigCapabilities:
     speaker_embedding_size = 0
     # whether the slots of a chunk start those of the next one, so that the order of the estimates is the model's own
     sequential_slots = False
+    # weight of the loss of the activity of each estimate, 0 for a family without
+    activity_loss_weight = 0.0
 
     def __setattr__(self, name: str, value: Any) -> None:
         name = self.attribute_map.get(name, name)

@@ -130,9 +130,12 @@ def load_mixer(
             raise SettingsError(f"`augmentations.{index}`: {error}") from error
     floors = [folder.noise_floor_db for folder in arguments.speech]
     return SpeechMixer(
-        [load_speech(folder, config.sampling_rate, show_progress) for folder in arguments.speech],
-        # a mixture of mixtures is the sum of two recordings
-        num_voices=2 if arguments.objective == "mixit" else config.num_sources,
+        [
+            load_speech(folder, config.sampling_rate, show_progress, arguments.is_unsupervised)
+            for folder in arguments.speech
+        ],
+        # a mixture of mixtures is the sum of two recordings; a teacher separates one
+        num_voices={"matched": config.num_sources, "mixit": 2, "remixit": 1}[arguments.objective],
         crop_length=crop_length,
         sampling_rate=config.sampling_rate,
         augmentations=arguments.augmentations,

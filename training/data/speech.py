@@ -70,11 +70,14 @@ def read_listed(
         raise AudioError(f"{file.place}: {error}") from error
 
 
-def list_speech(root: str | Path, utterances: str | Path | None = None) -> list[ListedFile]:
+def list_speech(
+    root: str | Path, utterances: str | Path | None = None, is_unsupervised: bool = False
+) -> list[ListedFile]:
     """
     The files of a folder of speech, from a csv with `path`, `speaker` and optionally `loudness`, or from the folder itself.
 
-    The order is the same in both cases.
+    The order is the same in both cases. In a folder of recordings of several voices (`is_unsupervised`), a file directly in
+    it stands for itself, as if it were the only one of its speaker.
 
     Raises:
         `SettingsError`: the folder does not exist, the csv lacks a column or a number, or a file is outside the speakers' folders.
@@ -84,7 +87,8 @@ def list_speech(root: str | Path, utterances: str | Path | None = None) -> list[
         raise SettingsError(f"{root} is not a folder: give a folder with a subfolder for each speaker.")
     if utterances is None:
         paths = walk_files(root, AUDIO_SUFFIXES)
-        if loose := sorted(path for path in paths if path.parent == root):
+        loose = sorted(path for path in paths if path.parent == root)
+        if loose and not is_unsupervised:
             raise SettingsError(
                 f"{loose[0]} is directly in {root}: put the files of each speaker into a separate folder."
             )
@@ -120,15 +124,17 @@ def load_utterance(file: ListedFile, sampling_rate: int, in_memory: bool) -> Utt
     return Utterance(file.path, len(audio), loudness, samples, file.place)
 
 
-def load_speech(folder: SpeechArguments, sampling_rate: int, show_progress: bool = True) -> list[list[Utterance]]:
+def load_speech(
+    folder: SpeechArguments, sampling_rate: int, show_progress: bool = True, is_unsupervised: bool = False
+) -> list[list[Utterance]]:
     """
-    Read a folder of speech: one list of utterances per speaker.
+    Read a folder of speech: one list of utterances per speaker; of recordings without sources, one per folder or loose file.
 
     Raises:
         `SettingsError`: there is no speech, or a file cannot be used.
     """
     speakers: dict[str, list[Utterance]] = {}
-    files = list_speech(folder.root, folder.utterances)
+    files = list_speech(folder.root, folder.utterances, is_unsupervised)
     for file in tqdm(files, desc=f"Reading {folder.root}", unit="file", disable=not show_progress):
         utterance = load_utterance(file, sampling_rate, folder.in_memory)
         if utterance.loudness == -np.inf:
