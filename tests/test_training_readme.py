@@ -63,7 +63,7 @@ def workplace(tmp_path, monkeypatch) -> Path:
     """A folder where the paths of the README exist."""
     for name in ("training", "tests"):
         (tmp_path / name).symlink_to(ROOT / name)
-    for name in ("my_speech", "my_other_speech", "data/LibriSpeech"):
+    for name in ("my_speech", "my_other_speech", "my_recordings", "data/LibriSpeech"):
         shutil.copytree(SAMPLES / "speech", tmp_path / name)
     metadata = tmp_path / "data" / "LibriMix" / "metadata" / "Libri2Mix"
     metadata.mkdir(parents=True)
