@@ -233,7 +233,7 @@ def test_a_broken_file_is_named(tmp_path):
         (["model.num_slots=3"], "mixtures of 2 sources, but the model has 3"),
         (["model.num_slot=3"], "model.num_slot"),
         (["objective=mixit"], "mixit.*audioslots.*galr or slot_galr or dprnn"),
-        (["objective=remixit", "model={pretrained: audioslots-cpu-speakers}"], "remixit.*audioslots does not have"),
+        (["objective=remixit", "model={pretrained: audioslots-small}"], "remixit.*audioslots does not have"),
         (["model.hop_length=333"], "hop_length"),
         (["speech.0.root=training/configs"], "contains no audio file"),
         (["speech.0.root=tests/samples"], "is directly in tests/samples"),
