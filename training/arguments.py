@@ -215,11 +215,6 @@ class TrainingArguments:
             raise SettingsError(
                 f"`objective` {self.objective!r} needs recordings: list them under `speech`, not under `mixtures`."
             )
-        if self.num_chunks > 1:
-            raise SettingsError(
-                f"`objective` {self.objective!r} has no reference for the speaker of a chunk: set `num_chunks` "
-                f"({self.num_chunks}) to 1."
-            )
         if self.objective == "remixit" and self.model.get("pretrained") is None:
             raise SettingsError(
                 "`objective` 'remixit' needs a model that separates already: name it as `model.pretrained`, or train "

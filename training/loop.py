@@ -115,8 +115,8 @@ def check_objective(arguments: TrainingArguments, config: PreTrainedConfig) -> N
         )
     if config.sequential_slots and arguments.is_unsupervised:
         raise SettingsError(
-            f"`objective` {arguments.objective!r} assigns the estimates of every chunk anew, so it cannot train `sequential_slots`: set one of "
-            "them to its default."
+            f"`objective` {arguments.objective!r} assigns the estimates of every chunk anew, so it cannot train "
+            "`sequential_slots`: set one of them to its default."
         )
     size = config.speaker_embedding_size
     if arguments.num_chunks == 1 and (size > 0 or config.sequential_slots):
