@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 from audioslots_hf import (
     AudioSlotsConfig,
@@ -29,6 +30,7 @@ from audioslots_hf import (
 )
 from audioslots_hf.cli import main
 from tests.audio_helpers import list_ffmpegs
+from tests.loopback_hub import TOKEN, run_hub
 from tests.processes import BareProcesses
 
 
@@ -146,3 +148,17 @@ def separate(checkpoint, tmp_path, capsys):
         return status, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A Hub on this machine, for this process."""
+    with run_hub() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        # its storage has an own protocol, which the Hub on this machine lacks
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", hub.endpoint)
+        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield hub

@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-A Hub on this machine: the endpoints of huggingface.co that huggingface_hub calls for a model, with LFS storage.
+A Hub on this machine: the endpoints of huggingface.co that huggingface_hub calls for a model or a Space, with LFS storage.
 
-It keeps one branch, in memory. As on the Hub, binary files go to the LFS storage first; a commit names them and makes all of its
+The name of a Space begins with `spaces/`. It keeps one branch, in memory. As on the Hub, binary files go to the LFS storage first; a commit names them and makes all of its
 files visible at once.
 """
 
@@ -38,6 +38,8 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 
 USER, TOKEN = "somebody", "hf_right"
+SPACE_SDKS = ("gradio", "docker", "static")
+SPACE_COLORS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
 
 
 class Repository:
@@ -136,6 +138,8 @@ class Handler(BaseHTTPRequestHandler):
         """Find the endpoint of a request."""
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append((self.command, path))
+        # one name for a Space in all addresses
+        path = path.replace("/api/spaces/", "/api/models/spaces/", 1)
         for method, pattern, function in ROUTES:
             if self.command == method and (match := re.fullmatch(pattern, path)):
                 try:
@@ -200,6 +204,10 @@ class Handler(BaseHTTPRequestHandler):
         if owner != USER:
             raise HubError(403, f"You don't have the rights to create a model under the namespace {owner}")
         repo_id = f"{owner}/{body['name']}"
+        if body.get("type") == "space":
+            repo_id = f"spaces/{repo_id}"
+            if body.get("sdk") not in SPACE_SDKS:
+                raise HubError(400, "Invalid Space SDK")
         address = {"url": f"{self.server.endpoint}/{repo_id}"}
         if repo_id in self.server.repositories:
             self.send_json({"error": "You already created this model repo", **address}, 409)
@@ -209,13 +217,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_json(address)
 
     def validate(self) -> None:
-        content = json.loads(self.read_body())["content"]
+        body = json.loads(self.read_body())
         try:
-            data = yaml.safe_load(re.match(r"---\n(.*?)\n---\n", content, re.DOTALL)[1])
-            if not isinstance(data.get("license"), str) or not re.fullmatch(r"[a-z0-9.-]+", data["license"]):
-                raise ValueError('"license" must be one of the identifiers of licences')
-            if "model-index" in data:
-                model_index_to_eval_results(data["model-index"])
+            data = yaml.safe_load(re.match(r"---\n(.*?)\n---\n", body["content"], re.DOTALL)[1])
+            check_metadata(data, body["repoType"])
         except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
             if self.headers.get("Accept") == "text/plain":
                 self.send_bytes(str(error).encode(), 400)
@@ -341,12 +346,36 @@ class Handler(BaseHTTPRequestHandler):
         self.send_bytes(self.server.objects[oid], headers={"ETag": f'"{oid}"'})
 
 
+def check_metadata(data: dict[str, object], repo_type: str) -> None:
+    """Refuse the metadata of a card as the Hub does."""
+    if not isinstance(data.get("license"), str) or not re.fullmatch(r"[a-z0-9.-]+", data["license"]):
+        raise ValueError('"license" must be one of the identifiers of licences')
+    if "model-index" in data:
+        model_index_to_eval_results(data["model-index"])
+    if repo_type != "space":
+        return
+    if data["sdk"] not in SPACE_SDKS:
+        raise ValueError(f'"sdk" must be one of {SPACE_SDKS}')
+    if not re.fullmatch(r"\d+\.\d+\.\d+\w*", data["sdk_version"]) or not re.fullmatch(
+        r"3\.\d+", data["python_version"]
+    ):
+        raise ValueError('"sdk_version" and "python_version" must be versions')
+    if (
+        len(data["emoji"]) > 2
+        or data["emoji"].isascii()
+        or not {data["colorFrom"], data["colorTo"]} <= {*SPACE_COLORS}
+    ):
+        raise ValueError('"emoji" must be an emoji, and the colors those of Spaces')
+    if len(data["short_description"]) > 60:
+        raise ValueError('"short_description" must be at most 60 characters long')
+
+
 def hash_blob(content: bytes) -> str:
     """The name of a file in git."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-REPO = r"(?P<repo_id>[\w.-]+/[\w.-]+)"
+REPO = r"(?P<repo_id>(?:spaces/)?[\w.-]+/[\w.-]+)"
 OID = r"(?P<oid>[0-9a-f]{64})"
 ROUTES = [
     ("GET", "/api/whoami-v2", Handler.whoami),

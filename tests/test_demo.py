@@ -25,6 +25,7 @@ import soundfile
 from audioslots_hf import demo
 from audioslots_hf.cli import main
 from audioslots_hf.progress import SeparationCancelled
+from audioslots_hf.spaces import write_space
 
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -67,22 +68,6 @@ def test_a_long_recording_is_sent_to_the_command(tmp_path):
         next(run)
 
 
-def test_a_space_holds_the_page_the_package_and_its_front_matter(tmp_path, capsys):
-    assert main(["demo", "--space", str(tmp_path / "space")]) == 0
-    space = tmp_path / "space"
-    assert sorted(path.name for path in space.iterdir()) == [
-        "README.md",
-        "app.py",
-        "audioslots_hf",
-        "requirements.txt",
-    ]
-    assert "\nsdk: gradio\nsdk_version: 6" in (space / "README.md").read_text("utf-8")
-    compile((space / "app.py").read_text("utf-8"), "app.py", "exec")
-    assert (space / "audioslots_hf" / "checkpoints").is_dir() and not list(space.rglob("__pycache__"))
-    assert main(["demo", "--space", str(space)]) == 1
-    assert "is not an empty folder" in capsys.readouterr().err
-
-
 @pytest.fixture(scope="module")
 def browser():
     """A chromium of the system."""
@@ -98,10 +83,8 @@ def browser():
 def address(tmp_path_factory):
     """The page of a Space, served by its own program in its own folder."""
     folder = tmp_path_factory.mktemp("page") / "space"
-    demo.write_space(folder)
+    write_space(folder)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    code = "from audioslots_hf.demo import build_demo, launch\nlaunch(build_demo(), host=None)"
-    assert code.splitlines()[1] in (folder / "app.py").read_text("utf-8")
     process = subprocess.Popen(
         [sys.executable, "app.py"], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
     )

@@ -26,25 +26,11 @@ from audioslots_hf.cli import main
 from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT
 from tests.audio_helpers import noise
 from tests.cli_helpers import files_in
-from tests.loopback_hub import TOKEN, USER, run_hub, start_publish
+from tests.loopback_hub import TOKEN, USER, start_publish
 
 
 REPO_ID = f"{USER}/tiny"
 FACTS = "license: mit\ndata:\n- {name: noise, license: CC0-1.0}\nsample: The mixture is noise.\n"
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    """A Hub on this machine, for this process."""
-    with run_hub() as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        # its storage has an own protocol, which the Hub on this machine lacks
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", hub.endpoint)
-        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield hub
 
 
 @pytest.fixture

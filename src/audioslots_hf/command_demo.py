@@ -14,7 +14,6 @@
 """`audioslots demo`: a page in the browser."""
 
 import argparse
-from pathlib import Path
 
 from .command_line import add_device, add_model, choose_device
 
@@ -26,19 +25,14 @@ def add_demo(commands: argparse._SubParsersAction) -> None:
     add_device(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860 on)")
-    parser.add_argument("--space", type=Path, metavar="DIR", help="write the page as a Space of the Hub instead")
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Serve the page until Ctrl-C, or write it as a Space."""
-    from .demo import build_demo, launch, require_gradio, write_space
+    """Serve the page until Ctrl-C."""
+    from .demo import build_demo, launch, require_gradio
 
     require_gradio()
-    if options.space is not None:
-        for path in write_space(options.space):
-            print(path)
-        return 0
     launch(build_demo(options.model, choose_device(options.device)), options.host, options.port)
     return 0
 

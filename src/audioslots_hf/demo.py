@@ -15,7 +15,6 @@
 
 import html
 import os
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -45,26 +44,6 @@ SPEAKERS = [
     *((f"{number} {'person' if number == 1 else 'people'}", str(number)) for number in range(1, MAX_SPEAKERS + 1)),
 ]
 EXAMPLE = Path(__file__).parent / "samples" / "two_voices.flac"
-SPACE_README = """---
-title: Separate voices
-emoji: 🗣
-colorFrom: indigo
-colorTo: blue
-sdk: gradio
-sdk_version: {version}
-app_file: app.py
-license: apache-2.0
----
-
-A recording of several voices in, one track per voice out, with audioslots-hf. Separate only recordings that you may process.
-"""
-SPACE_APP = """from audioslots_hf.demo import build_demo, launch
-
-
-# the host and the port come from the environment of the Space
-launch(build_demo(), host=None)
-"""
-SPACE_REQUIREMENTS = "torch>=2.11\ntransformers>=5.17\nnumpy\nscipy\nsoundfile>=0.13\nav>=14\nmatplotlib\n"
 
 
 def require_gradio() -> None:
@@ -247,36 +226,6 @@ def launch(page: Any, host: str | None = "127.0.0.1", port: int | None = None, w
     return address
 
 
-def write_space(folder: Path) -> list[Path]:
-    """
-    Write the page as a Space of the Hub, with this package inside -> the files and folders.
-
-    Args:
-        folder (`Path`):
-            A new or empty folder.
-
-    Raises:
-        `ValueError`: the folder holds something.
-        `ImportError`: gradio is missing, whose version the Space names.
-    """
-    require_gradio()
-    import gradio
-
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} exists and is not an empty folder: choose another one for the Space.")
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "app.py": SPACE_APP,
-        "requirements.txt": SPACE_REQUIREMENTS,
-        "README.md": SPACE_README.format(version=gradio.__version__),
-    }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    package = Path(__file__).parent
-    shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__"))
-    return [*(folder / name for name in texts), folder / package.name]
-
-
 __all__ = [
     "CACHE_S",
     "EXAMPLE",
@@ -284,14 +233,10 @@ __all__ = [
     "MAX_RECORDING_S",
     "MAX_SPEAKERS",
     "MAX_WAITING",
-    "SPACE_APP",
-    "SPACE_README",
-    "SPACE_REQUIREMENTS",
     "SPEAKERS",
     "Demo",
     "build_demo",
     "frame_report",
     "launch",
     "require_gradio",
-    "write_space",
 ]

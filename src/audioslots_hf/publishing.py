@@ -18,7 +18,7 @@ import shutil
 from fnmatch import fnmatch
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, constants
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoCard, constants
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from .card_results import CONVERSATIONS_NAME, RESULTS_NAME, check_weights, load_results
@@ -143,17 +143,17 @@ def _is_packaged(source: Path) -> bool:
     return _find_mixture(source).read_bytes() == (PACKAGED_SAMPLES / PACKAGED_MIXTURE).read_bytes()
 
 
-def validate_card(folder: Path) -> None:
+def validate_card(folder: Path, repo_type: str = "model") -> None:
     """
-    Have the Hub validate the card of a folder.
+    Have the Hub validate the card of a folder, which will be a repository of this type.
 
     Raises:
         `ValueError`: the card is invalid. `OSError`: the Hub cannot be asked.
     """
-    card = ModelCard.load(folder / "README.md")
+    card = RepoCard.load(folder / "README.md", repo_type=repo_type)
     try:
         with asking_hub():
-            card.validate(repo_type="model")
+            card.validate(repo_type=repo_type)
     except ValueError as error:
         raise ValueError(f"The Hub finds the card invalid: {' '.join(str(error).split())}") from error
 
@@ -169,17 +169,19 @@ def check_access() -> None:
         HfApi().whoami()
 
 
-def upload(folder: Path, repo_id: str, private: bool) -> str:
+def upload(folder: Path, repo_id: str, private: bool, repo_type: str = "model") -> str:
     """
     Create the repository if there is none, and upload a folder in one commit -> the address of the repository.
 
     Args:
         folder (`Path`):
-            The folder that [`stage`] wrote.
+            The folder that [`stage`] or [`~spaces.write_space`] wrote.
         repo_id (`str`):
             Repository on the Hub, `user/name`.
         private (`bool`):
             Whether only its owner may see it.
+        repo_type (`str`, *optional*, defaults to `"model"`):
+            Or `"space"`.
 
     Raises:
         `ValueError`: the repository is public, and it must be private.
@@ -187,11 +189,12 @@ def upload(folder: Path, repo_id: str, private: bool) -> str:
     """
     api = HfApi()
     with asking_hub(repo_id):
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        if private and not api.model_info(repo_id).private:
+        sdk = "gradio" if repo_type == "space" else None
+        api.create_repo(repo_id, private=private, repo_type=repo_type, exist_ok=True, space_sdk=sdk)
+        if private and not api.repo_info(repo_id, repo_type=repo_type).private:
             raise ValueError(f"{repo_id} exists and is public: make it private first, or leave `--private` out.")
         files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        stale = [name for name in api.list_repo_files(repo_id) if _is_ours(name)]
+        stale = [name for name in api.list_repo_files(repo_id, repo_type=repo_type) if _is_ours(name, repo_type)]
         # not `upload_folder`, which may divide the files among several commits
         api.create_commit(
             repo_id,
@@ -200,12 +203,15 @@ def upload(folder: Path, repo_id: str, private: bool) -> str:
                 *(CommitOperationAdd(name, path) for name, path in files.items()),
             ],
             commit_message=f"Publish {repo_id.split('/')[-1]}",
+            repo_type=repo_type,
         )
-    return f"{constants.ENDPOINT}/{repo_id}"
+    return f"{constants.ENDPOINT}/{'spaces/' if repo_type == 'space' else ''}{repo_id}"
 
 
-def _is_ours(name: str) -> bool:
+def _is_ours(name: str, repo_type: str) -> bool:
     """Whether a file of a repository is one that this command writes: others stay, such as a handler of an inference endpoint."""
+    if repo_type == "space":
+        return name.startswith(f"{Path(__file__).parent.name}/")
     is_module = "/" not in name and name.endswith(".py") and (Path(__file__).parent / name).is_file()
     return is_module or any(fnmatch(name, pattern) for pattern in STALE)
 
