@@ -37,7 +37,9 @@ def test_the_hooks_before_a_commit_have_the_pinned_linters():
     hooks = read_yaml(".pre-commit-config.yaml")["repos"][0]["hooks"]
     hooked = {package for hook in hooks for package in hook["additional_dependencies"]}
     linters = {
-        item for item in PROJECT["project"]["optional-dependencies"]["dev"] if re.match(r"ruff|.*mlinter", item)
+        item
+        for item in PROJECT["project"]["optional-dependencies"]["dev"]
+        if re.match(r"ruff|.*mlinter|hadolint", item)
     }
     assert hooked == linters and all("==" in package for package in linters)
     gates = re.search(r'echo "== gates"\n(.*?)echo', (ROOT / ".ci" / "run").read_text("utf-8"), re.DOTALL)[1]

@@ -19,58 +19,20 @@ from pathlib import Path
 import pytest
 
 from audioslots_hf.cards import load_facts
-from audioslots_hf.cli import build_parser
 from audioslots_hf.shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT, list_checkpoints
+from tests.pages import CODE, PAGES, ROOT
 from training.reporting.cards import format_card, format_results_files
 from training.reporting.featured import FEATURED, PUBLISHED, format_featured, format_limits
 from training.reporting.results import RESULTS_DIR, load_evaluations, read_results
 
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = {path.name: path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
 HISTORY = (ROOT / "training" / "HISTORY.md").read_text(encoding="utf-8")
-CODE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # A measurement: rates in hertz, years and versions are none.
 MEASUREMENT = re.compile(
     r"(?<![\w.,])(\d[\d,]*(?:\.\d+)?)\s(?:dB|[KMG]i?B|GMACs?|ms|s|h|hours?|%|times|parameters)(?!\w)"
 )
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
-
-
-def blocks_of(language: str) -> list[str]:
-    return [
-        code for path in PAGES.values() for name, code in CODE.findall(path.read_text("utf-8")) if name == language
-    ]
-
-
-# tests/test_subtitles.py runs the code that would load a recognizer of speech from the Hub
-@pytest.mark.parametrize("code", [code for code in blocks_of("python") if "speech-recognition" not in code])
-def test_the_python_of_the_pages_runs(code, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    namespace = {}
-    exec(code, namespace)
-    if "waveforms" in namespace:
-        assert namespace["waveforms"].shape in ((1, 2, 8000), (1, 3, 48000))
-    elif 'channels="split"' in code:
-        # the sample has one channel
-        assert [source["label"] for source in namespace["sources"]] == ["source_0"]
-    else:
-        assert [source["label"] for source in namespace["sources"]] == ["source_0", "source_1"]
-
-
-def test_the_commands_of_the_pages_are_ones():
-    lines = [line for code in blocks_of("bash") for line in code.splitlines() if "audioslots " in line]
-    commands = [line.partition("  #")[0].split("audioslots ")[1].split() for line in lines]
-    assert {build_parser().parse_args(words).command for words in commands} == {
-        "separate",
-        "models",
-        "evaluate",
-        "info",
-        "export",
-        "demo",
-        "publish",
-    }
 
 
 def test_the_readme_is_short_and_every_page_is_linked_from_it():

@@ -125,8 +125,8 @@ class AudioSlotsFeatureExtractor(FeatureExtractorCapabilities, FeatureExtraction
             `with_transform`.
 
         Raises:
-            `ValueError`: wrong sampling rate, an unknown option, audio that is empty, too long or (on the CPU) not finite, or labels that do
-            not match the audio.
+            `ValueError`: wrong sampling rate, an unknown option, audio that is empty, too long or (on the CPU) not finite, or
+                labels that do not match the audio.
         """
         check_options(options, ("sampling_rate", "labels", "return_tensors"))
         check_return_tensors(return_tensors)

@@ -47,6 +47,7 @@ class Progress:
         self.cancel = cancel
         self.num_passes = num_passes
         self.num_finished = 0
+        self._reported = -1.0
         self.report(0.0)
 
     def report(self, fraction: float) -> None:
@@ -58,8 +59,11 @@ class Progress:
         """
         if self.cancel is not None and self.cancel.is_set():
             raise SeparationCancelled("The separation was cancelled.")
-        if self.on_progress is not None and fraction < 1:
-            self.on_progress((self.num_finished + fraction) / self.num_passes)
+        total = (self.num_finished + fraction) / self.num_passes
+        # the first block of a pass begins where the pass before it ended
+        if self.on_progress is not None and fraction < 1 and total > self._reported:
+            self._reported = total
+            self.on_progress(total)
 
     def watch(self, blocks: Iterable[torch.Tensor], num_samples: int | None) -> Iterator[torch.Tensor]:
         """
