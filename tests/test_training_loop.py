@@ -220,8 +220,7 @@ GALR_OF_NOISES = GalrConfig(
 SLOT_GALR_OF_NOISES = SlotGalrConfig(
     sampling_rate=8000,
     chunk_length=800,
-    # one more than the noises
-    num_slots=5,
+    num_slots=4,
     n_fft=64,
     hop_length=16,
     band_widths=(2,),
