@@ -125,6 +125,13 @@ class TestAudioSlotsWithMap(AudioSlotsContracts):
             assert differs[..., 3, 1].all() == is_seen
             assert differs.sum() == config.num_slots * is_seen
 
+    def test_a_checkpoint_without_the_map_has_equal_estimates_until_the_map_is_trained(self, features):
+        plain = self.model_class(self.make_config(decoder_inputs="slots")).eval()
+        model = self.model_class(self.make_config()).eval()
+        missing = model.load_state_dict(plain.state_dict(), strict=False).missing_keys
+        assert model.start_new_parts(plain.config) == set(missing) == {"decoder.map_proj.weight"}
+        torch.testing.assert_close(model(**features).estimates, plain(**features).estimates, atol=0, rtol=0)
+
     def test_the_map_adds_one_projection_to_the_parameters(self, model):
         plain = self.model_class(self.make_config(decoder_inputs="slots"))
         config = model.config

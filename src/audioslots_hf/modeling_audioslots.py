@@ -351,7 +351,7 @@ class AudioSlotsModel(AudioSlotsPreTrainedModel):
 
 @auto_docstring(custom_intro="AudioSlots: one compressed magnitude spectrogram per source of a mixture.")
 class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel, ModelCapabilities):
-    growable_fields = ("speaker_embedding_size",)
+    growable_fields = ("speaker_embedding_size", "decoder_inputs")
     model_class = AudioSlotsModel
 
     def __init__(self, config: AudioSlotsConfig):
@@ -366,9 +366,17 @@ class AudioSlotsForAudioSeparation(AudioSlotsPreTrainedModel, ModelCapabilities)
         self.post_init()
 
     def start_new_parts(self, before: AudioSlotsConfig) -> set[str]:
-        """Speaker embeddings that are absent from a checkpoint start at random: no estimate depends on them."""
-        is_new = before.speaker_embedding_size == 0 and self.speaker_proj is not None
-        return {"speaker_proj.weight"} if is_new else set()
+        """
+        Speaker embeddings that are absent from a checkpoint start at random: no estimate depends on them. A map that its
+        decoder did not see has no weight until it is trained.
+        """
+        added = set()
+        if before.speaker_embedding_size == 0 and self.speaker_proj is not None:
+            added.add("speaker_proj.weight")
+        if before.decoder_inputs == "slots" and self.decoder.map_proj is not None:
+            init.zeros_(self.decoder.map_proj.weight)
+            added.add("decoder.map_proj.weight")
+        return added
 
     @can_return_tuple
     @auto_docstring
