@@ -142,6 +142,7 @@ def test_speech_that_is_not_there_is_named(root):
         (["--recordings", "0"], "at least 1"),
         (["--truth", "both"], "--truth needs --num-speakers"),
         (["--truth", "both", "--num-speakers", "true", "--online"], "no --online"),
+        (["--passes", "2", "--num-speakers", "true", "--online"], "--passes 2 cannot be combined"),
     ],
 )
 def test_lists_that_cannot_be_are_refused(root, words, message):
@@ -196,7 +197,8 @@ def test_the_number_of_people_goes_to_the_pipeline(root, oracle, monkeypatch):
         assert [options["num_speakers"] for options in given] == expected
         given.clear()
     conversations.run(parse(root, *words))
-    assert given == [{}, {}]
+    conversations.run(parse(root, *words, "--num-speakers", "2", "--passes", "4"))
+    assert given == [{}, {}] + [{"num_speakers": 2, "passes": 4}] * 2
 
 
 def test_the_online_form_is_scored_as_a_stream_of_short_blocks(root, monkeypatch):

@@ -220,3 +220,20 @@ def test_people_who_never_speak_have_no_track_unless_their_number_was_given():
     assert _order_voices(plan, keep_silent=True).assignment.tolist() == [[[1, 2], [0, 1]]]
     found = _order_voices(plan, keep_silent=False)
     assert found.assignment.tolist() == [[[1, -1], [0, 1]]] and found.num_voices == 2
+
+
+def test_only_chunks_in_which_several_speak_are_passed_over_several_times(monkeypatch):
+    passes = []
+
+    def separate(self, chunks):
+        passes.extend([self.passes] * len(chunks))
+        return split_by_band(chunks)
+
+    monkeypatch.setattr(Separator, "separate_chunks", separate)
+    separator = tiny_separator()
+    separator.passes = 2
+    _, plan = ConversationSeparator(separator, encode_bands, num_speakers=2).separate(
+        turns(TURNS, DURATION_S).sum(dim=0)[None]
+    )
+    assert passes == [1] * len(plan.is_overlapped) + [2] * int(plan.is_overlapped.sum())
+    assert 0 < plan.is_overlapped.sum() < len(plan.is_overlapped)

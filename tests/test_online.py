@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from audioslots_hf import load_separator, pipeline_audio_separation
-from audioslots_hf.chunking import Chunk
+from audioslots_hf import load_separator, online, pipeline_audio_separation
+from audioslots_hf.chunking import Chunk, SeparatedChunks
 from audioslots_hf.online import OnlineConversation, OnlineVoices
 from audioslots_hf.separator import Separator
 from audioslots_hf.speakers import VoiceEvidence
@@ -161,7 +161,7 @@ def test_voices_that_turn_out_to_be_one_are_merged_into_the_longer():
     assert hear(voices, [0.35, 0.94, 0], [0, 0, 0])[0] == 1
     for _ in range(5):
         tracks = hear(voices, [0.8, 0.6, 0], [0, 0, 0])
-    assert tracks[0] == 0 and sorted(voices.sums) == [0]
+    assert tracks[0] == 0 and sorted(voices.centroids) == [0]
 
 
 def test_numbers_of_people_that_make_no_sense_are_refused(separator):
@@ -181,4 +181,44 @@ def test_a_person_who_first_speaks_at_the_same_time_as_another_gets_a_track():
     assert hear(voices, [1, 0, 0], [0.3, 0.95, 0], speech_s=1.2) == [0, 1]
     # too short, or too much like the first one
     assert hear(voices, [1, 0, 0], [0.3, 0, 0.95], speech_s=0.7) == [0, 0]
-    assert hear(voices, [1, 0, 0], [0.4, 0, 0.92], speech_s=1.2)[0] == 0 and sorted(voices.sums) == [0, 1]
+    assert hear(voices, [1, 0, 0], [0.4, 0, 0.92], speech_s=1.2)[0] == 0 and sorted(voices.centroids) == [0, 1]
+
+
+def test_an_early_error_about_a_voice_does_not_last():
+    voices = OnlineVoices(2, new_similarity=0.5)
+    for _ in range(3):
+        assert hear(voices, [1, 0, 0], [0, 0, 0])[0] == 0
+    # more like the second voice, which nobody knows yet
+    assert hear(voices, [0.6, 0.8, 0], [0, 0, 0])[0] == 0
+    assert hear(voices, [0, 1, 0], [0, 0, 0])[0] == 1
+    np.testing.assert_allclose(voices.centroids[0], [1, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(voices.centroids[1], np.array([0.6, 1.8, 0]) / np.hypot(0.6, 1.8), atol=1e-6)
+
+
+def test_a_voice_that_is_silent_for_longer_than_the_history_stays_as_it_was(monkeypatch):
+    monkeypatch.setattr(online, "VOICE_HISTORY_S", 4.0)
+    voices = OnlineVoices(2)
+    for vector in [[1, 0, 0]] * 3 + [[0, 1, 0]] * 8:
+        hear(voices, vector, [0, 0, 0])
+    assert voices.centroids[0].tolist() == [1, 0, 0] and voices.speech_s == {0: 4.5, 1: 6.0}
+    assert hear(voices, [1, 0, 0], [0, 0, 0])[0] == 0
+
+
+def test_people_who_follow_each_other_in_one_estimate_of_a_chunk_are_told_apart(separator, monkeypatch):
+    def keep_together(self, chunks):
+        rows = torch.cat([chunk.samples for chunk in chunks])
+        return SeparatedChunks(torch.stack([rows, torch.zeros_like(rows)], dim=1))
+
+    monkeypatch.setattr(Separator, "separate_chunks", keep_together)
+    monkeypatch.setattr(Separator, "separate", lambda self, waveforms: keep_together(self, wrap(waveforms)).estimates)
+    # changes in the middle of chunks, and a turn as short as one
+    references = turns([(0, 0.5, 4.4), (1, 4.6, 8.3), (0, 8.5, 10.4), (1, 10.6, 14.0)], 14.5)
+    conversation = OnlineConversation(separator, encode_bands, num_speakers=2)
+    tracks = stream(conversation, references.sum(dim=0)[None])
+    for voice, reference in enumerate(references):
+        # decisions are for fifths of a second
+        assert share_on_track(tracks[0, voice], reference) > 0.9
+    # once both voices are known
+    assert [len(spans) for spans in conversation.segments] == [2, 2]
+    np.testing.assert_allclose(conversation.segments[0][1], (8.5, 10.4), atol=0.15)
+    np.testing.assert_allclose(conversation.segments[1][1], (10.6, 14.0), atol=0.15)

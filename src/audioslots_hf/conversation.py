@@ -13,6 +13,7 @@
 # limitations under the License.
 """Conversations: one track for each voice of a recording, from the first word to the last, in two passes."""
 
+import copy
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -103,7 +104,7 @@ class ConversationSeparator:
 
     Args:
         separator ([`Separator`]):
-            Computes the estimates.
+            Computes the estimates. Several `passes` of it go over the chunks in which several voices speak at once.
         encoder (callable):
             Voice encoder with the signature of [`VoiceEncoderModel`]: waveforms `(num_waveforms, num_samples)` at 16 kHz and
             weights of their frames of 20 ms, `(num_waveforms, num_samples // 320 + 1)`, to embeddings of length 1.
@@ -127,6 +128,9 @@ class ConversationSeparator:
     ):
         check_speakers(num_speakers, max_speakers)
         self.separator = _window_separator(separator)
+        # who speaks when follows from one pass of the model
+        self.planner = copy.copy(self.separator)
+        self.planner.passes = 1
         self.encoder = encoder
         self.num_speakers = num_speakers
         self.max_speakers = max_speakers
@@ -212,7 +216,7 @@ class ConversationSeparator:
         for batch in batch_chunks(self.cut(blocks), self.separator.batch_size):
             # where one voice speaks, the track is the mixture
             several = [chunk for place, chunk in enumerate(batch) if plan.is_overlapped[index + place]]
-            separated = iter(self.separate_chunks(several) if several else [])
+            separated = iter(self.separate_chunks(several, is_final=True) if several else [])
             for chunk in batch:
                 num_channels, num_samples = chunk.samples.shape
                 tracks = chunk.samples.new_zeros(num_channels, plan.num_voices + 1, num_samples)
@@ -229,12 +233,17 @@ class ConversationSeparator:
         """The chunks of a recording."""
         return cut_recording(blocks, self.window_length, self.hop_length)
 
-    def separate_chunks(self, chunks: list[Chunk]) -> list[torch.Tensor]:
-        """The estimates of each chunk, `(num_channels, num_estimates, num_samples)`, in one order in all channels."""
-        if self.separator.chunk_length < self.window_length:
-            estimates = [self.separator.separate(chunk.samples) for chunk in chunks]
+    def separate_chunks(self, chunks: list[Chunk], is_final: bool = False) -> list[torch.Tensor]:
+        """
+        The estimates of each chunk, `(num_channels, num_estimates, num_samples)`, in one order in all channels.
+
+        Those of the tracks, which are final, are the mean over the passes of the separator.
+        """
+        separator = self.separator if is_final else self.planner
+        if separator.chunk_length < self.window_length:
+            estimates = [separator.separate(chunk.samples) for chunk in chunks]
         else:
-            estimates = [part.estimates for part in self.separator.separate_chunks(chunks).split(chunks)]
+            estimates = [part.estimates for part in separator.separate_chunks(chunks).split(chunks)]
         return [align_channels(part) for part in estimates]
 
     def summarize(self, samples: torch.Tensor, estimates: torch.Tensor) -> ChunkSummary:

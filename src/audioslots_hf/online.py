@@ -13,18 +13,20 @@
 # limitations under the License.
 """Conversations as they happen: one track for each voice of a stream, with a latency of a chunk."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from .activity import FRAMES_PER_S, find_activity, find_spans, find_threshold_db, frame_length
+from .activity import FRAMES_PER_S, find_spans, find_threshold_db, frame_length, loud_level_db, to_db
 from .chunking import Chunk, OverlapAdd
 from .conversation import ConversationSeparator, VoiceEncoder, gate_tracks
 from .separator import Separator
-from .speakers import DEFAULT_MAX_SPEAKERS, VoiceEvidence, assign_voices, normalize
-from .summaries import ChunkSummary, gather_evidence
-from .turns import frame_window
+from .speakers import DEFAULT_MAX_SPEAKERS, VoiceEvidence, find_similarities, normalize, refine_clusters
+from .summaries import ChunkSummary, find_chunk_turns, gather_evidence
+from .turns import MAX_LOG_ODDS, ChunkTurns, cross_fade, decide_activity, widen_activity, window_gains
 
 
 # Thresholds of the cosine between an estimate and the mean of a voice. In 38 simulated conversations, 1 % of the estimates with a
@@ -42,16 +44,17 @@ OVERLAPPED_SIMILARITY = 0.35
 # a voice with less speech that stays silent for longer was none
 MIN_VOICE_S = 2.5
 FORGET_S = 10.0
-# levels and noise are those of the last minute
+# the means of voices are those of the last minutes, and levels and noise those of the last minute
+VOICE_HISTORY_S = 300.0
 HISTORY_S = 60.0
 
 
 class OnlineVoices:
     """
-    The voices so far: the running mean of their embeddings.
+    The voices so far: the means of their embeddings in the last minutes.
 
-    A new voice takes the first free track. Voices of little speech are forgotten, and voices that turn out to be one are merged;
-    both free a track.
+    A new voice takes the first free track. With each chunk the voices are refined by constrained k-means over the last minutes, so that an
+    early error does not last. Voices of little speech are forgotten, and voices that turn out to be one are merged; both free a track.
 
     Args:
         num_tracks (`int`):
@@ -63,11 +66,12 @@ class OnlineVoices:
     def __init__(self, num_tracks: int, new_similarity: float = NEW_SIMILARITY):
         self.num_tracks = num_tracks
         self.new_similarity = new_similarity
-        # sums of weighted embeddings, seconds of speech and the last chunk of each voice, by track
-        self.sums: dict[int, np.ndarray] = {}
+        # mean embeddings of length 1, seconds of speech and the last chunk of each voice, by track
+        self.centroids: dict[int, np.ndarray] = {}
         self.speech_s: dict[int, float] = {}
         self.last_chunk: dict[int, int] = {}
         self.num_chunks = 0
+        self._evidence: deque[VoiceEvidence] = deque()
 
     def assign(self, evidence: VoiceEvidence, hop_s: float) -> np.ndarray:
         """
@@ -75,30 +79,40 @@ class OnlineVoices:
 
         `evidence` is that of one chunk; the result has shape `(num_estimates,)`.
         """
-        embeddings, weights = evidence.embeddings[0], evidence.weights[0]
         self._forget(hop_s)
         self._found(evidence)
-        tracks = sorted(self.sums)
+        self._evidence.append(evidence)
+        if len(self._evidence) * hop_s > VOICE_HISTORY_S:
+            self._evidence.popleft()
+        self.num_chunks += 1
+        tracks = sorted(self.centroids)
         if not tracks:
             # the first words: there is nobody else yet
-            return np.zeros(len(embeddings), int)
-        centroids = normalize(np.stack([self.sums[track] for track in tracks]))
-        places = assign_voices(evidence, centroids)[0][0]
-        similarities = embeddings @ centroids.T
-        for estimate, place in enumerate(places):
-            track = tracks[place]
-            if weights[estimate] > 0 and similarities[estimate, place] >= UPDATE_SIMILARITY:
-                self.sums[track] = self.sums[track] + weights[estimate] * embeddings[estimate]
-                self.speech_s[track] += float(evidence.speech_s[0, estimate])
-                self.last_chunk[track] = self.num_chunks
-        self.num_chunks += 1
-        return self._merge()[np.array(tracks)[places]]
+            return np.zeros(evidence.speech_s.shape[1], int)
+        voices = self._refine(tracks)
+        return self._merge()[np.array(tracks)[voices]]
+
+    def _refine(self, tracks: list[int]) -> np.ndarray:
+        """Find the voices on these tracks anew, from the last minutes -> that of each estimate of the last chunk, as a place in `tracks`."""
+        past = join_evidence(self._evidence)
+        found = refine_clusters(past, np.stack([self.centroids[track] for track in tracks]), UPDATE_SIMILARITY)
+        similarities = find_similarities(past, found.assignment, found.centroids)
+        is_trusted = (past.weights > 0) & (similarities >= UPDATE_SIMILARITY)
+        for place, track in enumerate(tracks):
+            own = is_trusted & (found.assignment == place)
+            # a voice that was silent for minutes stays as it was
+            if own.any():
+                self.centroids[track] = found.centroids[place]
+                # what was said before the last minutes counts, too
+                self.speech_s[track] = max(self.speech_s[track], float(past.speech_s[own].sum()))
+                self.last_chunk[track] = self.num_chunks - len(own) + int(np.flatnonzero(own.any(axis=1))[-1])
+        return found.assignment[-1]
 
     def _found(self, evidence: VoiceEvidence) -> None:
         """Open a track for each estimate that is like no voice so far."""
         embeddings, speech_s, alone_s = evidence.embeddings[0], evidence.speech_s[0], evidence.alone_s[0]
         for estimate in np.argsort(-alone_s, kind="stable"):
-            free = [track for track in range(self.num_tracks) if track not in self.sums]
+            free = [track for track in range(self.num_tracks) if track not in self.centroids]
             if not free or evidence.weights[0, estimate] == 0:
                 continue
             limit = -np.inf
@@ -106,10 +120,9 @@ class OnlineVoices:
                 limit = self.new_similarity
             elif speech_s[estimate] >= MIN_NEW_OVERLAPPED_S:
                 limit = OVERLAPPED_SIMILARITY
-            known = [embeddings[estimate] @ normalize(total) for total in self.sums.values()]
+            known = [embeddings[estimate] @ centroid for centroid in self.centroids.values()]
             if not known or max(known) < limit:
-                # nearly without weight: the estimate itself is added when it is assigned
-                self.sums[free[0]] = 1e-6 * embeddings[estimate]
+                self.centroids[free[0]] = normalize(embeddings[estimate])
                 self.speech_s[free[0]] = 0.0
                 self.last_chunk[free[0]] = self.num_chunks
 
@@ -122,16 +135,17 @@ class OnlineVoices:
     def _merge(self) -> np.ndarray:
         """Join voices that are one -> the track that each track became, `(num_tracks,)`."""
         became = np.arange(self.num_tracks)
-        while len(self.sums) > 1:
-            tracks = sorted(self.sums)
-            centroids = normalize(np.stack([self.sums[track] for track in tracks]))
+        while len(self.centroids) > 1:
+            tracks = sorted(self.centroids)
+            centroids = np.stack([self.centroids[track] for track in tracks])
             similarities = np.triu(centroids @ centroids.T, 1)
             first, second = np.unravel_index(similarities.argmax(), similarities.shape)
             if similarities[first, second] <= MERGE_SIMILARITY:
                 break
             # the one with more speech keeps its track
             keeper, other = sorted((tracks[first], tracks[second]), key=lambda track: -self.speech_s[track])
-            self.sums[keeper] = self.sums[keeper] + self.sums[other]
+            weighted = [self.speech_s[track] * self.centroids[track] for track in (keeper, other)]
+            self.centroids[keeper] = normalize(sum(weighted))
             self.speech_s[keeper] += self.speech_s[other]
             self.last_chunk[keeper] = max(self.last_chunk[keeper], self.last_chunk[other])
             self._remove(other)
@@ -139,13 +153,31 @@ class OnlineVoices:
         return became
 
     def _remove(self, track: int) -> None:
-        for values in (self.sums, self.speech_s, self.last_chunk):
+        for values in (self.centroids, self.speech_s, self.last_chunk):
             del values[track]
 
 
-class TrackPowers:
+def join_evidence(parts: Iterable[VoiceEvidence]) -> VoiceEvidence:
+    """The evidence of successive chunks as one."""
+    values = zip(*((part.embeddings, part.speech_s, part.alone_s, part.levels) for part in parts), strict=True)
+    return VoiceEvidence(*map(np.concatenate, values))
+
+
+@dataclass
+class RecentChunk:
+    """A chunk of the last minute. Its samples, estimates and embeddings are kept until no later chunk overlaps it."""
+
+    chunk: Chunk | None
+    estimates: torch.Tensor | None
+    summary: ChunkSummary
+    turns: ChunkTurns
+
+
+class RecentTurns:
     """
-    Powers of the frames of the tracks and of the mixture in the last minute, from which their activity is found.
+    Who spoke when in the last minute, from the turns of its chunks.
+
+    The last two chunks are decided anew whenever a chunk comes: a voice that is new in it may have begun in the one before.
 
     Args:
         num_tracks (`int`):
@@ -155,46 +187,69 @@ class TrackPowers:
     """
 
     def __init__(self, num_tracks: int, frames_per_hop: float):
+        self.num_tracks = num_tracks
         self.frames_per_hop = frames_per_hop
-        self.first_frame = 0
         self.num_chunks = 0
-        # the last row is the mixture
-        self.sums = np.zeros((num_tracks + 1, 0))
-        self.weights = np.zeros(0)
+        self.chunks: deque[RecentChunk] = deque(maxlen=round(HISTORY_S * FRAMES_PER_S / frames_per_hop))
+        self.mixture_powers = np.zeros(0)
 
     @property
-    def start(self) -> int:
-        """The first frame of the next chunk, in the remembered frames."""
-        return round(self.num_chunks * self.frames_per_hop) - self.first_frame
+    def first_frame(self) -> int:
+        """The first frame that is remembered."""
+        return round((self.num_chunks - len(self.chunks)) * self.frames_per_hop)
 
-    @property
-    def powers(self) -> np.ndarray:
-        """`(num_tracks + 1, num_frames)`"""
-        return self.sums / np.maximum(self.weights, 1e-12)
-
-    def hear(self, summary: ChunkSummary) -> float:
-        """Add the mixture of the next chunk -> the level in dB above which frames are speech, infinite without speech."""
-        num_missing = max(0, self.start + len(summary.mixture_powers) - self.sums.shape[1])
-        self.sums = np.pad(self.sums, ((0, 0), (0, num_missing)))
-        self.weights = np.pad(self.weights, (0, num_missing))
-        window = frame_window(len(summary.mixture_powers))
-        frames = slice(self.start, self.start + len(window))
-        self.sums[-1, frames] += window * summary.mixture_powers
-        self.weights[frames] += window
-        return find_threshold_db(self.powers[-1])
-
-    def place(self, summary: ChunkSummary, tracks: np.ndarray) -> None:
-        """Add the estimates of the chunk that was heard last to their tracks."""
-        powers = np.zeros((len(self.sums) - 1, len(summary.mixture_powers)))
-        np.add.at(powers, tracks, summary.powers)
-        if len(np.unique(tracks)) == 1:
-            powers[tracks[0]] = summary.mixture_powers
-        window = frame_window(len(summary.mixture_powers))
-        self.sums[:-1, self.start : self.start + len(window)] += window * powers
+    def add(self, chunk: Chunk, estimates: torch.Tensor, summary: ChunkSummary) -> float:
+        """Add the next chunk -> the level in dB above which frames are speech, infinite without speech."""
+        size = (self.num_tracks, summary.powers.shape[1])
+        assignment = np.full(summary.window_embeddings.shape[:2], -1)
+        nobody = ChunkTurns(assignment, np.full(size, -MAX_LOG_ODDS), np.zeros(size))
+        self.chunks.append(RecentChunk(chunk, estimates, summary, nobody))
         self.num_chunks += 1
-        num_old = max(0, self.sums.shape[1] - round(HISTORY_S * FRAMES_PER_S))
-        self.sums, self.weights = self.sums[:, num_old:], self.weights[num_old:]
-        self.first_frame += num_old
+        if len(self.chunks) > 2:
+            old = self.chunks[-3]
+            old.chunk = old.estimates = None
+            old.summary = replace(old.summary, window_embeddings=old.summary.window_embeddings[:0])
+        self.mixture_powers = self._join(recent.summary.mixture_powers[None] for recent in self.chunks)[0]
+        return find_threshold_db(self.mixture_powers)
+
+    def decide(self, voices: dict[int, np.ndarray], threshold_db: float) -> np.ndarray:
+        """
+        Decide the turns of the last two chunks -> the activity of the tracks in the last minute, `(num_tracks, num_frames)`.
+
+        `voices` gives the mean embedding of the voice on each track that has one.
+        """
+        if np.isinf(threshold_db):
+            return np.zeros((self.num_tracks, len(self.mixture_powers)), bool)
+        loud_db = loud_level_db(to_db(self.mixture_powers))
+        # before the first words, the first track is that of a voice of which nothing is known
+        tracks = np.array(sorted(voices) or [0])
+        nobody = np.zeros(self.chunks[-1].summary.embeddings.shape[-1])
+        centroids = np.stack([voices.get(track, nobody) for track in tracks])
+        for recent in list(self.chunks)[-2:]:
+            turns = find_chunk_turns(recent.summary, centroids, threshold_db, loud_db)
+            recent.turns = spread_turns(turns, tracks, self.num_tracks)
+        silent = [track for track in range(self.num_tracks) if track not in tracks]
+        for recent in self.chunks:
+            # what was said on a track that was freed is no evidence for the next voice there
+            recent.turns.log_odds[silent] = -MAX_LOG_ODDS
+        log_odds, powers = (
+            self._join(getattr(recent.turns, name) for recent in self.chunks) for name in ("log_odds", "powers")
+        )
+        return decide_activity(log_odds, powers, self.mixture_powers, threshold_db)
+
+    def _join(self, parts: Iterable[np.ndarray]) -> np.ndarray:
+        """Values of the frames of all chunks -> `(num_rows, num_frames)`"""
+        first = self.num_chunks - len(self.chunks)
+        starts = [round((first + place) * self.frames_per_hop) - self.first_frame for place in range(len(self.chunks))]
+        return cross_fade(parts, starts, starts[-1] + len(self.chunks[-1].summary.mixture_powers))
+
+
+def spread_turns(turns: ChunkTurns, tracks: np.ndarray, num_tracks: int) -> ChunkTurns:
+    """The turns of voices, whose tracks are given, as turns of all tracks."""
+    log_odds = np.full((num_tracks, turns.log_odds.shape[1]), -MAX_LOG_ODDS)
+    powers = np.zeros(log_odds.shape)
+    log_odds[tracks], powers[tracks] = turns.log_odds, turns.powers
+    return ChunkTurns(tracks[turns.assignment], log_odds, powers)
 
 
 class OnlineConversation:
@@ -202,8 +257,9 @@ class OnlineConversation:
     Separates a conversation while it goes on: a track for each voice, silent where it does not speak.
 
     Where [`ConversationSeparator`] hears a recording twice, this hears it once, and never corrects what it has given. Chunks of 2 s,
-    one each second, are separated. Every estimate goes to the voice whose mean embedding is nearest, or founds a voice of its own
-    while there are free tracks. A voice that pauses, for however long, returns to its track.
+    one each second, are separated. An estimate that is like no voice so far founds one while there are free tracks.
+    [`~turns.find_turns`] then decides for each fifth of a second of the last two chunks who speaks, as in the two passes. A voice that
+    pauses, for however long, returns to its track.
 
     Latency: a sample comes back when the chunk of 2 s that begins at it, or up to 1 s before it, is complete and separated. So it is
     1 to 2 s old, plus the length of one block and the time of computing one chunk.
@@ -275,35 +331,39 @@ class OnlineConversation:
         hop_s = conversation.hop_length / self.sampling_rate
         is_known = conversation.num_speakers is not None
         voices = OnlineVoices(self.num_tracks, EXPECTED_SIMILARITY if is_known else NEW_SIMILARITY)
-        powers = TrackPowers(self.num_tracks, conversation.hop_length / frame_length(self.sampling_rate))
-        overlap_add = OverlapAdd(conversation.window_length, conversation.hop_length)
+        recent = RecentTurns(self.num_tracks, conversation.hop_length / frame_length(self.sampling_rate))
         self._activity = [np.zeros((self.num_tracks, 0), bool)]
         num_finished = num_known = 0
         for chunk in conversation.cut(blocks):
             # one chunk at a time: a batch would wait for the future
-            [estimates] = conversation.separate_chunks([chunk])
+            [estimates] = conversation.separate_chunks([chunk], is_final=True)
             summary = conversation.summarize(chunk.samples, estimates)
-            threshold_db = powers.hear(summary)
-            tracks = voices.assign(gather_evidence([summary], threshold_db), hop_s)
-            powers.place(summary, tracks)
-            joined = overlap_add.add(self._place(chunk, estimates, tracks), chunk.is_last)
-            activity = np.zeros((self.num_tracks, powers.sums.shape[1]), bool)
-            if np.isfinite(threshold_db):
-                activity = find_activity(powers.powers[:-1], threshold_db)
-            start = num_finished - powers.first_frame * frame_length(self.sampling_rate)
+            threshold_db = recent.add(chunk, estimates, summary)
+            voices.assign(gather_evidence([summary], threshold_db), hop_s)
+            activity = recent.decide(voices.centroids, threshold_db)
+            joined = self._join(list(recent.chunks)[-2:])
+            start = num_finished - recent.first_frame * frame_length(self.sampling_rate)
             num_finished += joined.shape[-1]
-            yield gate_tracks(joined, activity, start, self.sampling_rate)
+            yield gate_tracks(joined, widen_activity(activity), start, self.sampling_rate)
             num_frames = -(-num_finished // frame_length(self.sampling_rate))
-            self._activity.append(activity[:, num_known - powers.first_frame : num_frames - powers.first_frame])
+            self._activity.append(activity[:, num_known - recent.first_frame : num_frames - recent.first_frame])
             num_known = num_frames
 
-    def _place(self, chunk: Chunk, estimates: torch.Tensor, tracks: np.ndarray) -> torch.Tensor:
+    def _join(self, chunks: list[RecentChunk]) -> torch.Tensor:
+        """The last chunks on their tracks, and the mixture, up to where the next one begins."""
+        overlap_add = OverlapAdd(self.conversation.window_length, self.conversation.hop_length)
+        for recent in chunks:
+            joined = overlap_add.add(self._place(recent), recent.chunk.is_last)
+        return joined
+
+    def _place(self, recent: RecentChunk) -> torch.Tensor:
         """The estimates of a chunk on their tracks, and the mixture, `(num_channels, num_tracks + 1, num_samples)`."""
-        if len(np.unique(tracks)) == 1:
-            estimates, tracks = chunk.samples.unsqueeze(1), tracks[:1]
-        placed = estimates.new_zeros(len(estimates), self.num_tracks + 1, estimates.shape[-1])
-        placed.index_add_(1, torch.from_numpy(tracks), estimates)
-        placed[:, -1] = chunk.samples
+        samples = recent.chunk.samples
+        placed = samples.new_zeros(len(samples), self.num_tracks + 1, samples.shape[-1])
+        placed[:, -1] = samples
+        times = (torch.arange(samples.shape[-1], dtype=torch.float32) + 0.5) / self.sampling_rate
+        gains = window_gains(recent.turns.assignment, self.num_tracks, times)
+        placed[:, :-1] = torch.einsum("ven,cen->cvn", gains, recent.estimates)
         return placed
 
 
@@ -319,6 +379,10 @@ __all__ = [
     "OVERLAPPED_SIMILARITY",
     "OnlineConversation",
     "OnlineVoices",
-    "TrackPowers",
+    "RecentChunk",
+    "RecentTurns",
     "UPDATE_SIMILARITY",
+    "VOICE_HISTORY_S",
+    "join_evidence",
+    "spread_turns",
 ]

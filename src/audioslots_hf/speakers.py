@@ -143,20 +143,31 @@ def assign_voices(evidence: VoiceEvidence, centroids: np.ndarray) -> tuple[np.nd
     return states[best], float(scores[np.arange(num_chunks), best].sum()) / total
 
 
-def _update_centroids(evidence: VoiceEvidence, assignment: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+def _update_centroids(
+    evidence: VoiceEvidence, assignment: np.ndarray, centroids: np.ndarray, min_similarity: float
+) -> np.ndarray:
     """The weighted mean of the embeddings of each voice; a voice without any keeps its centroid."""
-    weights = evidence.weights
+    weights = np.where(find_similarities(evidence, assignment, centroids) >= min_similarity, evidence.weights, 0)
     sums = np.stack(
         [((assignment == voice) * weights)[..., None] * evidence.embeddings for voice in range(len(centroids))]
     ).sum(axis=(1, 2))
     return normalize(np.where(np.abs(sums).sum(axis=-1, keepdims=True) > 0, sums, centroids))
 
 
-def _refine_clusters(evidence: VoiceEvidence, centroids: np.ndarray) -> VoiceClusters:
-    """Constrained k-means from first centroids on, until no estimate changes its voice."""
+def find_similarities(evidence: VoiceEvidence, assignment: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """Cosine of each estimate and its voice: (num_chunks, num_estimates)"""
+    return (evidence.embeddings * centroids[assignment]).sum(axis=-1)
+
+
+def refine_clusters(evidence: VoiceEvidence, centroids: np.ndarray, min_similarity: float = -np.inf) -> VoiceClusters:
+    """
+    Constrained k-means from first centroids on, until no estimate changes its voice.
+
+    Estimates whose cosine to their voice is below `min_similarity` change no centroid.
+    """
     assignment, score = assign_voices(evidence, centroids)
     for _ in range(MAX_ITERATIONS):
-        centroids = _update_centroids(evidence, assignment, centroids)
+        centroids = _update_centroids(evidence, assignment, centroids, min_similarity)
         before = assignment
         assignment, score = assign_voices(evidence, centroids)
         if np.array_equal(assignment, before):
@@ -206,7 +217,7 @@ def _cluster_voices(evidence: VoiceEvidence, num_voices: int) -> VoiceClusters:
             continue
         tried.add(members)
         seeds = np.stack([(weights * (labels == voice)) @ embeddings for voice in heaviest])
-        found.append(_refine_clusters(evidence, normalize(seeds)))
+        found.append(refine_clusters(evidence, normalize(seeds)))
     if not found:
         raise ValueError(
             f"The recording holds too little speech for {num_voices} voices: only {len(embeddings)} estimates of its chunks tell "
@@ -284,7 +295,9 @@ __all__ = [
     "assign_voices",
     "check_speakers",
     "count_voices",
+    "find_similarities",
     "find_voices",
     "normalize",
     "parse_speakers",
+    "refine_clusters",
 ]

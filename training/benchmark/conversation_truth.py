@@ -88,8 +88,8 @@ class TrueConversationSeparator(ConversationSeparator):
             chunk.recording = index
             yield chunk
 
-    def separate_chunks(self, chunks: list[Chunk]) -> list[torch.Tensor]:
-        """The estimates of each chunk, by the model or true."""
+    def separate_chunks(self, chunks: list[Chunk], is_final: bool = False) -> list[torch.Tensor]:
+        """The estimates of each chunk, by one pass of the model or true."""
         is_true = "separation" in self.truths
         missing = [chunk for chunk in chunks if (chunk.recording, is_true) not in self._estimates]
         if is_true:

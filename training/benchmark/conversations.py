@@ -143,10 +143,15 @@ def parse_count(word: str) -> int | str:
 
 
 def separate(
-    separator: AudioSeparationPipeline, mixture: np.ndarray, num_speakers: int | str | None = None
+    separator: AudioSeparationPipeline,
+    mixture: np.ndarray,
+    num_speakers: int | str | None = None,
+    passes: int = 1,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Tracks (num_tracks, num_samples) and, where people are told apart, their activity (num_tracks, num_frames)."""
-    options = {} if num_speakers is None else {"num_speakers": num_speakers}
+    options = {} if passes == 1 else {"passes": passes}
+    if num_speakers is not None:
+        options["num_speakers"] = num_speakers
     sources = separator(mixture, sampling_rate=SAMPLING_RATE, show_progress=False, **options)
     tracks = np.array([source["audio"] for source in sources], np.float32).reshape(len(sources), len(mixture))
     # without people told apart, segments are no claim about people
@@ -224,7 +229,9 @@ def plan_forms(
         number = None if num_speakers == "auto" else num_speakers
         separator = TrueConversationSeparator(pipeline, conversation, SAMPLING_RATE, number)
         return {f", truth: {truth}": partial(separate_truly, separator, truth) for truth in options.truth}
-    return {"": partial(separate_online if options.online else separate, pipeline, mixture, num_speakers)}
+    if options.online:
+        return {"": partial(separate_online, pipeline, mixture, num_speakers)}
+    return {"": partial(separate, pipeline, mixture, num_speakers, options.passes)}
 
 
 def summarize(rows: list[dict[str, Any]]) -> dict[str, float | None]:
@@ -260,6 +267,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_count,
         help="passed to the pipeline: a number, auto, or true for that of each list (default: what it does without)",
     )
+    parser.add_argument("--passes", type=int, default=1, help="of the model, passed to the pipeline (default: 1)")
     parser.add_argument(
         "--online", action="store_true", help="separate as if the recording went on: needs no second pass"
     )
@@ -281,6 +289,8 @@ def check(options: argparse.Namespace) -> None:
         raise SettingsError(f"--recordings is {options.recordings}: it must be at least 1.")
     if options.truth and (options.num_speakers is None or options.online):
         raise SettingsError("--truth needs --num-speakers, and no --online: it is about the two passes over a file.")
+    if options.passes != 1 and (options.truth or options.online):
+        raise SettingsError(f"--passes {options.passes} cannot be combined with --truth or --online.")
     if options.plot is not None:
         require_matplotlib()
         make_folder(options.plot)
@@ -319,6 +329,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "num_speakers": options.num_speakers,
         "online": options.online,
         "truth": options.truth,
+        "passes": options.passes,
         "recordings_per_list": options.recordings,
         "lists": results,
     }
