@@ -13,21 +13,27 @@
 # limitations under the License.
 """Every block of code in the README and in docs runs, or a table says where else it does, or why not."""
 
+import doctest
 import json
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from audioslots_hf import load_separator
 from audioslots_hf.cards import load_facts
 from audioslots_hf.cli import build_parser, main
+from audioslots_hf.separator import Separator
+from tests.audio_helpers import noise
 from tests.conftest import SAMPLES
 from tests.pages import CODE, PAGES, ROOT, list_blocks, list_commands
 from tests.test_training_readme import run as run_training
@@ -102,6 +108,23 @@ def test_the_python_of_the_pages_runs(code, monkeypatch):
         assert [source["label"] for source in namespace["sources"]] == ["source_0", "source_1"]
 
 
+SOURCES = sorted((ROOT / "src" / "audioslots_hf").glob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if ">>> " in path.read_text("utf-8")], ids=lambda path: path.stem
+)
+def test_the_examples_of_docstrings_run(path, separator, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("meeting.wav", noise(8000), 8000)
+    # what the examples take for granted
+    names = {"model": separator.model, "feature_extractor": separator.feature_extractor}
+    names |= {"torch": torch, "blocks": [torch.from_numpy(noise(1, 16000))], "load_separator": load_separator}
+    names |= {"Separator": Separator}
+    for example in doctest.DocTestParser().get_examples(path.read_text("utf-8").replace("\n    ```", "\n")):
+        exec(compile(example.source, path.name, "single"), names)
+
+
 def test_the_yaml_and_the_json_of_the_pages_are_what_the_package_reads_and_writes(tmp_path):
     [facts] = [code for name in PAGES for code in list_blocks(name, "yaml")]
     (tmp_path / "card.yaml").write_text(facts, encoding="utf-8")
@@ -167,12 +190,18 @@ def test_the_commands_of_a_page_run_one_after_the_other(name, recordings, monkey
 def test_the_messages_that_the_troubles_quote_are_those_of_the_package():
     text = PAGES["troubleshooting.md"].read_text("utf-8").split("## A message")[1].split("\n## ")[0]
     messages = re.findall(r"^\| `(.+?)` \|", text, re.MULTILINE)
-    code = "".join(path.read_text("utf-8") for path in sorted((ROOT / "src" / "audioslots_hf").glob("*.py")))
+    code = "".join(path.read_text("utf-8") for path in SOURCES)
     # literals that are continued on the next line
     code = re.sub(r'"\s*\n\s*f?"', "", code)
     assert len(messages) > 10
     for message in messages:
         assert message in code, message
+
+
+def test_the_page_of_the_installation_lists_every_extra():
+    rows = re.findall(r"^\| (`.+?) \|", PAGES["install.md"].read_text("utf-8"), re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert {extra for row in rows for extra in re.findall(r"`(\w+)`", row)} == set(project["optional-dependencies"])
 
 
 @pytest.mark.parametrize(
