@@ -119,6 +119,8 @@ def frame_report(report: str) -> str:
     """The page of a report inside the page, as tall as its content."""
     fit = "this.style.height = this.contentDocument.documentElement.scrollHeight + 'px'"
     style = "width: 100%; height: 60rem; border: 0"
+    # the page has a margin already
+    report += "<style>main { padding: 0 }</style>"
     return f'<iframe title="Separated tracks" style="{style}" onload="{fit}" srcdoc="{html.escape(report)}"></iframe>'
 
 
@@ -167,16 +169,16 @@ def build_demo(model: str | None = None, device: str = "cpu") -> Any:
         speakers: str,
         request: gradio.Request,
         progress: gradio.Progress = gradio.Progress(),  # noqa: B008, the way in which gradio passes it
-    ) -> Iterator[tuple[str, str, list[str]]]:
+    ) -> Iterator[tuple[str, str, gradio.File]]:
         if recording is None:
             raise gradio.Error("There is no recording: drop a file, or record one.", print_exception=False)
         try:
             for sentence, report, files in demo.separate(
                 recording, model, speakers, request.session_hash, lambda done: progress(done, "Separating")
             ):
-                yield sentence, frame_report(report), files
+                yield sentence, frame_report(report), gradio.File(files, visible=True)
         except SeparationCancelled:
-            yield "Cancelled.", "", []
+            yield "Cancelled.", "", gradio.File(None, visible=False)
         except (ValueError, OSError) as error:
             message = str(error).replace(recording, Path(recording).name)
             raise gradio.Error(html.escape(message), print_exception=False) from error
@@ -188,10 +190,17 @@ def build_demo(model: str | None = None, device: str = "cpu") -> Any:
         gradio.Markdown("# Separate voices\nA recording of several voices in, one track per voice out.")
         recording, chosen, speakers, start, stop = _add_controls(model)
         gradio.Examples([[str(EXAMPLE)]], [recording], label="An example: two readers at once")
-        status = gradio.Markdown()
+        # as high as the bar of the progress, or the place in the queue, that is shown there
+        status = gradio.Markdown(min_height=80)
         report = gradio.HTML()
-        files = gradio.File(label="Downloads", file_count="multiple", interactive=False)
-        start.click(separate, [recording, chosen, speakers], [status, report, files], concurrency_limit=1)
+        files = gradio.File(label="Downloads", file_count="multiple", interactive=False, visible=False)
+        start.click(
+            separate,
+            [recording, chosen, speakers],
+            [status, report, files],
+            concurrency_limit=1,
+            show_progress_on=status,
+        )
         stop.click(cancel, queue=False)
         page.unload(cancel)
     return page.queue(max_size=MAX_WAITING)
@@ -218,8 +227,12 @@ def launch(page: Any, host: str | None = "127.0.0.1", port: int | None = None, w
 
     # fonts of the system: others would be loaded from the network
     theme = Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    # gradio would shorten the names of two tracks to the same letters
+    css = ".filename {display: block !important} .filename .stem {white-space: normal !important; overflow-wrap: anywhere}"
     options = {"share": False, "quiet": True, "ssr_mode": False, "footer_links": [], "max_file_size": MAX_FILE_SIZE}
-    _, address, _ = page.launch(server_name=host, server_port=port, theme=theme, prevent_thread_lock=True, **options)
+    _, address, _ = page.launch(
+        server_name=host, server_port=port, theme=theme, css=css, prevent_thread_lock=True, **options
+    )
     if wait:
         print(f"The page is at {address}; Ctrl-C ends it.", flush=True)
         page.block_thread()

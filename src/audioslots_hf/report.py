@@ -17,6 +17,7 @@ import base64
 import datetime
 import html
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from string import Template
 
@@ -141,7 +142,7 @@ def _fill_template(
         total_s=f"{content.duration_s:.3f}",
         rows="\n".join(rows),
         warnings=_format_warnings(warnings),
-        segments="\n".join(map(_format_segments, content.tracks, segments)),
+        segments="\n".join(map(_format_segments, count(1), content.tracks, segments)),
         facts="\n".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>" for key, value in facts.items()),
     )
 
@@ -179,11 +180,11 @@ def _format_warnings(warnings: list[str]) -> str:
     return "<ul>" + "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings) + "</ul>"
 
 
-def _format_segments(track: Path, spans: Segments) -> str:
+def _format_segments(index: int, track: Path, spans: Segments) -> str:
     times = ", ".join(f"{start:.1f}–{end:.1f} s" for start, end in spans) or "silent"
     if len(spans) > MAX_LISTED:
         times = f"<details><summary>{len(spans)} segments</summary>{times}</details>"
-    name = html.escape(track.name)
+    name = f'Track {index} <span class="file">{html.escape(track.name)}</span>'
     return f'<tr><th scope="row">{name}</th><td>{_speech_s(spans):.1f} s</td><td>{times}</td></tr>'
 
 

@@ -20,6 +20,7 @@ the disk, times in seconds.
 """
 
 import argparse
+import os
 import shlex
 import subprocess
 import tempfile
@@ -49,7 +50,8 @@ def list_largest(folder: Path) -> dict[str, float]:
 def time_command(words: list[str]) -> float:
     """Run a program in the root of this repository -> seconds; a `CalledProcessError` if it fails."""
     started = time.perf_counter()
-    subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=environment)
     return time.perf_counter() - started
 
 
