@@ -57,6 +57,18 @@ def test_the_user_who_cancels_stops_only_the_own_separation(checkpoint):
     assert list(page.cancels) == ["other"] and not page.cancels["other"].is_set()
 
 
+def test_a_user_who_cancels_while_waiting_is_not_served(checkpoint):
+    page = demo.Demo("cpu")
+    assert not page.cancel("me")
+    page.enter("me")
+    assert page.cancel("me") and not page.cancel("me")
+    with pytest.raises(SeparationCancelled):
+        next(page.separate(str(demo.EXAMPLE), str(checkpoint), "tracks", "me", lambda done: None))
+    assert page.cancels == {}
+    page.enter("me")
+    assert next(page.separate(str(demo.EXAMPLE), str(checkpoint), "tracks", "me", lambda done: None))
+
+
 def test_a_long_recording_is_sent_to_the_command(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(8000 * (demo.MAX_RECORDING_S + 1), np.int16), 8000)
     run = demo.Demo("cpu").separate(str(tmp_path / "a.wav"), "never loaded", "auto", "me", print)

@@ -179,18 +179,26 @@ def test_two_users_wait_for_each_other_and_get_their_own_tracks(open_page, tmp_p
         assert len(download(page, f"{name}_source_0.flac", tmp_path)) == durations[name] * RATE
 
 
-def test_cancel_stops_the_work_and_the_next_recording_is_served(open_page, tmp_path):
-    page = open_page()
+def test_cancel_stops_the_work_of_a_user_and_the_waiting_of_another(open_page, tmp_path):
+    page, other = open_page(), open_page()
     # minutes of work
     upload(page, cut_sample(tmp_path / "long.wav", 600))
     page.get_by_role("button", name="Separate").click()
     page.get_by_text(re.compile("Separating")).first.wait_for()
+    upload(other, cut_sample(tmp_path / "short.wav", 2))
+    other.get_by_role("button", name="Separate").click()
+    other.get_by_text(re.compile("queue: 1/1")).first.wait_for()
+    other.get_by_role("button", name="Cancel").click()
+    other.get_by_text("Cancelled.").wait_for()
+    assert page.get_by_text(re.compile("Separating")).first.is_visible()
     take_picture(page, tmp_path, "separating")
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("Cancelled.").wait_for()
     take_picture(page, tmp_path, "cancelled")
-    other = open_page()
-    upload(other, cut_sample(tmp_path / "short.wav", 2))
     other.get_by_role("button", name="Separate").click()
     other.get_by_text(re.compile(r"from 2\.0 seconds")).wait_for()
     assert page.locator(DOWNLOADS).count() == 0
+    # nothing is left to be cancelled
+    other.get_by_role("button", name="Cancel").click()
+    other.wait_for_timeout(500)
+    assert other.get_by_text(re.compile(r"from 2\.0 seconds")).is_visible()

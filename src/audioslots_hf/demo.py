@@ -72,10 +72,17 @@ class Demo:
         self.load = lru_cache(maxsize=2)(lambda model: load_separator(model, device=device))
         self.cancels: dict[str, threading.Event] = {}
 
-    def cancel(self, session: str) -> None:
-        """Stop the separation of a user, if it runs."""
-        if session in self.cancels:
-            self.cancels[session].set()
+    def enter(self, session: str) -> None:
+        """Let a user wait for a separation, who may cancel from now on."""
+        self.cancels[session] = threading.Event()
+
+    def cancel(self, session: str) -> bool:
+        """Stop the separation of a user -> whether it ran or waited."""
+        event = self.cancels.get(session)
+        if event is None or event.is_set():
+            return False
+        event.set()
+        return True
 
     def separate(
         self, recording: str, model: str, speakers: str, session: str, on_progress: Callable[[float], None]
@@ -93,9 +100,9 @@ class Demo:
             raise ValueError(
                 f"The recording has {duration_s:.0f} seconds, and the page takes {MAX_RECORDING_S}: use `audioslots separate`."
             )
+        cancel = self.cancels.setdefault(session, threading.Event())
         pipeline = self.load(model)
         choices = OutputChoices(track_format="flac", report=True, rttm=speakers != "tracks", json=speakers != "tracks")
-        self.cancels[session] = cancel = threading.Event()
         try:
             with tempfile.TemporaryDirectory() as folder:
                 job = SeparationJob(Path(recording), Path(folder))
@@ -112,7 +119,9 @@ class Demo:
                 )
                 yield f"{tracks} from {duration_s:.1f} seconds.", job.report_path.read_text("utf-8"), files
         finally:
-            self.cancels.pop(session, None)
+            # the user may wait for another one already
+            if self.cancels.get(session) is cancel:
+                del self.cancels[session]
 
 
 def frame_report(report: str) -> str:
@@ -183,8 +192,16 @@ def build_demo(model: str | None = None, device: str = "cpu") -> Any:
             message = str(error).replace(recording, Path(recording).name)
             raise gradio.Error(html.escape(message), print_exception=False) from error
 
-    def cancel(request: gradio.Request) -> None:
+    def enter(request: gradio.Request) -> None:
+        demo.enter(request.session_hash)
+
+    def cancel(request: gradio.Request) -> Any:
+        was_busy = demo.cancel(request.session_hash)
+        return ("Cancelled.", "", gradio.File(None, visible=False)) if was_busy else [gradio.skip()] * 3
+
+    def leave(request: gradio.Request) -> None:
         demo.cancel(request.session_hash)
+        demo.cancels.pop(request.session_hash, None)
 
     with gradio.Blocks(title="Separate voices", analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as page:
         gradio.Markdown("# Separate voices\nA recording of several voices in, one track per voice out.")
@@ -194,15 +211,13 @@ def build_demo(model: str | None = None, device: str = "cpu") -> Any:
         status = gradio.Markdown(min_height=80)
         report = gradio.HTML()
         files = gradio.File(label="Downloads", file_count="multiple", interactive=False, visible=False)
-        start.click(
-            separate,
-            [recording, chosen, speakers],
-            [status, report, files],
-            concurrency_limit=1,
-            show_progress_on=status,
+        results = [status, report, files]
+        separated = start.click(enter, queue=False).then(
+            separate, [recording, chosen, speakers], results, concurrency_limit=1, show_progress_on=status
         )
-        stop.click(cancel, queue=False)
-        page.unload(cancel)
+        # also of a user who waits
+        stop.click(cancel, None, results, queue=False, cancels=[separated])
+        page.unload(leave)
     return page.queue(max_size=MAX_WAITING)
 
 
