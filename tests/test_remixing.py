@@ -11,6 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+import argparse
 import shutil
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from transformers import AutoFeatureExtractor, AutoModel
 
 from tests.conftest import SAMPLES
 from tests.test_checkpoints import TINY_GALR, without_times
-from tests.training_helpers import debug_arguments, read_log
+from tests.training_helpers import DEBUG, debug_arguments, read_log
+from training.benchmark import gpu_step
 from training.loop import train
 from training.remixing import build_teacher, remix_recordings, shuffle_estimates
 from training.settings import SettingsError
@@ -109,6 +111,28 @@ def test_a_teacher_needs_as_many_recordings_as_sources_in_a_part(pretrained, rec
     with pytest.raises(SettingsError, match=r"2 different recordings"):
         train(arguments)
     assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_speech_on_the_device_is_remixed_alike(pretrained, recordings, tmp_path):
+    for name, on_device in (("memory", "false"), ("device", "true")):
+        settings = (f"speech_on_device={on_device}", "max_steps=2")
+        train(remix_arguments(tmp_path / name, pretrained, recordings, *settings))
+    in_memory, on_device = (list(read_log(tmp_path / name).values()) for name in ("memory", "device"))
+    assert on_device == pytest.approx(in_memory, rel=1e-4)
+
+
+def test_a_step_by_remixing_is_measured_with_its_teacher(pretrained, recordings, monkeypatch):
+    monkeypatch.setattr(gpu_step, "time_kernels", lambda take_step, device: gpu_step.Kernels(0.0, 0.0))
+    monkeypatch.setattr(gpu_step, "measure_ceiling", lambda device, dtype: 1e12)
+    calls = []
+    original = gpu_step.remix_recordings
+    monkeypatch.setattr(gpu_step, "remix_recordings", lambda *values: calls.append(1) or original(*values))
+    parser = argparse.ArgumentParser()
+    gpu_step.add_arguments(parser)
+    overrides = ("objective=remixit", f"model={{pretrained: {pretrained}}}", f"speech=[{{root: {recordings}}}]")
+    options = parser.parse_args([str(DEBUG), *overrides, "valid=null", "--steps", "2", "--warmup-steps", "0"])
+    assert gpu_step.run(options)["steps_per_s"] > 0
+    assert len(calls) == 2
 
 
 def test_loose_files_are_recordings_but_not_speakers(pretrained, recordings, tmp_path):

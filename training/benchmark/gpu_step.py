@@ -50,6 +50,7 @@ from training.loop import (
 )
 from training.model import build_config, build_feature_extractor, build_model
 from training.optimizer import build_average, build_optimizers, build_schedule, update_weights
+from training.remixing import build_teacher, remix_recordings
 from training.settings import SettingsError
 
 
@@ -119,14 +120,22 @@ def build_step(config: PreTrainedConfig, arguments: TrainingArguments, accelerat
     model = build_model(config, arguments).to(accelerator.device).train()
     average, optimizers = build_average(model, arguments), build_optimizers(model, arguments)
     schedulers = [build_schedule(optimizer, arguments) for optimizer in optimizers]
+    teacher = build_teacher(model, average, arguments, accelerator.num_processes)
     model, *optimizers = accelerator.prepare(model, *optimizers)
     forward = build_forward(model, arguments, accelerator)
     parts: Iterator[dict[str, torch.Tensor]] = iter(build_loader(dataset, arguments, 0, accelerator))
 
     def take_step() -> None:
         for _ in range(arguments.gradient_accumulation_steps):
+            batch = next(parts)
+            if teacher is not None:
+                with accelerator.autocast():
+                    batch = remix_recordings(teacher, feature_extractor, batch["mixture"])
             with accelerator.accumulate(model):
-                accelerator.backward(compute_loss(forward, feature_extractor, next(parts), arguments.objective))
+                loss = compute_loss(
+                    forward, feature_extractor, batch, arguments.objective, config.activity_loss_weight
+                )
+                accelerator.backward(loss)
         accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
         update_weights(accelerator.unwrap_model(model), optimizers, schedulers, average)
 
