@@ -15,6 +15,7 @@
 
 import argparse
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -76,8 +77,9 @@ def _run(options: argparse.Namespace) -> int:
 
         disable_progress_bars()
     from .files import replacing
+    from .hub_errors import explaining_full_disks
     from .jobs import make_folder
-    from .publishing import check_access, copy_folder, upload
+    from .publishing import check_access, upload
 
     _check_source(options)
     if options.dry_run:
@@ -89,8 +91,8 @@ def _run(options: argparse.Namespace) -> int:
         folder = stage(options, Path(temporary), console)
         _validate_card(folder, repo_type, options, console)
         if options.dry_run:
-            with replacing(options.output) as complete:
-                copy_folder(folder, complete)
+            with explaining_full_disks(options.output.absolute().parent), replacing(options.output) as complete:
+                shutil.copytree(folder, complete)
             address = str(options.output)
         else:
             address = upload(folder, options.space or options.repo_id, options.private, repo_type)

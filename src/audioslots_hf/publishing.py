@@ -216,12 +216,6 @@ def _is_ours(name: str, repo_type: str) -> bool:
     return is_module or any(fnmatch(name, pattern) for pattern in STALE)
 
 
-def copy_folder(folder: Path, target: Path) -> None:
-    """Copy a folder to another disk, or raise an `OSError` that says that it is full."""
-    with explaining_full_disks(target.parent):
-        shutil.copytree(folder, target)
-
-
 def make_snapshot(folder: Path, repo_id: str) -> Path:
     """
     Make an empty folder that transformers will find as a repository in a cache.
@@ -245,7 +239,6 @@ def make_snapshot(folder: Path, repo_id: str) -> Path:
 __all__ = [
     "check_access",
     "check_source",
-    "copy_folder",
     "hash_weights",
     "make_snapshot",
     "stage",
