@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from audioslots_hf import load_separator, online, pipeline_audio_separation
+from audioslots_hf import load_separator, online_voices, pipeline_audio_separation, speakers
 from audioslots_hf.chunking import Chunk, SeparatedChunks
-from audioslots_hf.online import OnlineConversation, OnlineVoices
+from audioslots_hf.online import OnlineConversation
+from audioslots_hf.online_voices import OnlineVoices
 from audioslots_hf.separator import Separator
 from audioslots_hf.speakers import VoiceEvidence
 from tests.conversation_helpers import RATE, encode_bands, split_by_band, turns
@@ -185,7 +186,7 @@ def test_a_person_who_first_speaks_at_the_same_time_as_another_gets_a_track():
 
 
 def test_an_early_error_about_a_voice_does_not_last():
-    voices = OnlineVoices(2, new_similarity=0.5)
+    voices = OnlineVoices(2, is_known=True)
     for _ in range(3):
         assert hear(voices, [1, 0, 0], [0, 0, 0])[0] == 0
     # more like the second voice, which nobody knows yet
@@ -196,9 +197,9 @@ def test_an_early_error_about_a_voice_does_not_last():
 
 
 def test_a_voice_that_is_silent_for_longer_than_the_history_stays_as_it_was(monkeypatch):
-    monkeypatch.setattr(online, "VOICE_HISTORY_S", 4.0)
+    monkeypatch.setattr(online_voices, "VOICE_HISTORY_S", 4.0)
     voices = OnlineVoices(2)
-    for vector in [[1, 0, 0]] * 3 + [[0, 1, 0]] * 8:
+    for vector in [[1, 0, 0]] * 3 + [[0, 1, 0]] * 18:
         hear(voices, vector, [0, 0, 0])
     assert voices.centroids[0].tolist() == [1, 0, 0] and voices.speech_s == {0: 4.5, 1: 6.0}
     assert hear(voices, [1, 0, 0], [0, 0, 0])[0] == 0
@@ -222,3 +223,24 @@ def test_people_who_follow_each_other_in_one_estimate_of_a_chunk_are_told_apart(
     assert [len(spans) for spans in conversation.segments] == [2, 2]
     np.testing.assert_allclose(conversation.segments[0][1], (8.5, 10.4), atol=0.15)
     np.testing.assert_allclose(conversation.segments[1][1], (10.6, 14.0), atol=0.15)
+
+
+def test_two_people_taken_for_one_are_told_apart_after_some_seconds(monkeypatch):
+    monkeypatch.setattr(online_voices, "NEW_SIMILARITY", 0.4)
+    monkeypatch.setattr(speakers, "MAX_SIMILARITY", 0.6)
+    voices = OnlineVoices(3)
+    first, second = [1, 0, 0], [0.45, 0.893, 0]
+    tracks = [hear(voices, vector, [0, 0, 0])[0] for vector in [first] * 7 + [second] * 7]
+    assert set(tracks) == {0} and sorted(voices.centroids) == [0]
+    tracks = [hear(voices, vector, [0, 0, 0])[0] for vector in [first, second, first]]
+    # the clusters of 15 s are those of the next chunk
+    assert sorted(voices.centroids) == [0, 1] and tracks[1:] == [1, 0]
+    np.testing.assert_allclose(voices.centroids[1], second, atol=1e-2)
+
+
+def test_people_whose_number_is_known_keep_their_tracks_if_nothing_explains_more():
+    voices = OnlineVoices(2, is_known=True)
+    for _ in range(16):
+        assert hear(voices, [1, 0, 0], [0, 0, 0])[0] == 0
+        assert hear(voices, [0, 0, 1], [0, 0, 0])[0] == 1
+    assert voices.centroids[0].tolist() == [1, 0, 0] and voices.centroids[1].tolist() == [0, 0, 1]

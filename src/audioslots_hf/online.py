@@ -23,144 +23,15 @@ import torch
 from .activity import FRAMES_PER_S, find_spans, find_threshold_db, frame_length, loud_level_db, to_db
 from .chunking import Chunk, OverlapAdd
 from .conversation import ConversationSeparator, VoiceEncoder, gate_tracks
+from .online_voices import OnlineVoices
 from .separator import Separator
-from .speakers import DEFAULT_MAX_SPEAKERS, VoiceEvidence, find_similarities, normalize, refine_clusters
+from .speakers import DEFAULT_MAX_SPEAKERS
 from .summaries import ChunkSummary, find_chunk_turns, gather_evidence
 from .turns import MAX_LOG_ODDS, ChunkTurns, cross_fade, decide_activity, widen_activity, window_gains
 
 
-# Thresholds of the cosine between an estimate and the mean of a voice. In 38 simulated conversations, 1 % of the estimates with a
-# second of speech alone lie below 0.44 of their own voice, and 95 % below 0.48 of other voices.
-NEW_SIMILARITY = 0.42
-# where the number of people is known, new ones are expected
-EXPECTED_SIMILARITY = 0.5
-UPDATE_SIMILARITY = 0.4
-# two voices that are more alike are one
-MERGE_SIMILARITY = 0.65
-# an estimate founds a voice with so much speech alone, or, if it is less like every voice, with so much beside another voice
-MIN_NEW_S = 0.7
-MIN_NEW_OVERLAPPED_S = 0.8
-OVERLAPPED_SIMILARITY = 0.35
-# a voice with less speech that stays silent for longer was none
-MIN_VOICE_S = 2.5
-FORGET_S = 10.0
-# the means of voices are those of the last minutes, and levels and noise those of the last minute
-VOICE_HISTORY_S = 300.0
+# levels and noise are those of the last minute
 HISTORY_S = 60.0
-
-
-class OnlineVoices:
-    """
-    The voices so far: the means of their embeddings in the last minutes.
-
-    A new voice takes the first free track. With each chunk the voices are refined by constrained k-means over the last minutes, so that an
-    early error does not last. Voices of little speech are forgotten, and voices that turn out to be one are merged; both free a track.
-
-    Args:
-        num_tracks (`int`):
-            The most voices.
-        new_similarity (`float`, *optional*, defaults to 0.42):
-            An estimate with a lower cosine to every voice founds a new one.
-    """
-
-    def __init__(self, num_tracks: int, new_similarity: float = NEW_SIMILARITY):
-        self.num_tracks = num_tracks
-        self.new_similarity = new_similarity
-        # mean embeddings of length 1, seconds of speech and the last chunk of each voice, by track
-        self.centroids: dict[int, np.ndarray] = {}
-        self.speech_s: dict[int, float] = {}
-        self.last_chunk: dict[int, int] = {}
-        self.num_chunks = 0
-        self._evidence: deque[VoiceEvidence] = deque()
-
-    def assign(self, evidence: VoiceEvidence, hop_s: float) -> np.ndarray:
-        """
-        The track of each estimate of the next chunk, which begins `hop_s` after the last one.
-
-        `evidence` is that of one chunk; the result has shape `(num_estimates,)`.
-        """
-        self._forget(hop_s)
-        self._found(evidence)
-        self._evidence.append(evidence)
-        if len(self._evidence) * hop_s > VOICE_HISTORY_S:
-            self._evidence.popleft()
-        self.num_chunks += 1
-        tracks = sorted(self.centroids)
-        if not tracks:
-            # the first words: there is nobody else yet
-            return np.zeros(evidence.speech_s.shape[1], int)
-        voices = self._refine(tracks)
-        return self._merge()[np.array(tracks)[voices]]
-
-    def _refine(self, tracks: list[int]) -> np.ndarray:
-        """Find the voices on these tracks anew, from the last minutes -> that of each estimate of the last chunk, as a place in `tracks`."""
-        past = join_evidence(self._evidence)
-        found = refine_clusters(past, np.stack([self.centroids[track] for track in tracks]), UPDATE_SIMILARITY)
-        similarities = find_similarities(past, found.assignment, found.centroids)
-        is_trusted = (past.weights > 0) & (similarities >= UPDATE_SIMILARITY)
-        for place, track in enumerate(tracks):
-            own = is_trusted & (found.assignment == place)
-            # a voice that was silent for minutes stays as it was
-            if own.any():
-                self.centroids[track] = found.centroids[place]
-                # what was said before the last minutes counts, too
-                self.speech_s[track] = max(self.speech_s[track], float(past.speech_s[own].sum()))
-                self.last_chunk[track] = self.num_chunks - len(own) + int(np.flatnonzero(own.any(axis=1))[-1])
-        return found.assignment[-1]
-
-    def _found(self, evidence: VoiceEvidence) -> None:
-        """Open a track for each estimate that is like no voice so far."""
-        embeddings, speech_s, alone_s = evidence.embeddings[0], evidence.speech_s[0], evidence.alone_s[0]
-        for estimate in np.argsort(-alone_s, kind="stable"):
-            free = [track for track in range(self.num_tracks) if track not in self.centroids]
-            if not free or evidence.weights[0, estimate] == 0:
-                continue
-            limit = -np.inf
-            if alone_s[estimate] >= MIN_NEW_S:
-                limit = self.new_similarity
-            elif speech_s[estimate] >= MIN_NEW_OVERLAPPED_S:
-                limit = OVERLAPPED_SIMILARITY
-            known = [embeddings[estimate] @ centroid for centroid in self.centroids.values()]
-            if not known or max(known) < limit:
-                self.centroids[free[0]] = normalize(embeddings[estimate])
-                self.speech_s[free[0]] = 0.0
-                self.last_chunk[free[0]] = self.num_chunks
-
-    def _forget(self, hop_s: float) -> None:
-        """Free the tracks of voices that were heard once, and not again."""
-        for track, chunk in list(self.last_chunk.items()):
-            if self.speech_s[track] < MIN_VOICE_S and (self.num_chunks - chunk) * hop_s > FORGET_S:
-                self._remove(track)
-
-    def _merge(self) -> np.ndarray:
-        """Join voices that are one -> the track that each track became, `(num_tracks,)`."""
-        became = np.arange(self.num_tracks)
-        while len(self.centroids) > 1:
-            tracks = sorted(self.centroids)
-            centroids = np.stack([self.centroids[track] for track in tracks])
-            similarities = np.triu(centroids @ centroids.T, 1)
-            first, second = np.unravel_index(similarities.argmax(), similarities.shape)
-            if similarities[first, second] <= MERGE_SIMILARITY:
-                break
-            # the one with more speech keeps its track
-            keeper, other = sorted((tracks[first], tracks[second]), key=lambda track: -self.speech_s[track])
-            weighted = [self.speech_s[track] * self.centroids[track] for track in (keeper, other)]
-            self.centroids[keeper] = normalize(sum(weighted))
-            self.speech_s[keeper] += self.speech_s[other]
-            self.last_chunk[keeper] = max(self.last_chunk[keeper], self.last_chunk[other])
-            self._remove(other)
-            became[became == other] = keeper
-        return became
-
-    def _remove(self, track: int) -> None:
-        for values in (self.centroids, self.speech_s, self.last_chunk):
-            del values[track]
-
-
-def join_evidence(parts: Iterable[VoiceEvidence]) -> VoiceEvidence:
-    """The evidence of successive chunks as one."""
-    values = zip(*((part.embeddings, part.speech_s, part.alone_s, part.levels) for part in parts), strict=True)
-    return VoiceEvidence(*map(np.concatenate, values))
 
 
 @dataclass
@@ -329,8 +200,7 @@ class OnlineConversation:
         """
         conversation = self.conversation
         hop_s = conversation.hop_length / self.sampling_rate
-        is_known = conversation.num_speakers is not None
-        voices = OnlineVoices(self.num_tracks, EXPECTED_SIMILARITY if is_known else NEW_SIMILARITY)
+        voices = OnlineVoices(self.num_tracks, is_known=conversation.num_speakers is not None)
         recent = RecentTurns(self.num_tracks, conversation.hop_length / frame_length(self.sampling_rate))
         self._activity = [np.zeros((self.num_tracks, 0), bool)]
         num_finished = num_known = 0
@@ -368,21 +238,9 @@ class OnlineConversation:
 
 
 __all__ = [
-    "EXPECTED_SIMILARITY",
-    "FORGET_S",
     "HISTORY_S",
-    "MERGE_SIMILARITY",
-    "MIN_NEW_OVERLAPPED_S",
-    "MIN_NEW_S",
-    "MIN_VOICE_S",
-    "NEW_SIMILARITY",
-    "OVERLAPPED_SIMILARITY",
     "OnlineConversation",
-    "OnlineVoices",
     "RecentChunk",
     "RecentTurns",
-    "UPDATE_SIMILARITY",
-    "VOICE_HISTORY_S",
-    "join_evidence",
     "spread_turns",
 ]
