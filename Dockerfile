@@ -2,7 +2,8 @@
 FROM python:3.11-slim AS build
 RUN python -m venv /opt/audioslots
 ENV PATH=/opt/audioslots/bin:$PATH
-# the build of torch without CUDA takes a tenth of the space; torchaudio, which needs CUDA, is for training only
+# the build of torch without CUDA takes a fraction of the space; torchaudio, which needs CUDA, is for training only. Modules are
+# compiled here, since the user of the image could not keep what Python compiles at each start
 RUN pip install --no-cache-dir torch==2.14.1 --index-url https://download.pytorch.org/whl/cpu
 COPY pyproject.toml README.md LICENSE NOTICE /source/
 COPY src /source/src
