@@ -71,6 +71,8 @@ def test_a_user_who_cancels_while_waiting_is_not_served(checkpoint):
 
 def test_a_long_recording_is_sent_to_the_command(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(8000 * (demo.MAX_RECORDING_S + 1), np.int16), 8000)
-    run = demo.Demo("cpu").separate(str(tmp_path / "a.wav"), "never loaded", "auto", "me", print)
+    page = demo.Demo("cpu")
+    run = page.separate(str(tmp_path / "a.wav"), "never loaded", "auto", "me", print)
     with pytest.raises(ValueError, match="The recording has 901 seconds, and the page takes 900"):
         next(run)
+    assert not page.cancel("me")

@@ -84,6 +84,11 @@ class Demo:
         event.set()
         return True
 
+    def leave(self, session: str) -> None:
+        """Forget a user, whose separation stops."""
+        self.cancel(session)
+        self.cancels.pop(session, None)
+
     def separate(
         self, recording: str, model: str, speakers: str, session: str, on_progress: Callable[[float], None]
     ) -> Iterator[tuple[str, str, list[str]]]:
@@ -94,34 +99,42 @@ class Demo:
             `ValueError`, `OSError`: the recording cannot be separated.
             `SeparationCancelled`: its user cancelled it.
         """
-        with open_audio(Path(recording)) as audio:
+        cancel = self.cancels.setdefault(session, threading.Event())
+        try:
+            yield from self._separate(Path(recording), model, speakers, on_progress, cancel)
+        finally:
+            # the user may wait for another one already
+            if self.cancels.get(session) is cancel:
+                del self.cancels[session]
+
+    def _separate(
+        self,
+        recording: Path,
+        model: str,
+        speakers: str,
+        on_progress: Callable[[float], None],
+        cancel: threading.Event,
+    ) -> Iterator[tuple[str, str, list[str]]]:
+        with open_audio(recording) as audio:
             duration_s = audio.num_samples / audio.sampling_rate
         if duration_s > MAX_RECORDING_S:
             raise ValueError(
                 f"The recording has {duration_s:.0f} seconds, and the page takes {MAX_RECORDING_S}: use `audioslots separate`."
             )
-        cancel = self.cancels.setdefault(session, threading.Event())
         pipeline = self.load(model)
         choices = OutputChoices(track_format="flac", report=True, rttm=speakers != "tracks", json=speakers != "tracks")
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                job = SeparationJob(Path(recording), Path(folder))
-                if speakers == "tracks":
-                    separated = separate_file(job, pipeline.separator, choices, Progress(on_progress, cancel))
-                else:
-                    number = speakers if speakers == "auto" else int(speakers)
-                    separator = pipeline.conversation_separator(number)
-                    separated = separate_conversation(job, separator, choices, Progress(on_progress, cancel, 2))
-                files = [str(path) for path in separated.paths]
-                num_tracks = sum("_source_" in path.name for path in separated.paths)
-                tracks = (
-                    f"{num_tracks} track{'' if num_tracks == 1 else 's'}" if num_tracks else "Nobody speaks: no track"
-                )
-                yield f"{tracks} from {duration_s:.1f} seconds.", job.report_path.read_text("utf-8"), files
-        finally:
-            # the user may wait for another one already
-            if self.cancels.get(session) is cancel:
-                del self.cancels[session]
+        with tempfile.TemporaryDirectory() as folder:
+            job = SeparationJob(recording, Path(folder))
+            if speakers == "tracks":
+                separated = separate_file(job, pipeline.separator, choices, Progress(on_progress, cancel))
+            else:
+                number = speakers if speakers == "auto" else int(speakers)
+                separator = pipeline.conversation_separator(number)
+                separated = separate_conversation(job, separator, choices, Progress(on_progress, cancel, 2))
+            files = [str(path) for path in separated.paths]
+            num_tracks = sum("_source_" in path.name for path in separated.paths)
+            tracks = f"{num_tracks} track{'' if num_tracks == 1 else 's'}" if num_tracks else "Nobody speaks: no track"
+            yield f"{tracks} from {duration_s:.1f} seconds.", job.report_path.read_text("utf-8"), files
 
 
 def frame_report(report: str) -> str:
@@ -152,25 +165,9 @@ def _add_controls(model: str) -> tuple[Any, ...]:
     return recording, chosen, speakers, start, stop
 
 
-def build_demo(model: str | None = None, device: str = "cpu") -> Any:
-    """
-    Build the page.
-
-    Args:
-        model (`str`, *optional*):
-            The model that is chosen at first: a shipped checkpoint, a folder or a repository on the Hub.
-        device (`str`, *optional*, defaults to `"cpu"`):
-            Of the models.
-
-    Returns:
-        `gradio.Blocks`, for [`launch`].
-    """
-    require_gradio()
+def _make_handlers(demo: Demo) -> tuple[Callable, ...]:
+    """What happens when a user separates, begins to wait, cancels and leaves."""
     import gradio
-
-    demo, model = Demo(device), model or DEFAULT_CHECKPOINT
-    # fails here, and not for the first user
-    demo.load(model)
 
     def separate(
         recording: str | None,
@@ -180,6 +177,7 @@ def build_demo(model: str | None = None, device: str = "cpu") -> Any:
         progress: gradio.Progress = gradio.Progress(),  # noqa: B008, the way in which gradio passes it
     ) -> Iterator[tuple[str, str, gradio.File]]:
         if recording is None:
+            demo.leave(request.session_hash)
             raise gradio.Error("There is no recording: drop a file, or record one.", print_exception=False)
         try:
             for sentence, report, files in demo.separate(
@@ -200,9 +198,32 @@ def build_demo(model: str | None = None, device: str = "cpu") -> Any:
         return ("Cancelled.", "", gradio.File(None, visible=False)) if was_busy else [gradio.skip()] * 3
 
     def leave(request: gradio.Request) -> None:
-        demo.cancel(request.session_hash)
-        demo.cancels.pop(request.session_hash, None)
+        demo.leave(request.session_hash)
 
+    return separate, enter, cancel, leave
+
+
+def build_demo(model: str | None = None, device: str = "cpu") -> Any:
+    """
+    Build the page.
+
+    Args:
+        model (`str`, *optional*):
+            The model that is chosen at first: a shipped checkpoint, a folder or a repository on the Hub.
+        device (`str`, *optional*, defaults to `"cpu"`):
+            Of the models.
+
+    Returns:
+        `gradio.Blocks`, for [`launch`].
+    """
+    require_gradio()
+    import gradio
+
+    demo, model = Demo(device), model or DEFAULT_CHECKPOINT
+    # fails here, and not for the first user
+    demo.load(model)
+
+    separate, enter, cancel, leave = _make_handlers(demo)
     with gradio.Blocks(title="Separate voices", analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as page:
         gradio.Markdown("# Separate voices\nA recording of several voices in, one track per voice out.")
         recording, chosen, speakers, start, stop = _add_controls(model)
