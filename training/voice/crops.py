@@ -40,10 +40,20 @@ class Voice:
 
 @dataclass
 class Crops:
-    """A batch: float32 waveforms (batch_size, num_samples) and the class of each, int64 (batch_size,)"""
+    """
+    A batch.
+
+    Args:
+        waveforms (`torch.Tensor` of shape `(batch_size, num_samples)`):
+            Float32.
+        labels, recordings, speeds (int64 `torch.Tensor` of shape `(batch_size,)`):
+            The class of each, its recording among those of all voices, and its speed among those of the run.
+    """
 
     waveforms: torch.Tensor
     labels: torch.Tensor
+    recordings: torch.Tensor
+    speeds: torch.Tensor
 
 
 def load_voices(folder: VoiceFolder, sampling_rate: int, show_progress: bool = True) -> list[Voice]:
@@ -90,6 +100,8 @@ class VoiceCrops:
         chances = [np.full(len(folder), weight / len(folder)) for folder, weight in zip(folders, weights, strict=True)]
         self.chances = np.concatenate(chances) / sum(weights)
         self.lengths = [np.array([len(samples) for samples in voice.utterances]) for voice in self.voices]
+        # of the first recording of each voice, and of all recordings
+        self.offsets = np.cumsum([0] + [len(lengths) for lengths in self.lengths])
         self.speeds = [Fraction(speed).limit_denominator(100) for speed in speeds]
         self.sampling_rate = sampling_rate
 
@@ -107,6 +119,7 @@ class VoiceCrops:
         """A batch of crops of one length, each of another draw of a voice."""
         voices = rng.choice(len(self.voices), batch_size, p=self.chances)
         speeds = rng.integers(len(self.speeds), size=batch_size)
+        recordings = [rng.choice(len(self.lengths[voice]), p=self.shares(voice)) for voice in voices]
         waveforms = torch.zeros(batch_size, num_samples)
         for index, speed in enumerate(self.speeds):
             rows = np.flatnonzero(speeds == index)
@@ -114,12 +127,16 @@ class VoiceCrops:
                 continue
             # with the samples that a resampling filter reads behind the end
             length = num_samples if speed == 1 else int(num_samples * speed) + 64
-            spans = torch.from_numpy(np.stack([self.cut(rng, voices[row], length) for row in rows]))
+            spans = torch.from_numpy(np.stack([self.cut(rng, voices[row], recordings[row], length) for row in rows]))
             waveforms[rows] = spans if speed == 1 else change_speed(spans, speed, num_samples)
-        return Crops(waveforms, torch.from_numpy(voices * len(self.speeds) + speeds))
+        labels = voices * len(self.speeds) + speeds
+        return Crops(waveforms, *map(torch.from_numpy, (labels, self.offsets[voices] + recordings, speeds)))
 
-    def cut(self, rng: np.random.Generator, voice: int, num_samples: int) -> np.ndarray:
-        """A random span of one voice."""
-        lengths = self.lengths[voice]
-        utterance = self.voices[voice].utterances[rng.choice(len(lengths), p=lengths / lengths.sum())]
+    def shares(self, voice: int) -> np.ndarray:
+        """How often each recording of a voice is drawn: (num_recordings,)"""
+        return self.lengths[voice] / self.lengths[voice].sum()
+
+    def cut(self, rng: np.random.Generator, voice: int, recording: int, num_samples: int) -> np.ndarray:
+        """A random span of one recording."""
+        utterance = self.voices[voice].utterances[recording]
         return cut(utterance, int(rng.integers(max(1, len(utterance) - num_samples + 1))), num_samples)

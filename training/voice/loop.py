@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from tqdm.auto import tqdm
 
 from audioslots_hf.configuration_voice_encoder import VoiceEncoderConfig
@@ -29,6 +30,7 @@ from audioslots_hf.leftovers import remove_leftovers
 from audioslots_hf.modeling_voice_encoder import VoiceEncoderModel
 
 from ..checkpoints import cut_log
+from ..settings import SettingsError
 from .augmentation import active_frames, augment
 from .crops import VoiceCrops, load_voices
 from .loss import AngularMarginLoss
@@ -45,11 +47,12 @@ CHECKPOINT = "checkpoint.pt"
 
 @dataclass
 class Run:
-    """The trained modules and the state of a run."""
+    """The trained modules and the state of a run; of a teacher the targets, (num_recordings, num_speeds, embedding_size)"""
 
     model: VoiceEncoderModel
     loss: AngularMarginLoss
     optimizer: torch.optim.Optimizer
+    targets: torch.Tensor | None = None
     step: int = 0
 
     def save(self, folder: Path) -> None:
@@ -99,12 +102,17 @@ def take_step(run: Run, crops: VoiceCrops, arguments: VoiceTrainingArguments) ->
     loss, accuracy = run.loss(embeddings, batch.labels, margin(run.step, arguments))
     if not torch.isfinite(loss):
         raise FloatingPointError(f"The loss of step {run.step} is {loss.item()}: lower `learning_rate`.")
+    logged = {"loss": loss.item(), "accuracy": accuracy.item(), "learning_rate": rate}
+    if run.targets is not None:
+        distance = 1 - (embeddings * run.targets[batch.recordings, batch.speeds]).sum(dim=1).mean()
+        loss = loss + arguments.target_weight * distance
+        logged["distance"] = distance.item()
     run.optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), MAX_GRAD_NORM)
     run.optimizer.step()
     run.step += 1
-    return {"loss": loss.item(), "accuracy": accuracy.item(), "learning_rate": rate}
+    return logged
 
 
 def validate(model: VoiceEncoderModel, valid: list[Trials]) -> list[float]:
@@ -122,7 +130,27 @@ def build_config(arguments: VoiceTrainingArguments) -> VoiceEncoderConfig:
     return VoiceEncoderConfig(**arguments.model)
 
 
-def build_run(arguments: VoiceTrainingArguments, num_classes: int) -> Run:
+def load_targets(arguments: VoiceTrainingArguments, crops: VoiceCrops, embedding_size: int) -> dict[str, torch.Tensor]:
+    """
+    The embeddings of the teacher, or nothing without one.
+
+    Raises:
+        `SettingsError`: they were made with other speech, speeds or sizes.
+    """
+    if arguments.targets is None:
+        return {}
+    targets = load_file(arguments.targets)
+    expected = (int(crops.offsets[-1]), len(crops.speeds), embedding_size)
+    found = tuple(targets["recordings"].shape)
+    if found != expected:
+        raise SettingsError(
+            f"`targets` names {arguments.targets} with targets of shape {found}, but (recordings, speeds, embedding size) are {expected}: "
+            "run `python -m training.voice.teach` with the same settings."
+        )
+    return targets
+
+
+def build_run(arguments: VoiceTrainingArguments, crops: VoiceCrops) -> Run:
     """A fresh or a pretrained model with its loss and its optimiser."""
     torch.manual_seed(arguments.seed)
     if arguments.pretrained is None:
@@ -130,11 +158,12 @@ def build_run(arguments: VoiceTrainingArguments, num_classes: int) -> Run:
     else:
         model = VoiceEncoderModel.from_pretrained(arguments.pretrained)
     model.train()
-    loss = AngularMarginLoss(model.config.embedding_size, num_classes, arguments.scale)
-    parameters = [*model.parameters(), *loss.parameters()]
-    return Run(
-        model, loss, torch.optim.AdamW(parameters, arguments.learning_rate, weight_decay=arguments.weight_decay)
-    )
+    size = model.config.embedding_size
+    targets = load_targets(arguments, crops, size)
+    loss = AngularMarginLoss(size, crops.num_classes, arguments.scale, targets.get("voices"))
+    parameters = [value for value in [*model.parameters(), *loss.parameters()] if value.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, arguments.learning_rate, weight_decay=arguments.weight_decay)
+    return Run(model, loss, optimizer, targets.get("recordings"))
 
 
 def train(arguments: VoiceTrainingArguments) -> Path:
@@ -152,7 +181,7 @@ def train(arguments: VoiceTrainingArguments) -> Path:
     valid = [cut_trials(load_voices(item, rate), round(VALID_S * rate)) for item in arguments.valid]
     weights = [item.weight for item in arguments.speech]
     crops = VoiceCrops(voices, weights, arguments.augmentations.speeds, rate)
-    run = build_run(arguments, crops.num_classes)
+    run = build_run(arguments, crops)
     run.resume(folder)
     write_text(folder / "arguments.json", json.dumps(arguments.to_dict(), indent=2))
     cut_log(folder / "log.jsonl", run.step)

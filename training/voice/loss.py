@@ -30,11 +30,14 @@ class AngularMarginLoss(nn.Module):
             Number of voices.
         scale (`float`):
             Factor of the cosines.
+        directions (`torch.Tensor` of shape `(num_classes, embedding_size)`, *optional*):
+            Of a teacher. They stay as they are; without, they are learned.
     """
 
-    def __init__(self, embedding_size: int, num_classes: int, scale: float):
+    def __init__(self, embedding_size: int, num_classes: int, scale: float, directions: torch.Tensor | None = None):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_classes, embedding_size) * embedding_size**-0.5)
+        drawn = torch.randn(num_classes, embedding_size) * embedding_size**-0.5
+        self.weight = nn.Parameter(drawn if directions is None else directions, requires_grad=directions is None)
         self.scale = scale
 
     def forward(

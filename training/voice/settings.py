@@ -86,6 +86,12 @@ class VoiceTrainingArguments:
     """Fields of the model's configuration that change."""
     pretrained: str | None = None
     """The folder of a model to start from; its configuration holds, and the classes may be others."""
+    targets: str | None = None
+    """The file of `python -m training.voice.teach`: the embeddings of a teacher, which the model imitates; null without a teacher."""
+    target_weight: Positive = 10.0
+    """Weight of the cosine distance to the targets, beside the loss over the classes, whose directions are the teacher's."""
+    target_size: Count = 128
+    """Width of the targets, which is that of the embeddings."""
     augmentations: VoiceAugmentations = field(default_factory=VoiceAugmentations)
     """Changes to the crops."""
     duration_s: Range = field(default_factory=lambda: [1.0, 3.0])
@@ -122,8 +128,12 @@ class VoiceTrainingArguments:
             if bounds != sorted(bounds):
                 raise SettingsError(f"`{name}` ({bounds}) must be [lowest, highest].")
 
-    def check_paths(self) -> None:
-        """Raise a `SettingsError` that names the first missing path and its key."""
+    def check_paths(self, is_teaching: bool = False) -> None:
+        """Raise a `SettingsError` that names the first missing path and its key; teaching makes the targets."""
+        if self.targets is not None and not is_teaching and not Path(self.targets).is_file():
+            raise SettingsError(
+                f"`targets` names {self.targets}, which does not exist: `python -m training.voice.teach` with the same settings makes it."
+            )
         if self.pretrained is not None and not Path(self.pretrained).is_dir():
             raise SettingsError(f"`pretrained` names {self.pretrained}, which is no folder: pass pretrained=DIR.")
         for key in ("speech", "valid"):
