@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from audioslots_hf import VoiceEncoderModel
+from audioslots_hf.files import write_text
 from audioslots_hf.voice_encoders import load_voice_encoder
 from tests.conftest import SAMPLES
 from tests.test_voice_encoder import TINY
@@ -33,6 +34,7 @@ from training.voice.export import export
 from training.voice.loop import learning_rate, train
 from training.voice.loss import AngularMarginLoss
 from training.voice.settings import VoiceAugmentations, VoiceFolder, VoiceTrainingArguments
+from training.voice.teach import main as teach
 from training.voice.teach import make_targets
 from training.voice.teacher import filter_bank
 from training.voice.verification import Trials, cut_trials, equal_error_rate
@@ -120,6 +122,28 @@ def test_the_target_of_a_recording_lies_between_it_and_its_voice():
     # two voices lie on either side of their mean, and a recording without an embedding at its voice
     np.testing.assert_allclose(targets["voices"][0] @ targets["voices"][1], -1, atol=1e-5)
     np.testing.assert_allclose(targets["recordings"][3, 0], targets["voices"][1], atol=1e-5)
+
+
+def test_the_targets_of_a_run_come_from_the_teacher(tmp_path, monkeypatch, capsys):
+    config = tmp_path / "run.yaml"
+    write_text(config, f"output_dir: {tmp_path / 'run'}\nspeech:\n  - root: {SAMPLES / 'speech'}\n")
+    with pytest.raises(SystemExit):
+        teach([str(config)])
+    assert "`targets` is null" in capsys.readouterr().err
+    heard = []
+
+    def embed(model, waveforms):
+        heard.append(waveforms.shape[1])
+        return np.eye(192, dtype=np.float32)[[len(heard)]]
+
+    monkeypatch.setattr("training.voice.teach.load_teacher", lambda: None)
+    monkeypatch.setattr("training.voice.teach.embed_teacher", embed)
+    path = tmp_path / "targets.safetensors"
+    teach([str(config), f"targets={path}", "target_size=2", "augmentations.speeds=[1.0, 1.1]"])
+    voices = load_voices(VoiceFolder(str(SAMPLES / "speech")), 16000, show_progress=False)
+    targets = load_file(path)
+    assert targets["recordings"].shape == (sum(len(voice.utterances) for voice in voices), 2, 2)
+    assert targets["voices"].shape == (2 * len(voices), 2) and 0 < max(heard) <= 64000
 
 
 def test_the_bands_of_the_teacher_are_those_of_kaldi():

@@ -19,6 +19,7 @@ halfway between its own embedding and the mean of its voice. The file `targets` 
 """
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -109,7 +110,7 @@ def teach(arguments: VoiceTrainingArguments) -> None:
         folders, [item.weight for item in arguments.speech], arguments.augmentations.speeds, SAMPLING_RATE
     )
     found = [embed_voice(model, voice, crops) for voice in tqdm(crops.voices, desc="Teaching", unit="voice")]
-    with replacing(arguments.targets) as temporary:
+    with replacing(Path(arguments.targets)) as temporary:
         save_file(make_targets(found, arguments.target_size), temporary)
 
 
