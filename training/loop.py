@@ -45,16 +45,13 @@ def train(arguments: TrainingArguments, build_run: Callable[..., Run] = Run) -> 
 
     Writes to `output_dir`: `arguments.json`, `log.jsonl`, TensorBoard events, `checkpoint-STEP/` (to resume), `best/` (the
     highest validation SI-SNRi, or the last without validation) and `last/`, both loadable by `from_pretrained`. A run that was
-    killed at any moment resumes without a difference in its results. `build_run` takes the arguments of [`Run`], for runs with
-    other limits.
+    killed at any moment resumes without a difference in its results. `build_run` takes the arguments of [`Run`].
 
     Returns:
         The folder of the best model.
     """
     started = time.monotonic()
-    arguments.check_paths()
-    config = build_config(arguments.model)
-    check_objective(arguments, config)
+    config = build_checked_config(arguments)
     accelerator = build_accelerator(arguments)
 
     # the model and its optimizers
@@ -88,9 +85,8 @@ def train(arguments: TrainingArguments, build_run: Callable[..., Run] = Run) -> 
     model.train()
     run.begin()
     for batch in run.parts(loader):
-        if teacher is not None:
-            with accelerator.autocast():
-                batch = remix_recordings(teacher, feature_extractor, batch["mixture"])
+        with accelerator.autocast():
+            batch = batch if teacher is None else remix_recordings(teacher, feature_extractor, batch["mixture"])
         with accelerator.accumulate(model):
             loss = compute_loss(forward, feature_extractor, batch, arguments.objective, config.activity_loss_weight)
             accelerator.backward(loss)
@@ -103,6 +99,14 @@ def train(arguments: TrainingArguments, build_run: Callable[..., Run] = Run) -> 
     run.finish()
     accelerator.end_training()
     return Path(arguments.output_dir) / "best"
+
+
+def build_checked_config(arguments: TrainingArguments) -> PreTrainedConfig:
+    """The configuration of the model; raises a `SettingsError` for a missing path, or a loss that does not suit the model."""
+    arguments.check_paths()
+    config = build_config(arguments.model)
+    check_objective(arguments, config)
+    return config
 
 
 def check_objective(arguments: TrainingArguments, config: PreTrainedConfig) -> None:

@@ -414,16 +414,7 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
         estimates = mixture_consistent(estimates, input_values.float())
         activity = self.activity_proj(outputs.last_hidden_state.mean(dim=3)).squeeze(-1)
 
-        loss = None
-        if labels is not None:
-            sequences = (estimates, labels, activity)
-            if recording_ids is not None:
-                sequences = (join_chunks(values, recording_ids) for values in sequences)
-            joined_estimates, joined_labels, joined_activity = sequences
-            loss, orders = matched_snr(joined_estimates, joined_labels)
-            matched_activity = reorder_estimates(joined_activity, orders)
-            loss = loss + self.config.activity_loss_weight * activity_loss(matched_activity, joined_labels)
-
+        loss = None if labels is None else self.compute_loss(estimates, labels, activity, recording_ids)
         return AudioSeparationOutput(
             loss=loss,
             estimates=estimates,
@@ -433,6 +424,22 @@ class SlotGalrForAudioSeparation(SlotGalrPreTrainedModel, ModelCapabilities):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
+
+    def compute_loss(
+        self,
+        estimates: torch.Tensor,
+        labels: torch.Tensor,
+        activity: torch.Tensor,
+        recording_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The matched SNR, with one order for all chunks of a recording, and the loss of the activity in that order."""
+        if recording_ids is not None:
+            estimates, labels, activity = (
+                join_chunks(values, recording_ids) for values in (estimates, labels, activity)
+            )
+        loss, orders = matched_snr(estimates, labels)
+        activity = reorder_estimates(activity, orders)
+        return loss + self.config.activity_loss_weight * activity_loss(activity, labels)
 
 
 __all__ = ["SlotGalrForAudioSeparation", "SlotGalrModel", "SlotGalrPreTrainedModel"]
