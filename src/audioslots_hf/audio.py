@@ -112,14 +112,16 @@ class AudioFile:
 
 
 @contextmanager
-def open_audio(path: Path, mix: bool = False) -> Iterator[AudioFile]:
+def open_audio(path: Path, mix: bool = False, may_change: bool = False) -> Iterator[AudioFile]:
     """
     Open a file, or with `mix` the mean of its channels, for reading, in any format that libsndfile or FFmpeg supports.
+
+    With `may_change` another file may take its name meanwhile, as the tracks of a second run do; otherwise this is an error.
 
     Raises:
         `FileNotFoundError`, `ValueError`: the file cannot be read; the message names the file, the fault and the fix.
     """
-    with open_sound(path, str(path)) as sound:
+    with open_sound(path, str(path), may_change) as sound:
         yield AudioFile(sound, path, mix)
 
 

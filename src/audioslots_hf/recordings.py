@@ -139,15 +139,17 @@ def _from_array(array: np.ndarray | torch.Tensor, sampling_rate: int) -> Recordi
 
 
 @contextmanager
-def open_sound(source: Path | bytes, name: str) -> Iterator[Sound]:
+def open_sound(source: Path | bytes, name: str, may_change: bool = False) -> Iterator[Sound]:
     """
     Open a file, or its bytes, for reading: by libsndfile if it reads the content exactly, else by FFmpeg.
+
+    A file that changes during reading is an error, unless it `may_change`.
 
     Raises:
         `FileNotFoundError`, `ValueError`: the file is not audio, incomplete, or has an implausible header.
     """
     with io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as file:
-        sound = _choose_sound(file, name, None if isinstance(source, bytes) else source)
+        sound = _choose_sound(file, name, None if may_change or isinstance(source, bytes) else source)
         try:
             sound.check_form()
             yield sound

@@ -353,7 +353,7 @@ def _plot_files(path: Path, mixture: Path, sources: list[Path]) -> None:
     """Draw the first seconds of the mixture and of its sources."""
     tracks = {}
     for role, file in [("mixture", mixture), *(("estimate", source) for source in sources)]:
-        with open_audio(file) as audio:
+        with open_audio(file, may_change=True) as audio:
             tracks[f"{role}: {file.name}"] = audio.read_start(MAX_PLOT_S).mean(dim=0).numpy()
             sampling_rate = audio.sampling_rate
     with replacing(path) as temporary:
