@@ -22,6 +22,7 @@ from transformers import AutoFeatureExtractor, AutoModel
 from tests.conftest import SAMPLES
 from tests.test_checkpoints import TINY_GALR, without_times
 from tests.training_helpers import DEBUG, debug_arguments, read_log
+from training import remixing
 from training.benchmark import gpu_step
 from training.loop import train
 from training.remixing import build_teacher, remix_recordings, shuffle_estimates
@@ -125,8 +126,8 @@ def test_a_step_by_remixing_is_measured_with_its_teacher(pretrained, recordings,
     monkeypatch.setattr(gpu_step, "time_kernels", lambda take_step, device: gpu_step.Kernels(0.0, 0.0))
     monkeypatch.setattr(gpu_step, "measure_ceiling", lambda device, dtype: 1e12)
     calls = []
-    original = gpu_step.remix_recordings
-    monkeypatch.setattr(gpu_step, "remix_recordings", lambda *values: calls.append(1) or original(*values))
+    original = remixing.remix_recordings
+    monkeypatch.setattr(remixing, "remix_recordings", lambda *values: calls.append(1) or original(*values))
     parser = argparse.ArgumentParser()
     gpu_step.add_arguments(parser)
     overrides = ("objective=remixit", f"model={{pretrained: {pretrained}}}", f"speech=[{{root: {recordings}}}]")

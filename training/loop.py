@@ -34,7 +34,7 @@ from .data.mixtures import Mixture, load_mixtures
 from .data.resident import ResidentLoader, ResidentSpeech
 from .model import build_config, build_feature_extractor, build_model
 from .optimizer import build_average, build_optimizers, build_schedule, update_weights
-from .remixing import build_teacher, remix_recordings
+from .remixing import build_teacher, remix_batch
 from .run import Run
 from .settings import SettingsError
 
@@ -85,8 +85,7 @@ def train(arguments: TrainingArguments, build_run: Callable[..., Run] = Run) -> 
     model.train()
     run.begin()
     for batch in run.parts(loader):
-        with accelerator.autocast():
-            batch = batch if teacher is None else remix_recordings(teacher, feature_extractor, batch["mixture"])
+        batch = remix_batch(teacher, feature_extractor, batch, accelerator)
         with accelerator.accumulate(model):
             loss = compute_loss(forward, feature_extractor, batch, arguments.objective, config.activity_loss_weight)
             accelerator.backward(loss)

@@ -23,6 +23,7 @@ Ogawa 2023 (arXiv 2211.10194).
 import copy
 
 import torch
+from accelerate import Accelerator
 from torch.optim.swa_utils import AveragedModel
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
@@ -54,6 +55,19 @@ def build_teacher(
     if average is not None:
         return average.module
     return flatten_lstms(copy.deepcopy(model))
+
+
+def remix_batch(
+    teacher: PreTrainedModel | None,
+    feature_extractor: FeatureExtractionMixin,
+    batch: dict[str, torch.Tensor],
+    accelerator: Accelerator,
+) -> dict[str, torch.Tensor]:
+    """A batch of new mixtures by [`remix_recordings`], in the precision of the run; without a teacher the batch as it is."""
+    if teacher is None:
+        return batch
+    with accelerator.autocast():
+        return remix_recordings(teacher, feature_extractor, batch["mixture"])
 
 
 @torch.no_grad()

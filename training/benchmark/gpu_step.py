@@ -43,14 +43,14 @@ from training.arguments import TrainingArguments, load_arguments
 from training.data.examples import load_examples
 from training.loop import (
     build_accelerator,
+    build_checked_config,
     build_forward,
     build_loader,
-    check_objective,
     compute_loss,
 )
-from training.model import build_config, build_feature_extractor, build_model
+from training.model import build_feature_extractor, build_model
 from training.optimizer import build_average, build_optimizers, build_schedule, update_weights
-from training.remixing import build_teacher, remix_recordings
+from training.remixing import build_teacher, remix_batch
 from training.settings import SettingsError
 
 
@@ -127,10 +127,7 @@ def build_step(config: PreTrainedConfig, arguments: TrainingArguments, accelerat
 
     def take_step() -> None:
         for _ in range(arguments.gradient_accumulation_steps):
-            batch = next(parts)
-            if teacher is not None:
-                with accelerator.autocast():
-                    batch = remix_recordings(teacher, feature_extractor, batch["mixture"])
+            batch = remix_batch(teacher, feature_extractor, next(parts), accelerator)
             with accelerator.accumulate(model):
                 loss = compute_loss(
                     forward, feature_extractor, batch, arguments.objective, config.activity_loss_weight
@@ -190,9 +187,7 @@ def run(options: argparse.Namespace) -> dict[str, str | float | None]:
     keep_freed_memory()
     arguments = load_arguments(options.config, options.overrides)
     arguments.max_steps = options.warmup_steps + options.steps + NUM_PROFILED_STEPS
-    arguments.check_paths()
-    config = build_config(arguments.model)
-    check_objective(arguments, config)
+    config = build_checked_config(arguments)
     accelerator = build_accelerator(arguments)
     device = accelerator.device
     num_chunks = arguments.batch_size * arguments.num_chunks
