@@ -139,7 +139,7 @@ def test_the_targets_of_a_run_come_from_the_teacher(tmp_path, monkeypatch, capsy
     monkeypatch.setattr("training.voice.teach.load_teacher", lambda: None)
     monkeypatch.setattr("training.voice.teach.embed_teacher", embed)
     path = tmp_path / "targets.safetensors"
-    teach([str(config), f"targets={path}", "target_size=2", "augmentations.speeds=[1.0, 1.1]"])
+    teach([str(config), f"targets={path}", "model.embedding_size=2", "augmentations.speeds=[1.0, 1.1]"])
     voices = load_voices(VoiceFolder(str(SAMPLES / "speech")), 16000, show_progress=False)
     targets = load_file(path)
     assert targets["recordings"].shape == (sum(len(voice.utterances) for voice in voices), 2, 2)

@@ -90,8 +90,6 @@ class VoiceTrainingArguments:
     """The file of `python -m training.voice.teach`: the embeddings of a teacher, which the model imitates; null without a teacher."""
     target_weight: Positive = 10.0
     """Weight of the cosine distance to the targets, beside the loss over the classes, whose directions are the teacher's."""
-    target_size: Count = 128
-    """Width of the targets, which is that of the embeddings."""
     augmentations: VoiceAugmentations = field(default_factory=VoiceAugmentations)
     """Changes to the crops."""
     duration_s: Range = field(default_factory=lambda: [1.0, 3.0])

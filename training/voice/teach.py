@@ -32,6 +32,7 @@ from audioslots_hf.speakers import normalize
 from training.data.effects import change_speed
 from training.settings import SettingsError, load_settings
 from training.voice.crops import Voice, VoiceCrops, cut, load_voices
+from training.voice.loop import build_config
 from training.voice.settings import VoiceTrainingArguments
 from training.voice.teacher import SAMPLING_RATE, embed_teacher, load_teacher
 
@@ -111,7 +112,7 @@ def teach(arguments: VoiceTrainingArguments) -> None:
     )
     found = [embed_voice(model, voice, crops) for voice in tqdm(crops.voices, desc="Teaching", unit="voice")]
     with replacing(Path(arguments.targets)) as temporary:
-        save_file(make_targets(found, arguments.target_size), temporary)
+        save_file(make_targets(found, build_config(arguments).embedding_size), temporary)
 
 
 def main(arguments: list[str] | None = None) -> None:
