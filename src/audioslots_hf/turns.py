@@ -186,18 +186,13 @@ def assign_windows(similarities: np.ndarray, speech: np.ndarray) -> np.ndarray:
     return states[path[::-1]]
 
 
-def frame_window(num_frames: int) -> np.ndarray:
-    """Weights of the frames of a chunk beside those of the chunks that overlap it, all above zero: (num_frames,)"""
-    return np.sin(np.pi * (np.arange(num_frames) + 0.5) / num_frames) ** 2 + 1e-6
-
-
 def cross_fade(parts: Iterable[np.ndarray], starts: Iterable[int], num_frames: int) -> np.ndarray:
     """Values of overlapping chunks, each `(num_voices, num_chunk_frames)` -> `(num_voices, num_frames)`, as tracks are joined."""
     sums, weights = 0.0, np.zeros(num_frames)
     for part, start in zip(parts, starts, strict=True):
         if np.isscalar(sums):
             sums = np.zeros((len(part), num_frames))
-        window = frame_window(part.shape[1])
+        window = np.sin(np.pi * (np.arange(part.shape[1]) + 0.5) / part.shape[1]) ** 2 + 1e-6
         stop = min(start + part.shape[1], num_frames)
         sums[:, start:stop] += (part * window)[:, : stop - start]
         weights[start:stop] += window[: stop - start]
@@ -310,7 +305,6 @@ __all__ = [
     "cut_windows",
     "decide_activity",
     "find_turns",
-    "frame_window",
     "nearest_windows",
     "widen_activity",
     "window_gains",
