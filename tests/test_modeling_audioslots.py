@@ -23,7 +23,7 @@ from transformers import AutoModel
 from audioslots_hf import AudioSlotsConfig, AudioSlotsForAudioSeparation
 from audioslots_hf.losses import speaker_contrastive_loss
 from audioslots_hf.modeling_audioslots import AudioSlotsDecoder, AudioSlotsEncoder, fourier_features
-from tests.common import SeparationContracts
+from tests.common import FamilyVariant, SeparationContracts
 from tests.conftest import tiny_audioslots_config, tiny_audioslots_feature_extractor
 from training.benchmark.broadcast_decoder import literal_decode
 
@@ -87,12 +87,7 @@ class TestAudioSlots(AudioSlotsContracts):
         torch.testing.assert_close(model(**features).estimates, expected, atol=1e-5, rtol=0)
 
 
-class TestAudioSlotsWithSlotAttention(AudioSlotsContracts):
-    # the files that travel and the attributes that Trainer reads belong to the family
-    test_remote_code_is_exact_where_the_package_is_not_installed = None
-    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
-    test_trainer_predicts_the_estimates_alone = None
-
+class TestAudioSlotsWithSlotAttention(FamilyVariant, AudioSlotsContracts):
     def make_config(self, **overrides):
         return tiny_audioslots_config(**({"slot_module": "slot_attention"} | overrides))
 
@@ -102,12 +97,7 @@ class TestAudioSlotsWithSlotAttention(AudioSlotsContracts):
         assert len(outputs.hidden_states) == self.make_config().num_slot_attention_iterations + 1
 
 
-class TestAudioSlotsWithMap(AudioSlotsContracts):
-    # the files that travel and the attributes that Trainer reads belong to the family
-    test_remote_code_is_exact_where_the_package_is_not_installed = None
-    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
-    test_trainer_predicts_the_estimates_alone = None
-
+class TestAudioSlotsWithMap(FamilyVariant, AudioSlotsContracts):
     def make_config(self, **overrides):
         return tiny_audioslots_config(**({"decoder_inputs": "slots_and_map"} | overrides))
 
@@ -179,11 +169,7 @@ class TestAudioSlotsWithSpeakerEmbeddings(AudioSlotsContracts):
         torch.testing.assert_close(with_speakers, model(**features).loss + 0.03 * speaker_loss)
 
 
-class TestAudioSlotsAutoencoder(AudioSlotsContracts):
-    # the files that travel and the attributes that Trainer reads belong to the family
-    test_remote_code_is_exact_where_the_package_is_not_installed = None
-    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
-    test_trainer_predicts_the_estimates_alone = None
+class TestAudioSlotsAutoencoder(FamilyVariant, AudioSlotsContracts):
     num_sources = 1
 
     def make_config(self, **overrides):
@@ -194,11 +180,7 @@ class TestAudioSlotsAutoencoder(AudioSlotsContracts):
         return "self_attn.q_proj" in name or "self_attn.k_proj" in name
 
 
-class TestAudioSlotsWithTenSources(AudioSlotsContracts):
-    # the files that travel and the attributes that Trainer reads belong to the family
-    test_remote_code_is_exact_where_the_package_is_not_installed = None
-    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
-    test_trainer_predicts_the_estimates_alone = None
+class TestAudioSlotsWithTenSources(FamilyVariant, AudioSlotsContracts):
     num_sources = 10
 
     def make_config(self, **overrides):

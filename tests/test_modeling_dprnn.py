@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from audioslots_hf import DprnnConfig, DprnnForAudioSeparation
-from tests.common import SeparationContracts
+from tests.common import FamilyVariant, SeparationContracts
 from tests.conftest import INVALID_DUAL_PATH, TINY_DUAL_PATH, tiny_waveform_feature_extractor
 
 
@@ -31,11 +31,7 @@ class TestDprnn(SeparationContracts):
         return tiny_waveform_feature_extractor()
 
 
-class TestDprnnWithSixSources(TestDprnn):
-    # the files that travel and the attributes that Trainer reads belong to the family
-    test_remote_code_is_exact_where_the_package_is_not_installed = None
-    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
-    test_trainer_predicts_the_estimates_alone = None
+class TestDprnnWithSixSources(FamilyVariant, TestDprnn):
     num_sources = 6
 
     @pytest.mark.skip(reason="above five sources the Hungarian solver runs outside the graph")

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from audioslots_hf import GalrConfig, GalrForAudioSeparation
-from tests.common import SeparationContracts
+from tests.common import FamilyVariant, SeparationContracts
 from tests.conftest import INVALID_DUAL_PATH, TINY_DUAL_PATH, tiny_waveform_feature_extractor
 
 
@@ -62,11 +62,7 @@ class TestGalr(SeparationContracts):
         torch.testing.assert_close(model(**features).estimates, expected, atol=1e-5, rtol=0)
 
 
-class TestGalrWithThreeSources(TestGalr):
-    # the files that travel and the attributes that Trainer reads belong to the family
-    test_remote_code_is_exact_where_the_package_is_not_installed = None
-    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
-    test_trainer_predicts_the_estimates_alone = None
+class TestGalrWithThreeSources(FamilyVariant, TestGalr):
     num_sources = 3
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from audioslots_hf import SlotGalrConfig, SlotGalrForAudioSeparation
-from tests.common import SeparationContracts
+from tests.common import FamilyVariant, SeparationContracts
 from tests.conftest import tiny_waveform_feature_extractor
 
 
@@ -99,22 +99,14 @@ class TestSlotGalr(SeparationContracts):
             model(torch.randn(1, 581))
 
 
-class TestSlotGalrWithSlotAttention(TestSlotGalr):
-    # the files that travel, and the class that Trainer sees, are those of the family
-    test_remote_code_is_exact_where_the_package_is_not_installed = None
-    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
-    test_trainer_predicts_the_estimates_alone = None
+class TestSlotGalrWithSlotAttention(FamilyVariant, TestSlotGalr):
     num_sources = 3
 
     def make_config(self, **overrides):
         return super().make_config(**({"slot_module": "slot_attention"} | overrides))
 
 
-class TestSlotGalrWithSequentialSlots(TestSlotGalr):
-    # as above
-    test_remote_code_is_exact_where_the_package_is_not_installed = None
-    test_trainer_accumulates_gradients_to_those_of_the_whole_batch = None
-    test_trainer_predicts_the_estimates_alone = None
+class TestSlotGalrWithSequentialSlots(FamilyVariant, TestSlotGalr):
     # the chunks of a recording follow each other in a loop that depends on the values of `recording_ids`
     test_compiled_gives_the_eager_result = None
 
