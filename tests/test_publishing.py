@@ -214,6 +214,7 @@ def test_errors_of_the_hub_are_one_sentence_each_and_nothing_is_uploaded(publish
 
 def test_without_a_network_nothing_is_done_but_a_dry_run(publish, quick, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set" in publish()[2]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     # nobody listens there
