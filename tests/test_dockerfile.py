@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The image: what it copies is enough to install the package, and it runs the command as a user without rights."""
+"""The image: its copied files are enough to install the package, and it runs the command as a user without rights."""
 
 import re
 import shutil

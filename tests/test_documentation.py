@@ -46,7 +46,7 @@ ELSEWHERE = {
     ".venv/bin/*": ".ci/run",
     # tests install nothing; .ci/run installs the package with its extras
     "pip install *": ".ci/run",
-    # no container is started: the linter reads the Dockerfile, and this test installs what it copies
+    # no container is started: the linter reads the Dockerfile, and this test installs the files that it copies
     "docker *": "tests/test_dockerfile.py",
     "audioslots demo": "tests/test_demo.py",
     # they need an account, or a Hub on this machine

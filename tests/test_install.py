@@ -52,7 +52,7 @@ sys.exit(main(["separate", *sys.argv[1:], "--device", "cpu"]))
 def test_the_core_dependencies_hold_no_package_of_an_extra_and_stay_small():
     closure = list_closure(CORE)
     assert not set(EXTRAS) & set(closure)
-    # what comes with torch depends on its build
+    # the dependencies of torch depend on its build
     others = {
         name: package for name, package in closure.items() if name not in list_closure(["torch"]) or name == "numpy"
     }

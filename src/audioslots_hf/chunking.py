@@ -183,8 +183,9 @@ class Stitcher:
     """
     Joins the estimates of successive chunks, and returns samples as soon as no later chunk overlaps them.
 
-    A [`Tracker`] first chooses the order of the sources of each chunk to fit the joined tracks, before any window is
-    applied; not for a model that keeps the order itself. [`OverlapAdd`] then cross-fades. So estimates that sum to the mixture in every chunk sum to it in the result.
+    A [`Tracker`] first chooses the order of the sources of each chunk to fit the joined tracks, before any window is applied,
+    except for a model that keeps the order itself. [`OverlapAdd`] then cross-fades. So estimates that sum to the mixture in every
+    chunk sum to it in the result.
 
     Args:
         chunk_length (`int`):

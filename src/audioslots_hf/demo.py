@@ -166,7 +166,7 @@ def _add_controls(model: str) -> tuple[Any, ...]:
 
 
 def _make_handlers(demo: Demo) -> tuple[Callable, ...]:
-    """What happens when a user separates, begins to wait, cancels and leaves."""
+    """The handlers of a user who separates, begins to wait, cancels and leaves."""
     import gradio
 
     def separate(

@@ -221,7 +221,7 @@ def measure(
 def plan_forms(
     pipeline: AudioSeparationPipeline, conversation: Conversation, options: argparse.Namespace
 ) -> dict[str, Callable[[], tuple[np.ndarray, np.ndarray | None]]]:
-    """What separates a recording, for each row of its list in the table, by the end of the name of the row."""
+    """The function that separates a recording, for each row of its list in the table, by the end of the name of the row."""
     num_speakers, mixture = options.num_speakers, conversation.mixture
     if num_speakers == "true":
         num_speakers = len(conversation.references)
