@@ -18,25 +18,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from audioslots_hf import VoiceEncoderModel
-from audioslots_hf.files import write_text
+from audioslots_hf.modeling_outputs import AudioSeparationOutput
 from audioslots_hf.voice_encoders import load_voice_encoder
 from tests.conftest import SAMPLES
 from tests.test_voice_encoder import TINY
 from training.settings import SettingsError, load_settings
-from training.torchaudio_import import import_torchaudio
 from training.train_voice_encoder import main
-from training.voice.augmentation import active_frames, augment, band_limit, scale_to, separate
-from training.voice.crops import Voice, VoiceCrops, load_voices
+from training.voice.augmentation import active_frames, augment, band_limit, scale_to, separate, separate_by
+from training.voice.crops import Voice, VoiceCrops
 from training.voice.export import export
 from training.voice.loop import learning_rate, train
 from training.voice.loss import AngularMarginLoss
 from training.voice.settings import VoiceAugmentations, VoiceFolder, VoiceTrainingArguments
-from training.voice.teach import main as teach
-from training.voice.teach import make_targets
-from training.voice.teacher import filter_bank
 from training.voice.verification import Trials, cut_trials, equal_error_rate
 
 
@@ -99,84 +95,6 @@ def test_a_folder_of_more_weight_is_drawn_more_often():
     labels = VoiceCrops(folders, [3.0, 1.0], [1.0], 16000).draw(np.random.default_rng(0), 400, 100).labels
     # of a deviation of 9
     assert 260 < (labels == 0).sum() < 340
-
-
-def test_a_crop_names_its_recording_and_its_speed():
-    voices = draw_voices(2)
-    for index, voice in enumerate(voices):
-        voice.utterances[1] = np.full(40000, 1000 * (index + 1) + 500, np.int16)
-    crops = VoiceCrops([voices], [1.0], [0.5, 1.0], 16000).draw(np.random.default_rng(0), 16, 16000)
-    assert crops.labels.tolist() == (crops.recordings // 2 * 2 + crops.speeds).tolist()
-    expected = (1000 * (crops.recordings // 2 + 1) + 500 * (crops.recordings % 2)) / 32768
-    torch.testing.assert_close(crops.waveforms[:, 8000], expected.float(), rtol=0, atol=1e-3)
-
-
-def test_the_target_of_a_recording_lies_between_it_and_its_voice():
-    # two voices with two recordings at one speed; the teacher has heard three of the four
-    found = [np.full((1, 2, 4), np.nan, np.float32) for _ in range(2)]
-    found[0][0] = [[1, 0, 0.2, 0], [1, 0, -0.2, 0]]
-    found[1][0, 0] = [0, 1, 0, 0]
-    targets = make_targets(found, 2)
-    assert targets["recordings"].shape == (4, 1, 2) and targets["voices"].shape == (2, 2)
-    np.testing.assert_allclose(np.linalg.norm(targets["recordings"], axis=-1), 1, rtol=1e-5)
-    # two voices lie on either side of their mean, and a recording without an embedding at its voice
-    np.testing.assert_allclose(targets["voices"][0] @ targets["voices"][1], -1, atol=1e-5)
-    np.testing.assert_allclose(targets["recordings"][3, 0], targets["voices"][1], atol=1e-5)
-
-
-def test_the_targets_of_a_run_come_from_the_teacher(tmp_path, monkeypatch, capsys):
-    config = tmp_path / "run.yaml"
-    write_text(config, f"output_dir: {tmp_path / 'run'}\nspeech:\n  - root: {SAMPLES / 'speech'}\n")
-    with pytest.raises(SystemExit):
-        teach([str(config)])
-    assert "`targets` is null" in capsys.readouterr().err
-    heard = []
-
-    def embed(model, waveforms):
-        heard.append(waveforms.shape[1])
-        return np.eye(192, dtype=np.float32)[[len(heard)]]
-
-    monkeypatch.setattr("training.voice.teach.load_teacher", lambda: None)
-    monkeypatch.setattr("training.voice.teach.embed_teacher", embed)
-    path = tmp_path / "targets.safetensors"
-    teach([str(config), f"targets={path}", "model.embedding_size=2", "augmentations.speeds=[1.0, 1.1]"])
-    voices = load_voices(VoiceFolder(str(SAMPLES / "speech")), 16000, show_progress=False)
-    targets = load_file(path)
-    assert targets["recordings"].shape == (sum(len(voice.utterances) for voice in voices), 2, 2)
-    assert targets["voices"].shape == (2 * len(voices), 2) and 0 < max(heard) <= 64000
-
-
-def test_the_bands_of_the_teacher_are_those_of_kaldi():
-    try:
-        kaldi = import_torchaudio("compliance.kaldi", "the comparison with Kaldi")
-    except ImportError as error:
-        pytest.skip(str(error))
-    noise = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
-    expected = kaldi.fbank(noise, num_mel_bins=80, dither=0.0, sample_frequency=16000.0)
-    # float32, and a sum over the 512 bins of a frame
-    torch.testing.assert_close(filter_bank(noise)[0], expected - expected.mean(dim=0), rtol=0, atol=1e-3)
-
-
-def test_a_run_with_a_teacher_moves_towards_its_targets(tmp_path):
-    arguments = tiny_arguments(tmp_path / "run", targets=str(tmp_path / "targets.safetensors"), log_steps=30)
-    arguments = replace(arguments, max_steps=60, batch_size=8, augmentations=VoiceAugmentations(), valid=[])
-    with pytest.raises(SettingsError, match="training.voice.teach"):
-        train(arguments)
-    size = TINY["embedding_size"]
-    files = load_voices(arguments.speech[0], 16000, show_progress=False)
-    recordings = np.concatenate(
-        [
-            np.tile(np.eye(size, dtype=np.float32)[index], (len(voice.utterances), 1, 1))
-            for index, voice in enumerate(files)
-        ]
-    )
-    save_file({"recordings": torch.from_numpy(recordings), "voices": torch.eye(size)[: len(files)]}, arguments.targets)
-    train(arguments)
-    first, last = (json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text("utf-8").splitlines())
-    assert last["distance"] < first["distance"] < 1.2
-    save_file({"recordings": torch.ones(1, 1, size), "voices": torch.eye(size)[:1]}, arguments.targets)
-    with pytest.raises(SettingsError, match="recordings, speeds, embedding size"):
-        train(replace(arguments, output_dir=str(tmp_path / "other")))
 
 
 def test_augmentations_are_finite_and_a_function_of_the_seed():
@@ -294,6 +212,33 @@ def test_the_learning_rate_rises_then_falls_to_zero():
     rates = [learning_rate(step, arguments) for step in range(100)]
     assert max(rates) > 0.99 and rates[0] < 0.25 and rates[-1] < 1e-3
     assert all(before >= after for before, after in zip(rates[6:], rates[7:], strict=False))
+
+
+def test_a_model_separates_the_share_of_the_crops_that_no_mask_has_separated():
+    voices = torch.randn(400, 800, generator=torch.Generator().manual_seed(0))
+    heard = []
+
+    def separator(mixtures):
+        torch.testing.assert_close(mixtures.square().mean(dim=1), torch.ones(len(mixtures)))
+        heard.append(len(mixtures))
+        # the second estimate is the mixture itself
+        return AudioSeparationOutput(estimates=torch.stack([torch.randn_like(mixtures), mixtures], dim=1))
+
+    settings = VoiceAugmentations(separated_share=0.5, separator_share=0.25)
+    changed = augment(voices.clone(), settings, np.random.default_rng(0), 16000, separator)
+    # of a deviation of 9
+    assert 73 < heard[0] < 127
+    unchanged = ((changed - voices).square().mean(dim=1) < 1e-6).sum()
+    assert 73 < unchanged < 127
+    with pytest.raises(SettingsError, match="at most 1 together"):
+        tiny_arguments(Path("unused"), augmentations=replace(settings, separator_share=0.6))
+
+
+def test_the_estimate_that_is_most_like_the_voice_is_taken_at_its_level():
+    voices, others = (0.01 * torch.randn(3, 800, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    levels = (voices + others).square().mean(dim=1, keepdim=True).sqrt()
+    output = AudioSeparationOutput(estimates=torch.stack([others / levels, voices / levels], dim=1))
+    torch.testing.assert_close(separate_by(lambda mixtures: output, voices, others), voices)
 
 
 def test_the_shipped_settings_can_be_read():

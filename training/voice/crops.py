@@ -28,6 +28,7 @@ from .settings import VoiceFolder
 
 # a crop is a multiple of it, so that few lengths occur
 DURATION_STEP_S = 0.25
+CPU = torch.device("cpu")
 
 
 @dataclass
@@ -46,14 +47,12 @@ class Crops:
     Args:
         waveforms (`torch.Tensor` of shape `(batch_size, num_samples)`):
             Float32.
-        labels, recordings, speeds (int64 `torch.Tensor` of shape `(batch_size,)`):
-            The class of each, its recording among those of all voices, and its speed among those of the run.
+        labels (int64 `torch.Tensor` of shape `(batch_size,)`):
+            The class of each.
     """
 
     waveforms: torch.Tensor
     labels: torch.Tensor
-    recordings: torch.Tensor
-    speeds: torch.Tensor
 
 
 def load_voices(folder: VoiceFolder, sampling_rate: int, show_progress: bool = True) -> list[Voice]:
@@ -93,17 +92,25 @@ class VoiceCrops:
             Drawn with equal probability.
         sampling_rate (`int`):
             In hertz.
+        device (`torch.device`):
+            Of the crops. The draws are those of NumPy's generator, so they are equal on all devices.
     """
 
-    def __init__(self, folders: list[list[Voice]], weights: list[float], speeds: list[float], sampling_rate: int):
+    def __init__(
+        self,
+        folders: list[list[Voice]],
+        weights: list[float],
+        speeds: list[float],
+        sampling_rate: int,
+        device: torch.device = CPU,
+    ):
         self.voices = [voice for folder in folders for voice in folder]
         chances = [np.full(len(folder), weight / len(folder)) for folder, weight in zip(folders, weights, strict=True)]
         self.chances = np.concatenate(chances) / sum(weights)
         self.lengths = [np.array([len(samples) for samples in voice.utterances]) for voice in self.voices]
-        # of the first recording of each voice, and of all recordings
-        self.offsets = np.cumsum([0] + [len(lengths) for lengths in self.lengths])
         self.speeds = [Fraction(speed).limit_denominator(100) for speed in speeds]
         self.sampling_rate = sampling_rate
+        self.device = device
 
     @property
     def num_classes(self) -> int:
@@ -119,24 +126,43 @@ class VoiceCrops:
         """A batch of crops of one length, each of another draw of a voice."""
         voices = rng.choice(len(self.voices), batch_size, p=self.chances)
         speeds = rng.integers(len(self.speeds), size=batch_size)
+        waveforms = self.play(rng, voices, speeds, num_samples)
+        return Crops(waveforms, torch.from_numpy(voices * len(self.speeds) + speeds).to(self.device))
+
+    def draw_clips(self, rng: np.random.Generator, num_voices: int, num_samples: int) -> torch.Tensor:
+        """Two clips of each drawn voice at one speed, float32 (2 * num_voices, num_samples): all first ones, then all second ones"""
+        voices = rng.choice(len(self.voices), num_voices, p=self.chances)
+        speeds = rng.integers(len(self.speeds), size=num_voices)
+        return self.play(rng, np.tile(voices, 2), np.tile(speeds, 2), num_samples, repeats=True)
+
+    def play(
+        self, rng: np.random.Generator, voices: np.ndarray, speeds: np.ndarray, num_samples: int, repeats: bool = False
+    ) -> torch.Tensor:
+        """
+        A random span of each voice at its speed, float32 (num_voices, num_samples).
+
+        Silence follows the end of a short recording, or it repeats.
+        """
         recordings = [rng.choice(len(self.lengths[voice]), p=self.shares(voice)) for voice in voices]
-        waveforms = torch.zeros(batch_size, num_samples)
+        waveforms = torch.zeros(len(voices), num_samples, device=self.device)
         for index, speed in enumerate(self.speeds):
             rows = np.flatnonzero(speeds == index)
             if len(rows) == 0:
                 continue
             # with the samples that a resampling filter reads behind the end
             length = num_samples if speed == 1 else int(num_samples * speed) + 64
-            spans = torch.from_numpy(np.stack([self.cut(rng, voices[row], recordings[row], length) for row in rows]))
+            spans = np.stack([self.cut(rng, voices[row], recordings[row], length, repeats) for row in rows])
+            spans = torch.from_numpy(spans).to(self.device)
             waveforms[rows] = spans if speed == 1 else change_speed(spans, speed, num_samples)
-        labels = voices * len(self.speeds) + speeds
-        return Crops(waveforms, *map(torch.from_numpy, (labels, self.offsets[voices] + recordings, speeds)))
+        return waveforms
 
     def shares(self, voice: int) -> np.ndarray:
         """How often each recording of a voice is drawn: (num_recordings,)"""
         return self.lengths[voice] / self.lengths[voice].sum()
 
-    def cut(self, rng: np.random.Generator, voice: int, recording: int, num_samples: int) -> np.ndarray:
+    def cut(self, rng: np.random.Generator, voice: int, recording: int, num_samples: int, repeats: bool) -> np.ndarray:
         """A random span of one recording."""
         utterance = self.voices[voice].utterances[recording]
+        if repeats and len(utterance) < num_samples:
+            utterance = np.resize(utterance, num_samples)
         return cut(utterance, int(rng.integers(max(1, len(utterance) - num_samples + 1))), num_samples)

@@ -19,46 +19,47 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors.torch import load_file
+from torch import nn
 from tqdm.auto import tqdm
 
 from audioslots_hf.configuration_voice_encoder import VoiceEncoderConfig
 from audioslots_hf.files import replacing, write_text
 from audioslots_hf.leftovers import remove_leftovers
+from audioslots_hf.loading import load_separator
 from audioslots_hf.modeling_voice_encoder import VoiceEncoderModel
 
 from ..checkpoints import cut_log
 from ..settings import SettingsError
 from .augmentation import active_frames, augment
 from .crops import VoiceCrops, load_voices
-from .loss import AngularMarginLoss
 from .settings import VoiceTrainingArguments
+from .tasks import Classification, Imitation, Teacher, draw_generator, prepare_teacher
 from .verification import Trials, cut_trials, embed
 
 
-MARGIN_WARMUP_SHARE = 0.5
 MAX_GRAD_NORM = 5.0
 # of the crops of a validation
 VALID_S = 2.0
 CHECKPOINT = "checkpoint.pt"
+# of the augmentation `separator_share`
+SEPARATOR = "galr-small"
 
 
 @dataclass
 class Run:
-    """The trained modules and the state of a run; of a teacher the targets, (num_recordings, num_speeds, embedding_size)"""
+    """The trained modules and the state of a run, and the separator of its crops."""
 
     model: VoiceEncoderModel
-    loss: AngularMarginLoss
+    task: Classification | Imitation
     optimizer: torch.optim.Optimizer
-    targets: torch.Tensor | None = None
+    separator: nn.Module | None = None
     step: int = 0
 
     def save(self, folder: Path) -> None:
         """Write the model for `from_pretrained`, and all that resuming needs."""
         with replacing(folder / CHECKPOINT) as temporary:
-            states = {name: getattr(self, name).state_dict() for name in ("model", "loss", "optimizer")}
+            states = {name: getattr(self, name).state_dict() for name in ("model", "task", "optimizer")}
             torch.save(states | {"step": self.step}, temporary)
         with replacing(folder / "last") as temporary:
             self.model.save_pretrained(temporary)
@@ -67,7 +68,7 @@ class Run:
         """Go on from the checkpoint of a folder, if there is one, without the temporary files of a killed run."""
         remove_leftovers([folder])
         if (folder / CHECKPOINT).exists():
-            states = torch.load(folder / CHECKPOINT, weights_only=True)
+            states = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
             self.step = states.pop("step")
             for name, state in states.items():
                 getattr(self, name).load_state_dict(state)
@@ -81,38 +82,28 @@ def learning_rate(step: int, arguments: VoiceTrainingArguments) -> float:
     return arguments.learning_rate * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup + 1e-9))) / 2
 
 
-def margin(step: int, arguments: VoiceTrainingArguments) -> float:
-    """The margin rises from 0: at the start it would keep the classes from forming."""
-    return arguments.margin * min(1.0, step / (MARGIN_WARMUP_SHARE * arguments.max_steps))
-
-
-def take_step(run: Run, crops: VoiceCrops, arguments: VoiceTrainingArguments) -> dict[str, float]:
+def take_step(run: Run, arguments: VoiceTrainingArguments) -> dict[str, float]:
     """Draw a batch that depends on seed and step alone, and learn from it."""
-    rng = np.random.default_rng((arguments.seed, run.step))
-    batch = crops.draw(rng, arguments.batch_size, crops.draw_length(rng, arguments.duration_s))
-    weights = active_frames(batch.waveforms, run.model.config.frame_length)
+    rng = draw_generator(run.step, arguments)
+    waveforms, answers = run.task.draw(rng)
+    weights = active_frames(waveforms, run.model.config.frame_length)
     # half of the crops come with all of their frames
-    weights[torch.from_numpy(rng.random(len(weights)) < 0.5)] = 1.0
-    waveforms = augment(batch.waveforms, arguments.augmentations, rng, crops.sampling_rate)
+    weights[torch.from_numpy(rng.random(len(weights)) < 0.5).to(weights.device)] = 1.0
+    waveforms = augment(waveforms, arguments.augmentations, rng, run.model.config.sampling_rate, run.separator)
     rate = learning_rate(run.step, arguments)
     for group in run.optimizer.param_groups:
         group["lr"] = rate
-    with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16):
+    with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=arguments.bf16):
         embeddings = run.model(waveforms, frame_weights=weights).embeddings
-    loss, accuracy = run.loss(embeddings, batch.labels, margin(run.step, arguments))
+    loss, logged = run.task(embeddings, answers, run.step)
     if not torch.isfinite(loss):
         raise FloatingPointError(f"The loss of step {run.step} is {loss.item()}: lower `learning_rate`.")
-    logged = {"loss": loss.item(), "accuracy": accuracy.item(), "learning_rate": rate}
-    if run.targets is not None:
-        distance = 1 - (embeddings * run.targets[batch.recordings, batch.speeds]).sum(dim=1).mean()
-        loss = loss + arguments.target_weight * distance
-        logged["distance"] = distance.item()
     run.optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), MAX_GRAD_NORM)
     run.optimizer.step()
     run.step += 1
-    return logged
+    return {"loss": loss.item()} | {name: value.item() for name, value in logged.items()} | {"learning_rate": rate}
 
 
 def validate(model: VoiceEncoderModel, valid: list[Trials]) -> list[float]:
@@ -130,40 +121,42 @@ def build_config(arguments: VoiceTrainingArguments) -> VoiceEncoderConfig:
     return VoiceEncoderConfig(**arguments.model)
 
 
-def load_targets(arguments: VoiceTrainingArguments, crops: VoiceCrops, embedding_size: int) -> dict[str, torch.Tensor]:
+def load_separation_model(sampling_rate: int, device: torch.device) -> nn.Module:
     """
-    The embeddings of the teacher, or nothing without one.
+    The separator of crops at this sampling rate.
 
     Raises:
-        `SettingsError`: they were made with other speech, speeds or sizes.
+        `SettingsError`: it has another rate.
     """
-    if arguments.targets is None:
-        return {}
-    targets = load_file(arguments.targets)
-    expected = (int(crops.offsets[-1]), len(crops.speeds), embedding_size)
-    found = tuple(targets["recordings"].shape)
-    if found != expected:
+    model = load_separator(SEPARATOR, device=device).model
+    if model.config.sampling_rate != sampling_rate:
         raise SettingsError(
-            f"`targets` names {arguments.targets} with targets of shape {found}, but (recordings, speeds, embedding size) are {expected}: "
-            "run `python -m training.voice.teach` with the same settings."
+            f"`separator_share` needs speech at {model.config.sampling_rate} Hz: pass separator_share=0 for {sampling_rate} Hz."
         )
-    return targets
+    return model
 
 
-def build_run(arguments: VoiceTrainingArguments, crops: VoiceCrops) -> Run:
-    """A fresh or a pretrained model with its loss and its optimiser."""
+def build_run(
+    arguments: VoiceTrainingArguments,
+    crops: VoiceCrops,
+    teacher: Teacher | None = None,
+    separator: nn.Module | None = None,
+) -> Run:
+    """A fresh or a pretrained model with its task and its optimiser; with a teacher the task is to imitate it."""
     torch.manual_seed(arguments.seed)
     if arguments.pretrained is None:
         model = VoiceEncoderModel(build_config(arguments))
     else:
         model = VoiceEncoderModel.from_pretrained(arguments.pretrained)
-    model.train()
-    size = model.config.embedding_size
-    targets = load_targets(arguments, crops, size)
-    loss = AngularMarginLoss(size, crops.num_classes, arguments.scale, targets.get("voices"))
-    parameters = [value for value in [*model.parameters(), *loss.parameters()] if value.requires_grad]
+    model.to(crops.device).train()
+    if teacher is None:
+        task = Classification(crops, arguments, model.config.embedding_size)
+    else:
+        task = Imitation(crops, arguments, teacher)
+    task.to(crops.device)
+    parameters = [*model.parameters(), *task.parameters()]
     optimizer = torch.optim.AdamW(parameters, arguments.learning_rate, weight_decay=arguments.weight_decay)
-    return Run(model, loss, optimizer, targets.get("recordings"))
+    return Run(model, task, optimizer, separator)
 
 
 def train(arguments: VoiceTrainingArguments) -> Path:
@@ -176,19 +169,24 @@ def train(arguments: VoiceTrainingArguments) -> Path:
     arguments.check_paths()
     folder = Path(arguments.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    rate = build_config(arguments).sampling_rate
+    config, device = build_config(arguments), torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    rate = config.sampling_rate
+    teacher = prepare_teacher(config, device) if arguments.teacher else None
+    separator = load_separation_model(rate, device) if arguments.augmentations.separator_share > 0 else None
     voices = [load_voices(item, rate) for item in arguments.speech]
     valid = [cut_trials(load_voices(item, rate), round(VALID_S * rate)) for item in arguments.valid]
     weights = [item.weight for item in arguments.speech]
-    crops = VoiceCrops(voices, weights, arguments.augmentations.speeds, rate)
-    run = build_run(arguments, crops)
+    crops = VoiceCrops(voices, weights, arguments.augmentations.speeds, rate, device)
+    run = build_run(arguments, crops, teacher, separator)
     run.resume(folder)
+    if arguments.teacher and run.step == 0:
+        run.task.find_center()
     write_text(folder / "arguments.json", json.dumps(arguments.to_dict(), indent=2))
     cut_log(folder / "log.jsonl", run.step)
     sums, started = {}, time.monotonic()
     progress = tqdm(total=arguments.max_steps, initial=run.step, desc="Training", unit="step", mininterval=5)
     while run.step < arguments.max_steps:
-        for name, value in take_step(run, crops, arguments).items():
+        for name, value in take_step(run, arguments).items():
             sums[name] = sums.get(name, 0.0) + value
         progress.update()
         is_last = run.step == arguments.max_steps

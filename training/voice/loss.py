@@ -11,12 +11,16 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Additive angular margin softmax (ArcFace, arXiv 1801.07698), for classes that a run forgets after it."""
+"""Losses of embeddings: additive angular margin softmax (ArcFace, arXiv 1801.07698) over classes, and imitation of a teacher."""
 
 import math
 
 import torch
 from torch import nn
+
+
+# of two targets that are taken for one voice
+ALIKE_COSINE = 0.7
 
 
 class AngularMarginLoss(nn.Module):
@@ -30,14 +34,11 @@ class AngularMarginLoss(nn.Module):
             Number of voices.
         scale (`float`):
             Factor of the cosines.
-        directions (`torch.Tensor` of shape `(num_classes, embedding_size)`, *optional*):
-            Of a teacher. They stay as they are; without, they are learned.
     """
 
-    def __init__(self, embedding_size: int, num_classes: int, scale: float, directions: torch.Tensor | None = None):
+    def __init__(self, embedding_size: int, num_classes: int, scale: float):
         super().__init__()
-        drawn = torch.randn(num_classes, embedding_size) * embedding_size**-0.5
-        self.weight = nn.Parameter(drawn if directions is None else directions, requires_grad=directions is None)
+        self.weight = nn.Parameter(torch.randn(num_classes, embedding_size) * embedding_size**-0.5)
         self.scale = scale
 
     def forward(
@@ -64,3 +65,29 @@ class AngularMarginLoss(nn.Module):
         )
         logits = self.scale * cosines.scatter(1, labels[:, None], harder)
         return nn.functional.cross_entropy(logits, labels), accuracy
+
+
+def imitation_loss(
+    embeddings: torch.Tensor, targets: torch.Tensor, labels: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    How far embeddings are from the targets of their voices, and how well they tell them from the targets of the others.
+
+    Args:
+        embeddings (`torch.Tensor` of shape `(batch_size, embedding_size)`):
+            Of length 1.
+        targets (`torch.Tensor` of shape `(num_voices, embedding_size)`):
+            Of length 1. Voices that a teacher hears as one are no classes to each other.
+        labels (`torch.Tensor` of shape `(batch_size,)`):
+            The voice of each embedding.
+        scale (`float`):
+            Factor of the cosines.
+
+    Returns:
+        The mean cosine distance to the own targets, and the cross-entropy of the scaled cosines to all targets.
+    """
+    distance = 1 - (embeddings * targets[labels]).sum(dim=1).mean()
+    is_alike = targets @ targets.T > ALIKE_COSINE
+    is_alike.fill_diagonal_(False)
+    logits = (scale * embeddings @ targets.T).masked_fill(is_alike[labels], -math.inf)
+    return distance, nn.functional.cross_entropy(logits, labels)

@@ -50,6 +50,8 @@ class VoiceAugmentations:
 
     speeds: Annotated[list[Positive], Field(min_length=1)] = field(default_factory=lambda: [1.0])
     """Speeds, pitch included, drawn with equal probability: each makes another speaker of a speaker."""
+    formants: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
+    """Range of the factor by which the formants of half of the voices move, pitch not included; only with a teacher."""
     tilt_db: Annotated[float, Field(ge=0)] = 0.0
     """Range, up and down, of the gain of high over low frequencies."""
     narrow_share: Share = 0.0
@@ -58,6 +60,8 @@ class VoiceAugmentations:
     """Share of the other crops that lose frequencies below a cutoff from 20 to 400 Hz."""
     separated_share: Share = 0.0
     """Share of the crops that are separated by a mask from a mixture with another voice of the batch."""
+    separator_share: Share = 0.0
+    """Share of the crops that galr-small separates from a mixture with another voice of the batch."""
     leak_share: Share = 0.0
     """Share of the crops that another voice of the batch leaks into."""
     leak_db: Range = field(default_factory=lambda: [-25.0, -5.0])
@@ -86,10 +90,10 @@ class VoiceTrainingArguments:
     """Fields of the model's configuration that change."""
     pretrained: str | None = None
     """The folder of a model to start from; its configuration holds, and the classes may be others."""
-    targets: str | None = None
-    """The file of `python -m training.voice.teach`: the embeddings of a teacher, which the model imitates; null without a teacher."""
-    target_weight: Positive = 10.0
-    """Weight of the cosine distance to the targets, beside the loss over the classes, whose directions are the teacher's."""
+    teacher: bool = False
+    """Imitate the embeddings of CAM++, which hears two clips of each voice of a batch; without, tell the voices apart as classes."""
+    clip_s: Positive = 3.0
+    """Length of a clip that the teacher hears, in seconds; the model hears a crop of it."""
     augmentations: VoiceAugmentations = field(default_factory=VoiceAugmentations)
     """Changes to the crops."""
     duration_s: Range = field(default_factory=lambda: [1.0, 3.0])
@@ -107,7 +111,7 @@ class VoiceTrainingArguments:
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
     """Of AdamW."""
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Additive angular margin in radians, reached after half of the steps."""
+    """Additive angular margin in radians, reached after half of the steps; without a teacher."""
     scale: Positive = 30.0
     """Factor of the cosines before the softmax."""
     bf16: bool = False
@@ -122,16 +126,31 @@ class VoiceTrainingArguments:
     def __post_init__(self):
         if self.pretrained is not None and self.model:
             raise SettingsError(f"`model` ({self.model}) conflicts with `pretrained`: leave one of them out.")
-        for name, bounds in (("duration_s", self.duration_s), ("leak_db", self.augmentations.leak_db)):
+        formants = self.augmentations.formants
+        ranges = {"duration_s": self.duration_s, "leak_db": self.augmentations.leak_db, "formants": formants or []}
+        for name, bounds in ranges.items():
             if bounds != sorted(bounds):
                 raise SettingsError(f"`{name}` ({bounds}) must be [lowest, highest].")
-
-    def check_paths(self, is_teaching: bool = False) -> None:
-        """Raise a `SettingsError` that names the first missing path and its key; teaching makes the targets."""
-        if self.targets is not None and not is_teaching and not Path(self.targets).is_file():
+        shares = self.augmentations.separated_share + self.augmentations.separator_share
+        if shares > 1:
             raise SettingsError(
-                f"`targets` names {self.targets}, which does not exist: `python -m training.voice.teach` with the same settings makes it."
+                f"`separated_share` and `separator_share` add up to {shares}: they must be at most 1 together."
             )
+        if not self.teacher and formants is not None:
+            raise SettingsError(
+                f"`augmentations.formants` ({formants}) needs `teacher: true`: add it, or leave them out."
+            )
+        if self.teacher and self.clip_s < self.duration_s[1]:
+            raise SettingsError(
+                f"`clip_s` ({self.clip_s}) must be at least the longest `duration_s` ({self.duration_s[1]}): raise it, or shorten the crops."
+            )
+        if self.teacher and self.batch_size % 2 != 0:
+            raise SettingsError(
+                f"`batch_size` ({self.batch_size}) must be even with a teacher, which hears two clips of each voice."
+            )
+
+    def check_paths(self) -> None:
+        """Raise a `SettingsError` that names the first missing path and its key."""
         if self.pretrained is not None and not Path(self.pretrained).is_dir():
             raise SettingsError(f"`pretrained` names {self.pretrained}, which is no folder: pass pretrained=DIR.")
         for key in ("speech", "valid"):

@@ -82,14 +82,15 @@ def filter_bank(waveforms: torch.Tensor) -> torch.Tensor:
     frames = waveforms.float().unfold(-1, WINDOW_LENGTH, HOP_LENGTH)
     frames = frames - frames.mean(dim=-1, keepdim=True)
     before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
-    window = torch.hann_window(WINDOW_LENGTH, periodic=False) ** WINDOW_EXPONENT
+    window = torch.hann_window(WINDOW_LENGTH, periodic=False, device=waveforms.device) ** WINDOW_EXPONENT
     spectra = torch.fft.rfft((frames - PREEMPHASIS * before) * window, N_FFT)
-    bands = (spectra.abs().square() @ kaldi_filters()).clamp(min=torch.finfo(torch.float32).eps).log()
+    filters = kaldi_filters().to(waveforms.device)
+    bands = (spectra.abs().square() @ filters).clamp(min=torch.finfo(torch.float32).eps).log()
     return bands - bands.mean(dim=1, keepdim=True)
 
 
-@torch.inference_mode()
-def embed_teacher(model: nn.Module, waveforms: np.ndarray, batch_size: int = 16) -> np.ndarray:
+@torch.no_grad()
+def embed_teacher(model: nn.Module, waveforms: torch.Tensor, batch_size: int = 64) -> torch.Tensor:
     """Embeddings of waveforms (num_waveforms, num_samples) at 16 kHz, not normalized: float32 (num_waveforms, 192)"""
-    batches = torch.from_numpy(waveforms.astype(np.float32)).split(batch_size)
-    return torch.cat([model(filter_bank(batch)).flatten(1) for batch in batches]).numpy()
+    batches = waveforms.split(batch_size)
+    return torch.cat([model(filter_bank(batch)).flatten(1).float() for batch in batches])

@@ -104,6 +104,6 @@ def equal_error_rate(scores: np.ndarray, is_same: np.ndarray) -> float:
 @torch.no_grad()
 def embed(model: VoiceEncoderModel, crops: np.ndarray, batch_size: int = 64) -> np.ndarray:
     """Embeddings of crops (num_crops, num_samples) by their active frames, float32 (num_crops, embedding_size)"""
-    batches = torch.from_numpy(crops.astype(np.float32)).split(batch_size)
+    batches = torch.from_numpy(crops.astype(np.float32)).to(model.device).split(batch_size)
     frame_length = model.config.frame_length
-    return torch.cat([model(batch, active_frames(batch, frame_length)).embeddings for batch in batches]).numpy()
+    return torch.cat([model(batch, active_frames(batch, frame_length)).embeddings for batch in batches]).cpu().numpy()
