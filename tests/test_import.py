@@ -37,7 +37,7 @@ def test_importing_registers_everything(checkpoint):
 
 def test_importing_prints_nothing_and_needs_neither_torchaudio_torchcodec_nor_matplotlib():
     code = "import sys; sys.modules |= dict.fromkeys(['torchaudio', 'torchcodec', 'matplotlib']); import audioslots_hf.cli"
-    code += ", audioslots_hf.modeling_voice_encoder"
+    code += ", audioslots_hf.modeling_voice_encoder, audioslots_hf.modeling_voice_ensemble"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert process.stdout + process.stderr == ""
     training = SOURCES[0].parents[2] / "training"

@@ -83,6 +83,7 @@ def refusal(folder: Path) -> str:
         ({"validate": 3}, "`validate` in config.json is no setting"),
         ({"model_type": "wav2vec2"}, "its `model_type` is 'wav2vec2', which is no separation model of this package"),
         ({"model_type": "audioslots_voice_encoder"}, "`model_type` is 'audioslots_voice_encoder'"),
+        ({"encoder_stride": 3}, "`encoder_stride` in config.json is no setting: GalrConfig computes it"),
         ({"model_type": None}, "its `model_type` is None"),
         ({"model_type": ["galr"]}, "its `model_type` is ['galr']"),
         ({"auto_map": 5}, "`auto_map` (5) in config.json must be of the type dict"),

@@ -26,11 +26,14 @@ import torch
 
 from audioslots_hf import AudioSlotsFeatureExtractor, DprnnConfig, GalrConfig, SlotGalrConfig, WaveformFeatureExtractor
 from audioslots_hf.configuration_voice_encoder import VoiceEncoderConfig
+from audioslots_hf.configuration_voice_ensemble import VoiceEncoderEnsembleConfig
 from audioslots_hf.families import FAMILIES
 from audioslots_hf.modeling_voice_encoder import VoiceEncoderModel
+from audioslots_hf.modeling_voice_ensemble import VoiceEncoderEnsembleModel
 from tests.conftest import TINY_DUAL_PATH, tiny_audioslots_config
 from tests.test_modeling_slot_galr import TINY as TINY_SLOT_GALR
 from tests.test_voice_encoder import TINY as TINY_VOICE_ENCODER
+from tests.test_voice_ensemble import TINY_ENCODERS
 from tests.transformers_source import find_fault, guard_tests, list_tests, load_module
 
 
@@ -47,6 +50,7 @@ feature_extraction = load_module("test_feature_extraction_common")
 # by this list, transformers' tests know the models without a loss
 common.MODEL_MAPPING_NAMES = common.MODEL_MAPPING_NAMES | {
     "voice_encoder": VoiceEncoderModel.__name__,
+    "voice_encoder_ensemble": VoiceEncoderEnsembleModel.__name__,
     **{name: family.model_class.model_class.__name__ for name, family in FAMILIES.items()},
 }
 
@@ -267,6 +271,22 @@ class TestVoiceEncoder(ModelCase, unittest.TestCase):
         return {"input_values": draw(3, 8000)}
 
 
+class TestVoiceEncoderEnsemble(TestVoiceEncoder):
+    all_model_classes = (VoiceEncoderEnsembleModel,)
+    common_properties = []
+    # two encoders, each with its input and two layers
+    sizes = TestVoiceEncoder.sizes | {"expected_num_hidden_layers": 6}
+
+    def make_config(self):
+        return VoiceEncoderEnsembleConfig(encoders=TINY_ENCODERS)
+
+    def test_can_capture_specific_layers_hidden_states(self):
+        """Adapted: indices count the layers of each encoder."""
+        model = VoiceEncoderEnsembleModel(self.make_config()).to(common.torch_device).eval()
+        states = model(**self.make_inputs(), output_hidden_states=[0, -1]).hidden_states
+        assert [state is not None for state in states] == 2 * [True, False, True]
+
+
 class TestAudioSlotsFeatureExtractor(feature_extraction.FeatureExtractionSavingTestMixin, unittest.TestCase):
     feature_extraction_class = AudioSlotsFeatureExtractor
     feat_extract_dict = {"sampling_rate": 8000, "chunk_length": 800, "n_fft": 128, "hop_length": 50}
@@ -277,7 +297,9 @@ class TestWaveformFeatureExtractor(feature_extraction.FeatureExtractionSavingTes
     feat_extract_dict = {"sampling_rate": 8000, "chunk_length": 800}
 
 
-@pytest.mark.parametrize("case", [TestAudioSlots, TestGalr, TestDprnn, TestSlotGalr, TestVoiceEncoder])
+@pytest.mark.parametrize(
+    "case", [TestAudioSlots, TestGalr, TestDprnn, TestSlotGalr, TestVoiceEncoder, TestVoiceEncoderEnsemble]
+)
 def test_every_entry_of_the_tables_matches_a_test(case):
     for pattern in (pattern for patterns in (SKIPPED | case.skipped).values() for pattern in patterns):
         assert fnmatch.filter(list_tests(case), pattern), pattern

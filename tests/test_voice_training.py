@@ -255,7 +255,7 @@ def test_the_command_names_a_folder_that_does_not_exist(tmp_path, capsys):
 
 def test_an_exported_encoder_is_half_as_large_and_computes_in_float32(tmp_path):
     source, target = train(tiny_arguments(tmp_path / "run", max_steps=1)), tmp_path / "exported"
-    export(source, target)
+    export([source], target)
     assert sorted(path.name for path in target.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert {value.dtype for value in load_file(target / "model.safetensors").values()} <= {torch.float16, torch.int64}
     loaded = load_voice_encoder(target)
@@ -268,7 +268,7 @@ def test_an_encoder_that_half_precision_breaks_is_not_exported(tmp_path):
     model.embedding.weight.data *= 1e6
     model.save_pretrained(source)
     with pytest.raises(ValueError, match="half precision"):
-        export(source, tmp_path / "exported")
+        export([source], tmp_path / "exported")
     assert not (tmp_path / "exported").exists()
 
 

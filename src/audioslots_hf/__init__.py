@@ -26,6 +26,8 @@ __all__ = [
     "AudioSeparationPipeline",
     "SeparationCancelled",
     "VoiceEncoderConfig",
+    "VoiceEncoderEnsembleConfig",
+    "VoiceEncoderEnsembleModel",
     "VoiceEncoderModel",
     "load_separator",
     "load_voice_encoder",
@@ -46,9 +48,11 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING or "_audioslots_command" not in sys.modules:
     from . import registration  # noqa: F401
     from .configuration_voice_encoder import VoiceEncoderConfig
+    from .configuration_voice_ensemble import VoiceEncoderEnsembleConfig
     from .loading import load_separator
     from .modeling_outputs import AudioSeparationOutput
     from .modeling_voice_encoder import VoiceEncoderModel
+    from .modeling_voice_ensemble import VoiceEncoderEnsembleModel
     from .pipeline_audio_separation import AudioSeparationPipeline
     from .progress import SeparationCancelled
     from .voice_encoders import load_voice_encoder

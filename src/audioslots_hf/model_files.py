@@ -128,6 +128,11 @@ def check_settings(settings: dict[str, Any], name: str, owner: type) -> None:
     if not all(isinstance(item, str) for item in settings.get("architectures") or ()):
         raise ValueError(f"`architectures` ({settings['architectures']!r}) in {name} must hold names of classes.")
     _check_names(settings, owner, name)
+    _check_numbers(settings, name)
+
+
+def _check_numbers(settings: dict[str, Any], name: str) -> None:
+    """Raise a `ValueError` if a number is out of its bounds, also in the settings of a part, or a list is too long."""
     for field, value in settings.items():
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, bool) or not isinstance(number, int | float):
@@ -135,15 +140,22 @@ def check_settings(settings: dict[str, Any], name: str, owner: type) -> None:
             low, high = _find_bounds(field, settings)
             if not (math.isfinite(number) and low <= number <= high):
                 raise ValueError(f"`{field}` ({value}) in {name} must be from {low} to {high}.")
-        if isinstance(value, list) and len(value) > MAX_COUNT:
-            raise ValueError(f"`{field}` in {name} has {len(value)} items: at most {MAX_COUNT} are taken.")
+        items = value if isinstance(value, list) else []
+        if len(items) > MAX_COUNT:
+            raise ValueError(f"`{field}` in {name} has {len(items)} items: at most {MAX_COUNT} are taken.")
+        for index, item in enumerate(items):
+            if isinstance(item, dict):
+                _check_numbers(item, f"`{field}[{index}]` of {name}")
 
 
 def _check_names(settings: dict[str, Any], owner: type, name: str) -> None:
-    """Raise a `ValueError` if a setting would take the place of a method."""
+    """Raise a `ValueError` if a setting would take the place of a method, or of a value that the class computes."""
     for field in settings:
-        if callable(getattr(owner, field, None)):
+        member = getattr(owner, field, None)
+        if callable(member):
             raise ValueError(f"`{field}` in {name} is no setting: it is a method of {owner.__name__}.")
+        if isinstance(member, property) and member.fset is None:
+            raise ValueError(f"`{field}` in {name} is no setting: {owner.__name__} computes it.")
 
 
 def _find_bounds(field: str, settings: dict[str, Any]) -> tuple[int, int]:

@@ -11,14 +11,16 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Registers all families, the voice encoder and the pipeline with transformers."""
+"""Registers all families, the voice encoders and the pipeline with transformers."""
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_voice_encoder import VoiceEncoderConfig
+from .configuration_voice_ensemble import VoiceEncoderEnsembleConfig
 from .families import FAMILIES, Family
 from .modeling_voice_encoder import VoiceEncoderModel
+from .modeling_voice_ensemble import VoiceEncoderEnsembleModel
 from .pipeline_audio_separation import AudioSeparationPipeline
 from .shipped import CHECKPOINTS_DIR, DEFAULT_CHECKPOINT
 
@@ -37,19 +39,23 @@ def register_family(family: Family) -> None:
     feature_extractor_class.register_for_auto_class("AutoFeatureExtractor")
 
 
-def _register_voice_encoder() -> None:
-    """Register the voice encoder, which is not a separation model, with the Auto classes."""
-    AutoConfig.register(VoiceEncoderConfig.model_type, VoiceEncoderConfig)
-    AutoModel.register(VoiceEncoderConfig, VoiceEncoderModel)
-    VoiceEncoderConfig.register_for_auto_class()
-    VoiceEncoderModel.register_for_auto_class("AutoModel")
+def _register_voice_encoders() -> None:
+    """Register the voice encoders, which are not separation models, with the Auto classes."""
+    for config_class, model_class in (
+        (VoiceEncoderConfig, VoiceEncoderModel),
+        (VoiceEncoderEnsembleConfig, VoiceEncoderEnsembleModel),
+    ):
+        AutoConfig.register(config_class.model_type, config_class)
+        AutoModel.register(config_class, model_class)
+        config_class.register_for_auto_class()
+        model_class.register_for_auto_class("AutoModel")
 
 
 def register() -> None:
-    """Register the families and the voice encoder with the Auto classes, and the pipeline as `"audio-to-audio"`."""
+    """Register the families and the voice encoders with the Auto classes, and the pipeline as `"audio-to-audio"`."""
     for family in FAMILIES.values():
         register_family(family)
-    _register_voice_encoder()
+    _register_voice_encoders()
     PIPELINE_REGISTRY.register_pipeline(
         "audio-to-audio",
         pipeline_class=AudioSeparationPipeline,

@@ -15,17 +15,19 @@
 
 from pathlib import Path
 
-from transformers import PreTrainedModel
+from huggingface_hub.errors import StrictDataclassError
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from .bars import hiding_bars
-from .configuration_voice_encoder import VoiceEncoderConfig
 from .model_files import CONFIG_NAME, check_finite, check_settings, check_weights
 from .modeling_voice_encoder import VoiceEncoderModel
+from .modeling_voice_ensemble import VoiceEncoderEnsembleModel
 
 
 DEFAULT_VOICE_ENCODER = "voice-encoder-small"
 # beside the checkpoints that separate
 VOICES_DIR = Path(__file__).parent / "voices"
+MODEL_CLASSES = {model.config_class.model_type: model for model in (VoiceEncoderModel, VoiceEncoderEnsembleModel)}
 
 
 def list_voice_encoders() -> list[str]:
@@ -33,9 +35,11 @@ def list_voice_encoders() -> list[str]:
     return sorted(path.parent.name for path in VOICES_DIR.glob("*/config.json"))
 
 
-def load_voice_encoder(model: str | Path | None = None, **model_kwargs) -> VoiceEncoderModel:
+def load_voice_encoder(
+    model: str | Path | None = None, **model_kwargs
+) -> VoiceEncoderModel | VoiceEncoderEnsembleModel:
     """
-    Load a model that tells voices apart, in evaluation mode.
+    Load a model that tells voices apart, in evaluation mode: a single encoder or an ensemble, by the `model_type` of its file.
 
     Args:
         model (`str` or `Path`, *optional*):
@@ -50,22 +54,34 @@ def load_voice_encoder(model: str | Path | None = None, **model_kwargs) -> Voice
     name = DEFAULT_VOICE_ENCODER if model is None else str(model)
     is_shipped = not isinstance(model, Path) and name in list_voice_encoders()
     checkpoint = VOICES_DIR / name if is_shipped else name
-    settings, _ = VoiceEncoderConfig.get_config_dict(checkpoint, **model_kwargs)
+    settings, _ = PreTrainedConfig.get_config_dict(checkpoint, **model_kwargs)
     if not settings:
         raise OSError(f"{name} holds no {CONFIG_NAME}: it is no voice encoder.")
     try:
-        check_settings(settings, CONFIG_NAME, VoiceEncoderConfig)
-        check_weights(VoiceEncoderModel, VoiceEncoderConfig.from_dict(settings), checkpoint, model_kwargs)
+        model_class = _find_class(settings.get("model_type"))
+        check_settings(settings, CONFIG_NAME, model_class.config_class)
+        check_weights(model_class, model_class.config_class.from_dict(settings), checkpoint, model_kwargs)
         # downloads are over, and had their bars
         with hiding_bars():
-            encoder = VoiceEncoderModel.from_pretrained(checkpoint, **model_kwargs)
+            encoder = model_class.from_pretrained(checkpoint, **model_kwargs)
         check_finite(encoder)
-    except ValueError as error:
-        raise ValueError(f"The voice encoder {name!r} cannot be loaded: {error}") from error
+    except (StrictDataclassError, ValueError) as error:
+        # in one line, of which a check of transformers has two
+        reason = " ".join(str(error).split())
+        raise ValueError(f"The voice encoder {name!r} cannot be loaded: {reason}") from error
     return encoder.eval()
 
 
-def load_voice_encoder_beside(model: PreTrainedModel) -> VoiceEncoderModel | None:
+def _find_class(model_type: object) -> type[PreTrainedModel]:
+    """The class of a voice encoder, or a `ValueError` if a type is that of another model."""
+    if not isinstance(model_type, str) or model_type not in MODEL_CLASSES:
+        raise ValueError(
+            f"its `model_type` is {model_type!r}, which is no voice encoder of this package: {', '.join(MODEL_CLASSES)}."
+        )
+    return MODEL_CLASSES[model_type]
+
+
+def load_voice_encoder_beside(model: PreTrainedModel) -> VoiceEncoderModel | VoiceEncoderEnsembleModel | None:
     """
     Load the voice encoder that a published model has in its own repository.
 
@@ -90,6 +106,7 @@ def load_voice_encoder_beside(model: PreTrainedModel) -> VoiceEncoderModel | Non
 
 __all__ = [
     "DEFAULT_VOICE_ENCODER",
+    "MODEL_CLASSES",
     "VOICES_DIR",
     "list_voice_encoders",
     "load_voice_encoder",
