@@ -24,7 +24,7 @@ from .modeling_voice_encoder import VoiceEncoderModel
 from .modeling_voice_ensemble import VoiceEncoderEnsembleModel
 
 
-DEFAULT_VOICE_ENCODER = "voice-encoder-small"
+DEFAULT_VOICE_ENCODER = "voice-encoder-base"
 # beside the checkpoints that separate
 VOICES_DIR = Path(__file__).parent / "voices"
 MODEL_CLASSES = {model.config_class.model_type: model for model in (VoiceEncoderModel, VoiceEncoderEnsembleModel)}
