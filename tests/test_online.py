@@ -182,7 +182,7 @@ def test_a_person_who_first_speaks_at_the_same_time_as_another_gets_a_track():
     assert hear(voices, [1, 0, 0], [0.3, 0.95, 0], speech_s=1.2) == [0, 1]
     # too short, or too much like the first one
     assert hear(voices, [1, 0, 0], [0.3, 0, 0.95], speech_s=0.7) == [0, 0]
-    assert hear(voices, [1, 0, 0], [0.4, 0, 0.92], speech_s=1.2)[0] == 0 and sorted(voices.centroids) == [0, 1]
+    assert hear(voices, [1, 0, 0], [0.45, 0, 0.893], speech_s=1.2)[0] == 0 and sorted(voices.centroids) == [0, 1]
 
 
 def test_an_early_error_about_a_voice_does_not_last():
