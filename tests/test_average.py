@@ -34,8 +34,10 @@ def fine_tuned(checkpoint, tmp_path):
 
 
 def test_the_mean_of_two_models_is_a_model_half_way_between_them(checkpoint, fine_tuned, tmp_path):
-    average.main([str(checkpoint), str(fine_tuned), "--output", str(tmp_path / "mean")])
-    states = [load_separator(folder, device="cpu").model.state_dict() for folder in (checkpoint, tmp_path / "mean")]
+    # in a folder that does not exist yet, as runs/NAME of a new run
+    mean = tmp_path / "runs" / "mean" / "last"
+    average.main([str(checkpoint), str(fine_tuned), "--output", str(mean)])
+    states = [load_separator(folder, device="cpu").model.state_dict() for folder in (checkpoint, mean)]
     names = [name for name, _ in load_separator(checkpoint, device="cpu").model.named_parameters()]
     assert names
     for name in names:

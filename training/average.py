@@ -70,6 +70,7 @@ def write_average(sources: list[str], output: Path) -> Path:
     pipelines = [load_separator(source, device="cpu") for source in sources]
     model = pipelines[0].model
     model.load_state_dict(average([pipeline.model for pipeline in pipelines]))
+    output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as temporary, hiding_bars():
         model.save_pretrained(temporary)
         pipelines[0].feature_extractor.save_pretrained(temporary)
