@@ -241,6 +241,21 @@ def test_the_estimate_that_is_most_like_the_voice_is_taken_at_its_level():
     torch.testing.assert_close(separate_by(lambda mixtures: output, voices, others), voices)
 
 
+def test_a_line_of_the_log_has_the_mean_of_its_steps_also_where_the_run_ends_before_its_last_one(tmp_path):
+    logs = []
+    for log_steps in (1, 2):
+        folder = train(tiny_arguments(tmp_path / str(log_steps), max_steps=3, valid=[], log_steps=log_steps)).parent
+        logs.append([json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text("utf-8").splitlines()])
+    first, second, third = logs[0]
+    assert logs[1] == pytest.approx([(first + second) / 2, third])
+
+
+@pytest.mark.parametrize("duration_s", [[0.0, 1.0], [0.1, 1.0], [0.5, 1.1]])
+def test_a_length_that_no_crop_can_have_is_refused(duration_s):
+    with pytest.raises(SettingsError, match=r"`duration_s` .* must hold positive multiples of 0.25 s"):
+        tiny_arguments(Path("unused"), duration_s=duration_s)
+
+
 def test_the_shipped_settings_can_be_read():
     arguments = load_settings(VoiceTrainingArguments, ROOT / "training" / "voice" / "small.yaml", [])
     assert len(arguments.speech) == 4 and arguments.augmentations.narrow_share > 0

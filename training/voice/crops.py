@@ -23,11 +23,9 @@ from tqdm.auto import tqdm
 from ..data.effects import change_speed
 from ..data.speech import list_speech, read_listed
 from ..settings import SettingsError
-from .settings import VoiceFolder
+from .settings import DURATION_STEP_S, VoiceFolder
 
 
-# a crop is a multiple of it, so that few lengths occur
-DURATION_STEP_S = 0.25
 CPU = torch.device("cpu")
 
 

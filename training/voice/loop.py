@@ -183,7 +183,7 @@ def train(arguments: VoiceTrainingArguments) -> Path:
         run.task.find_center()
     write_text(folder / "arguments.json", json.dumps(arguments.to_dict(), indent=2))
     cut_log(folder / "log.jsonl", run.step)
-    sums, started = {}, time.monotonic()
+    sums, logged_step, started = {}, run.step, time.monotonic()
     progress = tqdm(total=arguments.max_steps, initial=run.step, desc="Training", unit="step", mininterval=5)
     while run.step < arguments.max_steps:
         for name, value in take_step(run, arguments).items():
@@ -191,13 +191,13 @@ def train(arguments: VoiceTrainingArguments) -> Path:
         progress.update()
         is_last = run.step == arguments.max_steps
         if run.step % arguments.log_steps == 0 or is_last:
-            line = {"step": run.step} | {name: value / arguments.log_steps for name, value in sums.items()}
+            line = {"step": run.step} | {name: value / (run.step - logged_step) for name, value in sums.items()}
             if valid and (run.step % arguments.valid_steps == 0 or is_last):
                 line["equal_error_rates"] = validate(run.model, valid)
             line["seconds"] = time.monotonic() - started
             with open(folder / "log.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-            sums = {}
+            sums, logged_step = {}, run.step
         if run.step % arguments.save_steps == 0 or is_last:
             run.save(folder)
     return folder / "last"

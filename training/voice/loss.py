@@ -77,7 +77,7 @@ def imitation_loss(
         embeddings (`torch.Tensor` of shape `(batch_size, embedding_size)`):
             Of length 1.
         targets (`torch.Tensor` of shape `(num_voices, embedding_size)`):
-            Of length 1. Voices that a teacher hears as one are no classes to each other.
+            Of length 1. An embedding is not compared with other voices whose targets are nearly those of its own.
         labels (`torch.Tensor` of shape `(batch_size,)`):
             The voice of each embedding.
         scale (`float`):

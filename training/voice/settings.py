@@ -26,6 +26,8 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+# a crop is a multiple of it, so that few lengths occur
+DURATION_STEP_S = 0.25
 
 
 @dataclass
@@ -97,7 +99,7 @@ class VoiceTrainingArguments:
     augmentations: VoiceAugmentations = field(default_factory=VoiceAugmentations)
     """Changes to the crops."""
     duration_s: Range = field(default_factory=lambda: [1.0, 3.0])
-    """Range of the length of the crops in seconds, one length for a batch."""
+    """Range of the length of the crops in seconds, multiples of 0.25; one length for a batch."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 72
     """Seed of weights and crops."""
     max_steps: Count = 4000
@@ -131,6 +133,10 @@ class VoiceTrainingArguments:
         for name, bounds in ranges.items():
             if bounds != sorted(bounds):
                 raise SettingsError(f"`{name}` ({bounds}) must be [lowest, highest].")
+        if self.duration_s[0] <= 0 or any(bound % DURATION_STEP_S for bound in self.duration_s):
+            raise SettingsError(
+                f"`duration_s` ({self.duration_s}) must hold positive multiples of {DURATION_STEP_S} s."
+            )
         shares = self.augmentations.separated_share + self.augmentations.separator_share
         if shares > 1:
             raise SettingsError(
