@@ -20,7 +20,6 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModel
 from transformers.dynamic_module_utils import get_imports
 
-import audioslots_hf
 from audioslots_hf import VoiceEncoderConfig, VoiceEncoderEnsembleConfig, VoiceEncoderEnsembleModel, VoiceEncoderModel
 from audioslots_hf.voice_encoders import load_voice_encoder
 from tests.test_model_files import change, change_weights
@@ -259,7 +258,3 @@ def test_the_code_of_a_repository_embeds_where_the_package_is_not_installed(mode
     torch.save(speech, tmp_path / "speech.pt")
     bare_processes.run(WITHOUT_PACKAGE, tmp_path / "model", tmp_path / "speech.pt", tmp_path / "embeddings.pt")
     assert torch.equal(torch.load(tmp_path / "embeddings.pt"), model(speech).embeddings)
-
-
-def test_the_package_names_the_model():
-    assert audioslots_hf.VoiceEncoderEnsembleModel is VoiceEncoderEnsembleModel

@@ -27,8 +27,8 @@ from .configuration_voice_encoder import VoiceEncoderConfig
 MAX_ENCODERS = 16
 VOICE_ENSEMBLE_ARGS = r"""
 encoders (`list[dict]`, *optional*, defaults to two encoders with default settings):
-    Settings of each encoder: fields of [`VoiceEncoderConfig`], or a whole configuration. Fields that are left out have their
-    defaults. All encoders must have one `sampling_rate` and one `hop_length`, so that the same frame weights fit all of them.
+    Settings of each encoder: a dictionary of fields of [`VoiceEncoderConfig`], of which the missing ones have their defaults, or a
+    [`VoiceEncoderConfig`]. All encoders must have one `sampling_rate` and one `hop_length`, so that the same frame weights fit all of them.
 """
 _INHERITED = {field.name for field in dataclasses.fields(PreTrainedConfig)}
 _DEFAULTS = {
@@ -37,7 +37,7 @@ _DEFAULTS = {
 
 
 def _complete(encoder: Any) -> Any:
-    """All settings of an encoder as they are written to a file; what is no encoder comes back as it is"""
+    """All settings of an encoder as they are written to a file; a value of another type comes back unchanged"""
     if isinstance(encoder, VoiceEncoderConfig):
         return {name: getattr(encoder, name) for name in _DEFAULTS}
     return _DEFAULTS | encoder if isinstance(encoder, dict) else encoder
