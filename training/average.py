@@ -29,7 +29,7 @@ from audioslots_hf.bars import hiding_bars
 from audioslots_hf.files import replacing
 
 
-# fields of a configuration that do not change what the weights mean
+# fields of a configuration that do not change the meaning of the weights
 UNRELATED = ("_name_or_path", "architectures", "auto_map", "chunk_length", "dtype", "transformers_version")
 
 
