@@ -19,16 +19,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn.functional import normalize
 
-from tests.conftest import SAMPLES
 from tests.test_voice_encoder import TINY
-from tests.test_voice_training import ROOT, draw_voices
+from tests.test_voice_training import ROOT, tiny_arguments
 from training.settings import SettingsError, load_settings
 from training.torchaudio_import import import_torchaudio
 from training.voice.crops import Voice, VoiceCrops
 from training.voice.loop import learning_rate, train
 from training.voice.loss import imitation_loss
-from training.voice.settings import VoiceAugmentations, VoiceFolder, VoiceTrainingArguments
+from training.voice.settings import VoiceAugmentations, VoiceTrainingArguments
 from training.voice.tasks import Imitation
 from training.voice.teacher import filter_bank
 
@@ -52,21 +52,16 @@ def teacher(monkeypatch) -> TinyTeacher:
 
 
 def taught_arguments(output_dir: Path, **overrides) -> VoiceTrainingArguments:
-    arguments = VoiceTrainingArguments(
-        output_dir=str(output_dir),
-        speech=[VoiceFolder(str(SAMPLES / "speech"))],
-        model=TINY | {"embedding_size": 192},
-        teacher=True,
-        clip_s=0.75,
-        augmentations=VoiceAugmentations(speeds=[0.9, 1.0], formants=[0.9, 1.1], noise_share=0.5),
-        duration_s=[0.5, 0.75],
-        max_steps=4,
-        batch_size=6,
-        scale=20.0,
-        log_steps=1,
-        save_steps=2,
-    )
-    return replace(arguments, **overrides)
+    settings = {
+        "valid": [],
+        "model": TINY | {"embedding_size": 192},
+        "teacher": True,
+        "clip_s": 0.75,
+        "augmentations": VoiceAugmentations(speeds=[0.9, 1.0], formants=[0.9, 1.1], noise_share=0.5),
+        "batch_size": 6,
+        "scale": 20.0,
+    }
+    return tiny_arguments(output_dir, **settings | overrides)
 
 
 def test_the_bands_of_the_teacher_are_those_of_kaldi():
@@ -91,20 +86,24 @@ def test_the_two_clips_of_a_voice_have_one_speed_and_short_recordings_repeat():
 
 
 def test_the_target_of_a_voice_is_the_sum_of_its_centred_clips_and_its_crops_lie_within_them():
-    def hear(waveforms):
-        return torch.nn.functional.pad(waveforms[:, :2], (0, 190))
-
+    noise = np.random.default_rng(0).integers(-9000, 9000, (3, 40000), dtype=np.int16)
+    voices = [Voice(str(index), [samples]) for index, samples in enumerate(noise)]
     arguments = taught_arguments(Path("unused"), augmentations=VoiceAugmentations(), batch_size=8)
-    task = Imitation(VoiceCrops([draw_voices()], [1.0], [1.0], 16000), arguments, hear)
+    task = Imitation(VoiceCrops([voices], [1.0], [1.0], 16000), arguments, lambda waveforms: waveforms[:, :192] + 1)
     task.find_center()
-    center = task.center[0]
-    # voices of 1000, 2000 and 3000
-    assert 1000 / 32768 < center < 3000 / 32768 and task.center[1] == center and (task.center[2:] == 0).all()
-    waveforms, targets = task.draw(np.random.default_rng(0))
-    assert waveforms.shape[0] == 8 and waveforms.shape[1] in (8000, 12000) and targets.shape == (4, 192)
-    assert torch.equal(waveforms[:4], waveforms[4:])
-    expected = torch.nn.functional.pad(torch.sign(waveforms[:4, :2] - center) / 2**0.5, (0, 190))
-    torch.testing.assert_close(targets, expected)
+    # the mean of 64 clips, whose deviation is 0.16
+    torch.testing.assert_close(task.center, torch.ones(192), rtol=0, atol=0.1)
+    clips = task.draw_clips(np.random.default_rng(0))
+    crops, targets = task.draw(np.random.default_rng(0))
+    assert clips.shape == (8, 12000) and crops.shape[0] == 8 and crops.shape[1] in (8000, 12000)
+    starts = [
+        (clip.unfold(0, 100, 1) == crop[:100]).all(dim=1).nonzero().item()
+        for clip, crop in zip(clips, crops, strict=True)
+    ]
+    for clip, crop, start in zip(clips, crops, starts, strict=True):
+        assert torch.equal(clip[start : start + len(crop)], crop)
+    heard = normalize(clips[:, :192] + 1 - task.center, dim=1)
+    torch.testing.assert_close(targets, normalize(heard[:4] + heard[4:], dim=1))
 
 
 def test_the_loss_of_an_imitation_has_its_known_values_and_leaves_out_voices_that_are_alike():
