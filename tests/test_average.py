@@ -54,6 +54,9 @@ def test_models_that_differ_in_a_setting_have_no_mean(checkpoint, capsys, tmp_pa
     with pytest.raises(SystemExit):
         average.main([str(checkpoint), "galr-small", "--output", str(tmp_path / "mean")])
     assert "The models differ in `" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        average.main(["audioslots-small", "galr-small", "--output", str(tmp_path / "mean")])
+    assert "The models differ in `model_type` ('audioslots' and 'galr')" in capsys.readouterr().err
     assert not (tmp_path / "mean").exists()
 
 

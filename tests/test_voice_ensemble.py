@@ -166,6 +166,9 @@ def test_an_encoder_may_be_a_configuration_and_the_file_holds_all_its_settings(t
     for name in ("sampling_rate", "frame_length"):
         assert getattr(again, name) == getattr(single, name)
     assert again.num_frames(16001) == single.num_frames(16001)
+    # also those that are assigned later
+    again.encoders = [{"embedding_size": 12}, {}]
+    assert again.embedding_size == 12 + VoiceEncoderConfig().embedding_size and again.sampling_rate == 16000
 
 
 @pytest.mark.parametrize(

@@ -50,3 +50,9 @@ def test_encoders_that_do_not_fit_each_other_are_not_exported(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([*map(str, sources), "--name", "both"])
     assert "`hop_length` is 160 in `encoders[0]` but 80 in `encoders[1]`" in capsys.readouterr().err
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "missing"), "--name", "both"])
+    assert f"{tmp_path / 'missing'} is no folder" in capsys.readouterr().err

@@ -45,7 +45,8 @@ def average(models: list[PreTrainedModel]) -> dict[str, torch.Tensor]:
     )
     for values in others:
         if differing := sorted(name for name in {**first, **values} if first.get(name) != values.get(name)):
-            name = differing[0]
+            # models of two families differ in most settings
+            name = "model_type" if "model_type" in differing else differing[0]
             raise ValueError(
                 f"The models differ in `{name}` ({first.get(name)!r} and {values.get(name)!r}): their weights have no common mean."
             )

@@ -59,6 +59,7 @@ class VoiceEncoderEnsembleConfig(PreTrainedConfig):
         """Part of `@strict`-powered validation: checks each encoder, and the encoders against each other."""
         if not 1 <= len(self.encoders) <= MAX_ENCODERS:
             raise ValueError(f"`encoders` has {len(self.encoders)} items: an ensemble has 1 to {MAX_ENCODERS}.")
+        configs: list[VoiceEncoderConfig] = []
         for index, encoder in enumerate(self.encoders):
             if not isinstance(encoder, dict):
                 raise ValueError(f"`encoders[{index}]` ({encoder!r}) must be a dictionary of settings of an encoder.")
@@ -67,13 +68,14 @@ class VoiceEncoderEnsembleConfig(PreTrainedConfig):
                     f"`encoders[{index}]` has `{unknown[0]}`, which is no setting of an encoder: {', '.join(_DEFAULTS)}."
                 )
             try:
-                VoiceEncoderConfig(**encoder)
+                configs.append(VoiceEncoderConfig(**encoder))
             except StrictDataclassError as error:
                 raise ValueError(f"`encoders[{index}]`: {' '.join(str(error).split())}") from error
             for name in ("sampling_rate", "hop_length"):
-                if encoder[name] != self.encoders[0][name]:
+                first, value = getattr(configs[0], name), getattr(configs[index], name)
+                if value != first:
                     raise ValueError(
-                        f"`{name}` is {self.encoders[0][name]} in `encoders[0]` but {encoder[name]} in `encoders[{index}]`: "
+                        f"`{name}` is {first} in `encoders[0]` but {value} in `encoders[{index}]`: "
                         "one set of frame weights must fit all encoders."
                     )
 
@@ -85,7 +87,7 @@ class VoiceEncoderEnsembleConfig(PreTrainedConfig):
     @property
     def sampling_rate(self) -> int:
         """Sampling rate of the speech, in hertz."""
-        return self.encoders[0]["sampling_rate"]
+        return self.encoder_configs[0].sampling_rate
 
     @property
     def frame_length(self) -> int:
@@ -95,7 +97,7 @@ class VoiceEncoderEnsembleConfig(PreTrainedConfig):
     @property
     def embedding_size(self) -> int:
         """Width of the embedding, which joins those of all encoders."""
-        return sum(encoder["embedding_size"] for encoder in self.encoders)
+        return sum(encoder.embedding_size for encoder in self.encoder_configs)
 
     def num_frames(self, num_samples: int) -> int:
         """Number of frames, and of their weights, of a waveform."""

@@ -67,6 +67,8 @@ def export(sources: Sequence[Path], target: Path) -> Path:
         `OSError`: a source does not exist. `ValueError`: a source cannot be loaded, weights are too large for half
         precision, or it changes the embeddings. `StrictDataclassError`: the sources do not fit each other.
     """
+    if missing := [source for source in sources if not Path(source).is_dir()]:
+        raise FileNotFoundError(f"{missing[0]} is no folder: pass that of a voice encoder, as runs/NAME/last.")
     models = [load_voice_encoder(Path(source)) for source in sources]
     model = models[0] if len(models) == 1 else join(models)
     halves = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
