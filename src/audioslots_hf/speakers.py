@@ -33,10 +33,11 @@ NUM_CUTS = 10
 # minimum speech of a voice in seconds, and as a share of all speech
 MIN_VOICE_S = 1.5
 MIN_VOICE_SHARE = 0.03
-# Voices with more similar centroids are merged; the centroid of a voice with little speech is less reliable, so it must differ
-# more: by this cosine, divided by the seconds of speech, each of which is counted in two chunks. Chosen on 57 conversations of
-# one to four validation speakers, 17 of them by telephone, and six of telephone prompts: it counts 45 and six correctly.
-MAX_SIMILARITY = 0.86
+# Voices with more similar centroids are merged. The centroid of a voice with less than a minute of speech is less reliable, so it must
+# differ more: it may have the second cosine, less the margin divided by the seconds of speech, each of which is counted in two chunks.
+# Chosen on 57 conversations of 30 to 90 s and six of 300 s of validation speakers, and six of telephone prompts.
+MAX_SIMILARITY = 0.78
+MAX_SHORT_SIMILARITY = 0.86
 SHORT_VOICE_MARGIN = 4.0
 DEFAULT_MAX_SPEAKERS = 6
 
@@ -244,7 +245,8 @@ def count_voices(evidence: VoiceEvidence, max_voices: int) -> VoiceClusters:
         first, second = np.triu_indices(num_voices, 1)
         similarities = (clusters.centroids[first] * clusters.centroids[second]).sum(axis=1)
         is_heard = speech_s.min() >= max(MIN_VOICE_S, MIN_VOICE_SHARE * speech_s.sum())
-        limits = MAX_SIMILARITY - SHORT_VOICE_MARGIN / np.maximum(np.minimum(speech_s[first], speech_s[second]), 1e-6)
+        shorter_s = np.maximum(np.minimum(speech_s[first], speech_s[second]), 1e-6)
+        limits = np.minimum(MAX_SIMILARITY, MAX_SHORT_SIMILARITY - SHORT_VOICE_MARGIN / shorter_s)
         if not is_heard or (similarities > limits).any():
             break
         best = clusters
@@ -283,6 +285,7 @@ __all__ = [
     "JOIN_MARGIN",
     "MAX_ITERATIONS",
     "MAX_SEEDING",
+    "MAX_SHORT_SIMILARITY",
     "MAX_SIMILARITY",
     "MIN_SPEECH_S",
     "MIN_VOICE_S",
