@@ -17,10 +17,12 @@ import torch
 
 from audioslots_hf.activity import (
     FRAMES_PER_S,
+    band_powers,
     find_activity,
     find_spans,
     find_threshold_db,
     frame_powers,
+    is_narrow_band,
     moving_mean,
     smooth_activity,
 )
@@ -39,6 +41,24 @@ def test_a_frame_is_the_mean_power_of_20_ms_and_the_last_is_filled_with_zeros():
     waveforms = torch.tensor([[2.0] * 160 + [4.0] * 80])
     torch.testing.assert_close(frame_powers(waveforms, 8000), torch.tensor([[4.0, 8.0]]))
     assert frame_powers(torch.zeros(2, 3, 161), 8000).shape == (2, 3, 2)
+
+
+def test_speech_through_a_telephone_has_a_narrow_band_at_any_level():
+    noise = torch.randn(1, 32000, generator=torch.Generator().manual_seed(0))
+    telephone = lowpass(noise)
+    for level in (1.0, 1e-3):
+        assert not is_narrow_band(band_powers(level * noise, 16000))
+        assert is_narrow_band(band_powers(level * telephone, 16000))
+    parts = np.stack([band_powers(telephone, 16000), band_powers(noise, 16000)])
+    assert not is_narrow_band(parts)
+    # at 8 kHz there is nothing above
+    assert is_narrow_band(band_powers(noise, 8000))
+
+
+def lowpass(waveforms: torch.Tensor) -> torch.Tensor:
+    spectra = torch.fft.rfft(waveforms)
+    frequencies = torch.fft.rfftfreq(waveforms.shape[-1], 1 / 16000)
+    return torch.fft.irfft(spectra * (frequencies < 3400), waveforms.shape[-1])
 
 
 @pytest.mark.parametrize("gain_db", [0.0, -30.0])

@@ -14,7 +14,15 @@
 import numpy as np
 import pytest
 
-from audioslots_hf.speakers import VoiceEvidence, assign_voices, find_voices, normalize, parse_speakers
+from audioslots_hf.speakers import (
+    MAX_NARROW_SIMILARITY,
+    MAX_SIMILARITY,
+    VoiceEvidence,
+    assign_voices,
+    find_voices,
+    normalize,
+    parse_speakers,
+)
 
 
 def voices(num_voices: int, size: int = 32) -> np.ndarray:
@@ -61,6 +69,18 @@ def test_voices_are_found_where_their_number_is_known(num_voices):
     assert is_same_up_to_names(found.assignment, truth)
     assert found.centroids.shape == (num_voices, 32)
     np.testing.assert_allclose(np.linalg.norm(found.centroids, axis=1), 1)
+
+
+@pytest.mark.parametrize("high_power, expected", [(1.0, 1), (1e-6, 2)])
+def test_voices_may_be_more_alike_by_telephone(high_power, expected):
+    assert MAX_SIMILARITY < 0.775 < MAX_NARROW_SIMILARITY
+    people = np.array([[1.0, 0.0], [0.775, (1 - 0.775**2) ** 0.5]])
+    truth = np.arange(200) // 100
+    embeddings = np.stack([people[truth], people[truth]], axis=1)
+    speech_s = np.stack([np.full(200, 1.8), np.zeros(200)], axis=1)
+    bands = np.tile([1.0, high_power], (200, 1))
+    found = find_voices(VoiceEvidence(embeddings, speech_s, speech_s, speech_s, bands))
+    assert len(found.centroids) == expected
 
 
 @pytest.mark.parametrize("num_voices", [1, 2, 3, 4])

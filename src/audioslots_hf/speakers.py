@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .activity import is_narrow_band
+
 
 # Two estimates of one chunk count as two voices if their similarity to two voices exceeds that to one by this cosine.
 JOIN_MARGIN = 0.05
@@ -37,6 +39,8 @@ MIN_VOICE_SHARE = 0.03
 # differ more: it may have the second cosine, less the margin divided by the seconds of speech, each of which is counted in two chunks.
 # Chosen on conversations of validation speakers, 57 of 30 to 90 s and six of 300 s: it counts 45 and five correctly, as from 0.74 to 0.78.
 MAX_SIMILARITY = 0.76
+# by telephone voices are more alike: the middle between the most alike pair of voices and the least alike parts of one voice
+MAX_NARROW_SIMILARITY = 0.79
 MAX_SHORT_SIMILARITY = 0.86
 SHORT_VOICE_MARGIN = 4.0
 DEFAULT_MAX_SPEAKERS = 6
@@ -56,12 +60,15 @@ class VoiceEvidence:
             Seconds of it in which no other estimate of the chunk contains speech.
         levels (`np.ndarray` of shape `(num_chunks, num_estimates)`):
             Amplitude of each estimate.
+        band_powers (`np.ndarray` of shape `(num_chunks, 2)`, *optional*):
+            [`~activity.band_powers`] of the mixture. Without them the recording counts as wide-band.
     """
 
     embeddings: np.ndarray
     speech_s: np.ndarray
     alone_s: np.ndarray
     levels: np.ndarray
+    band_powers: np.ndarray | None = None
 
     @property
     def weights(self) -> np.ndarray:
@@ -235,6 +242,8 @@ def count_voices(evidence: VoiceEvidence, max_voices: int) -> VoiceClusters:
     are less alike than two parts of one voice are.
     """
     best = _cluster_voices(evidence, 1)
+    is_narrow = evidence.band_powers is not None and is_narrow_band(evidence.band_powers)
+    most_alike = MAX_NARROW_SIMILARITY if is_narrow else MAX_SIMILARITY
     for num_voices in range(2, max_voices + 1):
         try:
             clusters = _cluster_voices(evidence, num_voices)
@@ -246,7 +255,7 @@ def count_voices(evidence: VoiceEvidence, max_voices: int) -> VoiceClusters:
         similarities = (clusters.centroids[first] * clusters.centroids[second]).sum(axis=1)
         is_heard = speech_s.min() >= max(MIN_VOICE_S, MIN_VOICE_SHARE * speech_s.sum())
         shorter_s = np.maximum(np.minimum(speech_s[first], speech_s[second]), 1e-6)
-        limits = np.minimum(MAX_SIMILARITY, MAX_SHORT_SIMILARITY - SHORT_VOICE_MARGIN / shorter_s)
+        limits = np.minimum(most_alike, MAX_SHORT_SIMILARITY - SHORT_VOICE_MARGIN / shorter_s)
         if not is_heard or (similarities > limits).any():
             break
         best = clusters
@@ -284,6 +293,7 @@ __all__ = [
     "DEFAULT_MAX_SPEAKERS",
     "JOIN_MARGIN",
     "MAX_ITERATIONS",
+    "MAX_NARROW_SIMILARITY",
     "MAX_SEEDING",
     "MAX_SHORT_SIMILARITY",
     "MAX_SIMILARITY",
