@@ -17,7 +17,7 @@ import torch
 
 from audioslots_hf.activity import (
     FRAMES_PER_S,
-    band_powers,
+    band_energies,
     find_activity,
     find_spans,
     find_threshold_db,
@@ -47,12 +47,12 @@ def test_speech_through_a_telephone_has_a_narrow_band_at_any_level():
     noise = torch.randn(1, 32000, generator=torch.Generator().manual_seed(0))
     telephone = lowpass(noise)
     for level in (1.0, 1e-3):
-        assert not is_narrow_band(band_powers(level * noise, 16000))
-        assert is_narrow_band(band_powers(level * telephone, 16000))
-    parts = np.stack([band_powers(telephone, 16000), band_powers(noise, 16000)])
+        assert not is_narrow_band(band_energies(level * noise, 16000))
+        assert is_narrow_band(band_energies(level * telephone, 16000))
+    parts = np.stack([band_energies(telephone, 16000), band_energies(noise, 16000)])
     assert not is_narrow_band(parts)
     # at 8 kHz there is nothing above
-    assert is_narrow_band(band_powers(noise, 8000))
+    assert is_narrow_band(band_energies(noise, 8000))
 
 
 def lowpass(waveforms: torch.Tensor) -> torch.Tensor:

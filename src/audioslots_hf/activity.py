@@ -55,18 +55,18 @@ def frame_powers(waveforms: torch.Tensor, sampling_rate: int) -> torch.Tensor:
     return padded.unflatten(-1, (-1, length)).square().mean(dim=-1)
 
 
-def band_powers(waveforms: torch.Tensor, sampling_rate: int) -> np.ndarray:
+def band_energies(waveforms: torch.Tensor, sampling_rate: int) -> np.ndarray:
     """Energy below and above [`TELEPHONE_HZ`], under a Hann window: (..., num_samples) -> (2,)"""
     # without the window the edges would have high frequencies
     window = torch.hann_window(waveforms.shape[-1], periodic=False, device=waveforms.device)
-    powers = torch.fft.rfft(waveforms.float() * window).abs().square()
+    energies = torch.fft.rfft(waveforms.float() * window).abs().square()
     split = round(TELEPHONE_HZ * waveforms.shape[-1] / sampling_rate)
-    return np.array([float(part.sum()) for part in (powers[..., :split], powers[..., split:])])
+    return np.array([float(part.sum()) for part in (energies[..., :split], energies[..., split:])])
 
 
-def is_narrow_band(powers: np.ndarray) -> bool:
-    """Whether speech has passed a telephone: [`band_powers`] of its parts, (..., 2)"""
-    low, high = powers.reshape(-1, 2).sum(axis=0)
+def is_narrow_band(energies: np.ndarray) -> bool:
+    """Whether speech has passed a telephone: [`band_energies`] of its parts, (..., 2)"""
+    low, high = energies.reshape(-1, 2).sum(axis=0)
     return bool(high <= 10 ** (NARROW_BAND_DB / 10) * low)
 
 
@@ -165,7 +165,7 @@ __all__ = [
     "RANGE_DB",
     "SILENCE_DB",
     "TELEPHONE_HZ",
-    "band_powers",
+    "band_energies",
     "find_activity",
     "find_spans",
     "find_threshold_db",

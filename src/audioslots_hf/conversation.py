@@ -23,7 +23,7 @@ import torch
 
 from .activity import (
     FRAMES_PER_S,
-    band_powers,
+    band_energies,
     find_spans,
     find_threshold_db,
     frame_length,
@@ -258,7 +258,7 @@ class ConversationSeparator:
         heard = torch.stack([estimates[channel, source] for source, channel in enumerate(loudest.tolist())])
         powers = powers.mean(dim=0).numpy()
         active = find_dominant(powers, mixture_powers)
-        bands = band_powers(samples, self.sampling_rate)
+        bands = band_energies(samples, self.sampling_rate)
         return ChunkSummary(mixture_powers, powers, self.embed(heard, active), self.embed_windows(heard), bands)
 
     def find_voices(self, evidence: VoiceEvidence) -> VoiceClusters:

@@ -200,11 +200,10 @@ class OnlineVoices:
 def join_evidence(parts: Iterable[VoiceEvidence]) -> VoiceEvidence:
     """The evidence of successive chunks as one."""
     values = zip(
-        *((part.embeddings, part.speech_s, part.alone_s, part.levels, part.band_powers) for part in parts), strict=True
+        *((part.embeddings, part.speech_s, part.alone_s, part.levels, part.band_energies) for part in parts),
+        strict=True,
     )
-    *joined, bands = (tuple(value) for value in values)
-    is_known = all(part is not None for part in bands)
-    return VoiceEvidence(*map(np.concatenate, joined), np.concatenate(bands) if is_known else None)
+    return VoiceEvidence(*map(np.concatenate, values))
 
 
 __all__ = [

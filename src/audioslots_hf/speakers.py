@@ -60,15 +60,19 @@ class VoiceEvidence:
             Seconds of it in which no other estimate of the chunk contains speech.
         levels (`np.ndarray` of shape `(num_chunks, num_estimates)`):
             Amplitude of each estimate.
-        band_powers (`np.ndarray` of shape `(num_chunks, 2)`, *optional*):
-            [`~activity.band_powers`] of the mixture. Without them the recording counts as wide-band.
+        band_energies (`np.ndarray` of shape `(num_chunks, 2)`, *optional*):
+            [`~activity.band_energies`] of the mixture; by default those of wide-band speech.
     """
 
     embeddings: np.ndarray
     speech_s: np.ndarray
     alone_s: np.ndarray
     levels: np.ndarray
-    band_powers: np.ndarray | None = None
+    band_energies: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.band_energies is None:
+            self.band_energies = np.ones((len(self.levels), 2))
 
     @property
     def weights(self) -> np.ndarray:
@@ -242,8 +246,7 @@ def count_voices(evidence: VoiceEvidence, max_voices: int) -> VoiceClusters:
     are less alike than two parts of one voice are.
     """
     best = _cluster_voices(evidence, 1)
-    is_narrow = evidence.band_powers is not None and is_narrow_band(evidence.band_powers)
-    most_alike = MAX_NARROW_SIMILARITY if is_narrow else MAX_SIMILARITY
+    most_alike = MAX_NARROW_SIMILARITY if is_narrow_band(evidence.band_energies) else MAX_SIMILARITY
     for num_voices in range(2, max_voices + 1):
         try:
             clusters = _cluster_voices(evidence, num_voices)

@@ -40,15 +40,15 @@ class ChunkSummary:
             Of the speech in each estimate, length 1, or 0 without speech.
         window_embeddings (`np.ndarray` of shape `(num_windows, num_estimates, embedding_size)`):
             Of the windows of [`~turns.cut_windows`].
-        band_powers (`np.ndarray` of shape `(2,)`, *optional*):
-            [`~activity.band_powers`] of the mixture. Without it the chunk counts as wide-band.
+        band_energies (`np.ndarray` of shape `(2,)`):
+            [`~activity.band_energies`] of the mixture.
     """
 
     mixture_powers: np.ndarray
     powers: np.ndarray
     embeddings: np.ndarray
     window_embeddings: np.ndarray
-    band_powers: np.ndarray | None = None
+    band_energies: np.ndarray
 
 
 def find_dominant(powers: np.ndarray, mixture_powers: np.ndarray) -> np.ndarray:
@@ -76,8 +76,7 @@ def gather_evidence(summaries: list[ChunkSummary], threshold_db: float) -> Voice
         alone_s.append((active & (active.sum(axis=0) == 1)).sum(axis=1) / FRAMES_PER_S)
     levels = [np.sqrt(summary.powers.mean(axis=1)) for summary in summaries]
     embeddings = [summary.embeddings for summary in summaries]
-    # wide-band where it is unknown
-    bands = [np.ones(2) if summary.band_powers is None else summary.band_powers for summary in summaries]
+    bands = [summary.band_energies for summary in summaries]
     return VoiceEvidence(*map(np.stack, (embeddings, speech_s, alone_s, levels, bands)))
 
 
