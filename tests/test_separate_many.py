@@ -125,7 +125,7 @@ def test_two_processes_that_are_killed_and_started_again_separate_each_file_once
     for started in [*psutil.Process(process.pid).children(recursive=True), process]:
         started.kill()
     process.communicate()
-    # the folder of the killed run holds what it had not renamed
+    # the folder of the killed run holds tracks that it had not renamed
     before = {name: state for name, state in states(out).items() if "/." not in f"/{name}"}
     complete = {name for name in before if name.replace("_source_1", "_source_0") in before}
     assert 6 <= len(before) < 24
