@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModel
 from transformers.dynamic_module_utils import get_imports
 
 import audioslots_hf
-from audioslots_hf import VoiceEncoderConfig, VoiceEncoderModel
+from audioslots_hf import VoiceEncoderConfig, VoiceEncoderEnsembleConfig, VoiceEncoderEnsembleModel, VoiceEncoderModel
 from audioslots_hf.modeling_voice_encoder import log_mel_spectrogram, mel_filters
 from audioslots_hf.shipped import list_checkpoints
 from audioslots_hf.voice_encoders import (
@@ -44,16 +44,39 @@ TINY = {
 }
 
 
-@pytest.fixture
-def model() -> VoiceEncoderModel:
+# encoders with other windows, bands and widths
+TINY_ENCODERS = [TINY, TINY | {"n_fft": 400, "num_mel_bins": 24, "hidden_size": 8, "embedding_size": 12}]
+
+
+def build_single() -> VoiceEncoderModel:
     torch.manual_seed(0)
-    model = VoiceEncoderModel(VoiceEncoderConfig(**TINY))
-    # statistics as after training, which a fresh model has not
+    return as_trained(VoiceEncoderModel(VoiceEncoderConfig(**TINY)))
+
+
+def build_ensemble() -> VoiceEncoderEnsembleModel:
+    torch.manual_seed(0)
+    return as_trained(VoiceEncoderEnsembleModel(VoiceEncoderEnsembleConfig(encoders=TINY_ENCODERS)))
+
+
+def as_trained(model: torch.nn.Module) -> torch.nn.Module:
+    """With statistics as after training, which a fresh model has not"""
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
     return model.eval()
+
+
+@pytest.fixture
+def model() -> VoiceEncoderModel:
+    return build_single()
+
+
+@pytest.fixture(params=[(build_single, 8), (build_ensemble, 20)], ids=["single", "ensemble"])
+def encoder(request) -> tuple[torch.nn.Module, int]:
+    """A voice encoder of either kind, and the width of its embeddings"""
+    build, size = request.param
+    return build(), size
 
 
 def draw_speech(batch_size: int = 2, num_samples: int = 16000) -> torch.Tensor:
@@ -65,22 +88,25 @@ def draw_speech(batch_size: int = 2, num_samples: int = 16000) -> torch.Tensor:
 
 @pytest.mark.parametrize("num_samples", [16000, 16001, 15999, 32000, 500, 100])
 @torch.no_grad()
-def test_an_embedding_has_length_1_for_any_number_of_samples(model, num_samples):
+def test_an_embedding_has_length_1_for_any_number_of_samples(encoder, num_samples):
+    model, size = encoder
     embeddings = model(draw_speech(3, num_samples)).embeddings
-    assert embeddings.shape == (3, 8) and embeddings.dtype == torch.float32
+    assert embeddings.shape == (3, size) and embeddings.dtype == torch.float32
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(3))
 
 
 @pytest.mark.parametrize("gain", [1e-6, 0.01, 30.0, 1e6])
 @torch.no_grad()
-def test_the_level_of_a_waveform_makes_no_difference(model, gain):
+def test_the_level_of_a_waveform_makes_no_difference(encoder, gain):
+    model, _ = encoder
     speech = draw_speech()
     torch.testing.assert_close(model(gain * speech).embeddings, model(speech).embeddings, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("num_samples", [16000, 16001, 16200, 16319])
 @torch.no_grad()
-def test_frames_of_weight_zero_behind_the_end_change_nothing(model, num_samples):
+def test_frames_of_weight_zero_behind_the_end_change_nothing(encoder, num_samples):
+    model, _ = encoder
     speech = draw_speech(2, num_samples)
     padded = torch.nn.functional.pad(speech, (0, 8000))
     weights = torch.zeros(2, model.config.num_frames(num_samples + 8000))
@@ -102,14 +128,16 @@ def test_frames_of_weight_zero_are_not_heard(model):
 
 
 @torch.no_grad()
-def test_silence_and_no_frames_give_finite_embeddings(model):
+def test_silence_and_no_frames_give_finite_embeddings(encoder):
+    model, size = encoder
     assert torch.isfinite(model(torch.zeros(1, 8000)).embeddings).all()
     weights = torch.zeros(1, model.config.num_frames(8000))
-    assert torch.equal(model(draw_speech(1, 8000), weights).embeddings, torch.zeros(1, 8))
+    assert torch.equal(model(draw_speech(1, 8000), weights).embeddings, torch.zeros(1, size))
 
 
 @torch.no_grad()
-def test_a_batch_equals_its_rows(model):
+def test_a_batch_equals_its_rows(encoder):
+    model, _ = encoder
     speech = draw_speech(4)
     rows = torch.cat([model(row[None]).embeddings for row in speech])
     torch.testing.assert_close(model(speech).embeddings, rows, rtol=0, atol=1e-5)
@@ -130,10 +158,11 @@ def test_every_band_hears_and_every_frequency_between_the_outer_centres_counts()
     assert (filters.sum(dim=0) > 0).all() and (filters.sum(dim=1)[3:240] > 0.5).all()
 
 
-def test_the_gradient_reaches_every_parameter(model):
+def test_the_gradient_reaches_every_parameter(encoder):
+    model, size = encoder
     model.train()
     embeddings = model(draw_speech(4), torch.rand(4, model.config.num_frames(16000))).embeddings
-    (embeddings * torch.randn(4, 8)).sum().backward()
+    (embeddings * torch.randn(4, size)).sum().backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 
 

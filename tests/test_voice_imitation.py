@@ -22,11 +22,11 @@ from safetensors.torch import load_file
 from torch.nn.functional import normalize
 
 from tests.test_voice_encoder import TINY
-from tests.test_voice_training import ROOT, tiny_arguments
+from tests.test_voice_training import ROOT, tiny_arguments, train_until_killed
 from training.settings import SettingsError, load_settings
 from training.torchaudio_import import import_torchaudio
 from training.voice.crops import Voice, VoiceCrops
-from training.voice.loop import learning_rate, train
+from training.voice.loop import train
 from training.voice.loss import imitation_loss
 from training.voice.settings import VoiceAugmentations, VoiceTrainingArguments
 from training.voice.tasks import Imitation
@@ -136,15 +136,7 @@ def test_a_run_with_a_teacher_moves_towards_its_targets(tmp_path, teacher):
 def test_a_killed_run_with_a_teacher_ends_with_the_weights_of_one_that_was_not(tmp_path, teacher, monkeypatch):
     whole = train(taught_arguments(tmp_path / "whole"))
 
-    def stop(step, settings):
-        if step == 3:
-            raise KeyboardInterrupt
-        return learning_rate(step, settings)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("training.voice.loop.learning_rate", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(taught_arguments(tmp_path / "killed"))
+    train_until_killed(taught_arguments(tmp_path / "killed"), monkeypatch)
     # the centre comes from the checkpoint
     monkeypatch.setattr(Imitation, "find_center", None)
     resumed = train(taught_arguments(tmp_path / "killed"))

@@ -189,9 +189,8 @@ def test_a_run_that_is_resumed_learns_the_same_and_writes_a_model(tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkeypatch):
-    whole = train(tiny_arguments(tmp_path / "whole"))
-    arguments = tiny_arguments(tmp_path / "killed", save_steps=2)
+def train_until_killed(arguments: VoiceTrainingArguments, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train, and stop as by Ctrl-C in the fourth step"""
 
     def stop(step, settings):
         if step == 3:
@@ -202,6 +201,13 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkey
         patch.setattr("training.voice.loop.learning_rate", stop)
         with pytest.raises(KeyboardInterrupt):
             train(arguments)
+
+
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkeypatch):
+    whole = train(tiny_arguments(tmp_path / "whole"))
+    arguments = tiny_arguments(tmp_path / "killed", save_steps=2)
+
+    train_until_killed(arguments, monkeypatch)
     resumed = train(arguments)
     first, second = (load_file(folder / "model.safetensors") for folder in (whole, resumed))
     assert all(torch.equal(first[name], second[name]) for name in first)
