@@ -155,6 +155,19 @@ class SeparationContracts:
     def test_silence_stays_silent(self, model, feature_extractor, references):
         assert not self.separate(model, feature_extractor, torch.zeros_like(references[:, 0])).any()
 
+    def test_a_crop_in_which_nobody_sounds_has_a_finite_loss_and_gradients(self, model, feature_extractor, references):
+        """Beside a full overlap and a lone voice, as in batches of training with turns."""
+        references = references.clone()
+        references[1, 1:] = 0
+        references[2] = 0
+        rate = feature_extractor.sampling_rate
+        features = feature_extractor(references.sum(dim=1), sampling_rate=rate, labels=references)
+        for rows in ([0, 1, 2], [2]):
+            loss = model(**{name: value[rows] for name, value in features.items()}).loss
+            gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+            found = [gradient for gradient in gradients if gradient is not None]
+            assert torch.isfinite(loss) and found and all(torch.isfinite(gradient).all() for gradient in found)
+
     def test_permuting_the_references_leaves_the_loss(self, model, feature_extractor, references):
         rate = feature_extractor.sampling_rate
         losses = [

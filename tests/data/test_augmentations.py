@@ -21,13 +21,15 @@ from tests.audio_helpers import noise
 from tests.data.helpers import band_levels
 from training.data.augmentations import (
     DynamicRangeCompression,
+    FormantShift,
     HighPass,
     Polarity,
     SharedSpectrum,
     SpectralTilt,
     Turns,
 )
-from training.data.effects import compress_dynamic_range, match_spectra, tilt
+from training.data.effects import compress_dynamic_range, match_spectra, shift_formants, tilt
+from training.settings import SettingsError
 
 
 TILT = SpectralTilt(max_db=3.0)
@@ -106,7 +108,7 @@ def test_a_share_of_the_mixtures_has_one_spectrum(build_mixer):
 
 
 def test_a_share_of_the_mixtures_has_turns_and_a_share_of_these_one_voice():
-    turns = Turns(share=0.5, lone_share=0.4)
+    turns = Turns(share=0.5, lone_share=0.4, silent_share=0.0)
     parameters = parameters_of(turns, 400)
     assert (parameters[:, 0] == parameters[:, 1]).all()
     # three standard deviations of 400 draws, and of the 200 with turns
@@ -121,6 +123,38 @@ def test_a_share_of_the_mixtures_has_turns_and_a_share_of_these_one_voice():
     steps = gated[:, :, 40::80]
     assert ((steps == 0) | (steps == 1)).float().mean() > 0.98
     assert 0.2 < gated[(parameters[:, 0] > 0)].mean() < 0.8
+
+
+def test_nobody_sounds_in_a_share_of_the_mixtures_with_turns():
+    turns = Turns(share=0.5, silent_share=0.2)
+    parameters = parameters_of(turns, 400)
+    is_silent = np.isinf(parameters).all(axis=1)
+    # three standard deviations of 200 draws
+    assert abs(is_silent.sum() / 200 - 0.2) < 0.09
+    sounding = turns.apply(torch.ones(400, 2, 16000), parameters, 8000).flatten(1).any(dim=1).numpy()
+    assert (sounding == ~is_silent).all()
+    with pytest.raises(
+        SettingsError, match=r"`lone_share` \(0.8\) and `silent_share` \(0.3\) must have a sum of at most 1"
+    ):
+        Turns(share=0.5, lone_share=0.8, silent_share=0.3)
+
+
+def test_the_formants_of_a_share_of_the_voices_move():
+    shift = FormantShift(factors=[0.8, 1.25], share=0.5)
+    factors = parameters_of(shift, 400)
+    is_moved = factors != 1
+    # three standard deviations of 800 draws
+    assert abs(is_moved.mean() - 0.5) < 0.055 and 0.8 <= factors.min() < 0.82 and 1.22 < factors.max() <= 1.25
+    voices = torch.from_numpy(noise(2, 2, 8000))
+    voices[1, 1] = 0
+    moved = shift.apply(voices, np.array([[1.0, 1.2], [0.85, 1.1]]), 8000)
+    assert torch.equal(moved[0, 0], voices[0, 0]) and torch.equal(moved[1, 1], voices[1, 1])
+    for place, factor in (((0, 1), 1.2), ((1, 0), 0.85)):
+        expected = shift_formants(voices[place], factor, 8000)
+        torch.testing.assert_close(moved[place] / moved[place].norm(), expected / expected.norm())
+        torch.testing.assert_close(moved[place].norm(), voices[place].norm())
+    with pytest.raises(SettingsError, match=r"must be \[lowest, highest\]"):
+        FormantShift(factors=[1.2, 0.9])
 
 
 def test_an_example_with_turns_depends_on_its_draw_alone():

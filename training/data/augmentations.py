@@ -18,6 +18,7 @@ Augmentations of the voices of training mixtures: each draws parameters, and app
 An entry of `augmentations` in a yaml names the class by its `type`; its other keys are the fields of the class.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,12 +29,14 @@ import torch
 from pydantic import Field
 
 from ..settings import STRICT, SettingsError
-from .effects import change_speed, compress_dynamic_range, high_pass, match_spectra, tilt
+from .effects import change_speed, compress_dynamic_range, high_pass, keep_power, match_spectra, shift_formants, tilt
 from .turns import STEP_S, draw_gates, draw_lone_voice, gate_voices
 
 
 # an octave down and up: voices sound unnatural outside this range
 SPEEDS = (0.5, 2.0)
+# beyond these a voice is no longer that of a person
+FORMANT_FACTORS = (0.7, 1.4)
 # below this cutoff a high-pass filter would ring longer than its padding
 LOWEST_CUTOFF_HZ = 20.0
 
@@ -203,9 +206,47 @@ class Polarity(Augmentation):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FormantShift(Augmentation):
+    """
+    Moves the formants of a share of the voices, but not their pitch: the vocal tract of another person.
+
+    With [`SpeedPerturbation`], which moves both, pitch and formants of a voice vary independently.
+    """
+
+    __pydantic_config__ = STRICT
+
+    type: Literal["formant_shift"] = "formant_shift"
+    factors: Annotated[
+        list[Annotated[float, Field(ge=FORMANT_FACTORS[0], le=FORMANT_FACTORS[1])]], Field(min_length=2, max_length=2)
+    ]
+    """Range [lowest, highest] of the factor by which formants move."""
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the voices."""
+
+    def __post_init__(self):
+        if self.factors != sorted(self.factors):
+            raise SettingsError(f"`factors` ({self.factors}) must be [lowest, highest].")
+
+    def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
+        """Draw a factor for each voice, 1 for those that stay."""
+        factors = np.exp(rng.uniform(*np.log(self.factors), num_voices))
+        return np.where(rng.random(num_voices) < self.share, factors, 1.0).tolist()
+
+    def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
+        """Move the formants of each voice whose factor is not 1, and keep its power."""
+        moved = voices.clone()
+        # one by one: the frames of a crop take much memory, and most batches have voices that stay
+        for place in zip(*np.nonzero(parameters != 1), strict=True):
+            moved[place] = keep_power(
+                shift_formants(voices[place], float(parameters[place]), sampling_rate), voices[place]
+            )
+        return moved
+
+
+@dataclass(frozen=True, kw_only=True)
 class Turns(Augmentation):
     """
-    A share of the mixtures has voices in turns, with pauses and overlaps, or one voice alone.
+    A share of the mixtures has voices in turns, with pauses and overlaps, or one voice alone, or nobody.
 
     Recordings are conversations. The references hold silence then: train a family whose loss is defined for it.
     """
@@ -217,11 +258,27 @@ class Turns(Augmentation):
     """Share of the mixtures; the others keep their full overlap."""
     lone_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Share of these mixtures in which one voice sounds alone."""
+    silent_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Share of these mixtures in which nobody sounds: every reference and the mixture are silent."""
+
+    def __post_init__(self):
+        if self.lone_share + self.silent_share > 1:
+            raise SettingsError(
+                f"`lone_share` ({self.lone_share}) and `silent_share` ({self.silent_share}) must have a sum of at most 1."
+            )
 
     def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
-        """A seed for each voice of a mixture with turns, the same for all, or 0 for full overlap; negative for a lone voice."""
-        is_drawn, is_lone, seed = rng.random() < self.share, rng.random() < self.lone_share, rng.integers(1, 2**24)
-        return [float(seed) * is_drawn * (-1 if is_lone else 1)] * num_voices
+        """
+        A seed for each voice of a mixture with turns, the same for all.
+
+        It is 0 for full overlap, negative for a lone voice, and infinite for nobody.
+        """
+        is_drawn, kind, seed = rng.random() < self.share, rng.random(), float(rng.integers(1, 2**24))
+        if not is_drawn:
+            return [0.0] * num_voices
+        if kind >= 1 - self.silent_share:
+            return [math.inf] * num_voices
+        return [-seed if kind < self.lone_share else seed] * num_voices
 
     def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
         """Open and close the gate of each voice."""
@@ -230,6 +287,9 @@ class Turns(Augmentation):
         gates = np.ones((len(voices), num_voices, num_steps), dtype=np.float32)
         for row in np.flatnonzero(np.all(parameters, axis=1)):
             seed = parameters[row, 0]
+            if math.isinf(seed):
+                gates[row] = 0
+                continue
             draw = draw_lone_voice if seed < 0 else draw_gates
             gates[row] = draw(np.random.default_rng(int(abs(seed))), num_voices, num_steps)
         return gate_voices(voices, torch.from_numpy(gates).to(voices.device))
@@ -262,6 +322,13 @@ class SpeedPerturbation:
 
 
 AnyAugmentation = Annotated[
-    SpeedPerturbation | SpectralTilt | DynamicRangeCompression | HighPass | SharedSpectrum | Polarity | Turns,
+    SpeedPerturbation
+    | SpectralTilt
+    | DynamicRangeCompression
+    | HighPass
+    | SharedSpectrum
+    | Polarity
+    | FormantShift
+    | Turns,
     Field(discriminator="type"),
 ]
