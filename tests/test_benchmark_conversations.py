@@ -105,15 +105,18 @@ def test_segments_are_taken_where_people_are_told_apart():
     def pipeline(mixture, sampling_rate, show_progress, **options):
         return [{"audio": mixture, "segments": [(0.0, 0.5), (0.8, 1.2)]}, {"audio": mixture, "segments": []}]
 
-    assert separate(pipeline, np.ones(16000, np.float32))[1] is None
-    tracks, activity = separate(pipeline, np.ones(16000, np.float32), "auto")
+    recording = np.stack([np.ones(16000, np.float32), np.zeros(16000, np.float32)])
+    assert separate(pipeline, recording)[1] is None
+    tracks, activity = separate(pipeline, recording, "auto")
+    # the means of the channels
+    assert (tracks == 0.5).all()
     assert tracks.shape == (2, 16000)
     assert activity.sum(axis=1).tolist() == [70, 0]
     assert np.flatnonzero(frames_of_segments([(0.25, 0.27)], 100)).tolist() == [25, 26]
 
 
 def test_a_pipeline_may_find_nobody():
-    tracks, activity = separate(lambda mixture, **options: [], np.zeros(16000, np.float32))
+    tracks, activity = separate(lambda mixture, **options: [], np.zeros((1, 16000), np.float32))
     assert tracks.shape == (0, 16000) and activity is None
 
 
@@ -142,6 +145,7 @@ def test_speech_that_is_not_there_is_named(root):
         (["--recordings", "0"], "at least 1"),
         (["--truth", "both"], "--truth needs --num-speakers"),
         (["--truth", "both", "--num-speakers", "true", "--online"], "no --online"),
+        (["--truth", "both", "--num-speakers", "true", "--panning", "6"], "--truth cannot be combined with --panning"),
         (["--passes", "2", "--num-speakers", "true", "--online"], "--passes 2 cannot be combined"),
     ],
 )
@@ -247,6 +251,26 @@ def test_rooms_have_lists_of_their_own(root):
         "here, 2 voices, 60 s, overlap 20 %",
         "here, 2 voices, 60 s, overlap 20 %, room 0.4 s",
     ]
+
+
+def test_panned_voices_have_lists_of_their_own(root, monkeypatch):
+    draw = ConversationSimulator.__getitem__
+    drawn, given = [], []
+
+    def remember(simulator, index):
+        drawn.append(draw(simulator, index))
+        return drawn[-1]
+
+    def pipeline(recording, **options):
+        given.append(recording)
+        return [{"audio": voice} for voice in drawn[-1].gains.T[..., None] * drawn[-1].references[:, None]]
+
+    monkeypatch.setattr(ConversationSimulator, "__getitem__", remember)
+    monkeypatch.setattr(conversations, "load_separator", lambda model, device: pipeline)
+    words = ["--voices", "2", "--durations", "5", "--overlaps", "20", "--recordings", "1"]
+    [(name, scores)] = conversations.run(parse(root, *words, "--panning", "6"))["lists"].items()
+    assert name == "here, 2 voices, 5 s, overlap 20 %, panned by 6 dB"
+    assert given[0].shape == (2, 80000) and scores["si_sdr"] == 60
 
 
 def test_each_truth_is_a_row_of_its_list(root, monkeypatch):

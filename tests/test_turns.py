@@ -63,11 +63,10 @@ def two_turns() -> dict[str, np.ndarray]:
     """A chunk of 2 s: the first voice alone, split in two by the model, until the second voice begins after 1 s."""
     embeddings = np.stack([np.stack([FIRST] * 11), np.stack([FIRST] * 5 + [SECOND] * 6)], axis=1)
     return {
-        "embeddings": embeddings,
+        "similarities": embeddings @ np.stack([FIRST, SECOND]).T,
         "active": np.ones((2, 100), bool),
         "powers": np.full((2, 100), 0.01),
         "mixture_powers": np.full(100, 0.02),
-        "centroids": np.stack([FIRST, SECOND]),
         "loud_db": -17.0,
     }
 
@@ -94,7 +93,7 @@ def test_any_number_of_estimates_and_voices_has_finite_log_odds(num_estimates, n
     powers = rng.random((num_estimates, 45))
     active = rng.random((num_estimates, 45)) > 0.3
     embeddings, centroids = rng.normal(size=(5, num_estimates, 8)), rng.normal(size=(num_voices, 8))
-    turns = find_turns(embeddings, active, powers, powers.sum(axis=0), centroids, 0.0)
+    turns = find_turns(embeddings @ centroids.T, active, powers, powers.sum(axis=0), 0.0)
     assert turns.assignment.shape == (5, num_estimates) and np.isfinite(turns.log_odds).all()
 
 

@@ -32,6 +32,7 @@ from .activity import (
     to_db,
 )
 from .chunking import Chunk, OverlapAdd, align_channels, batch_chunks, cut_recording
+from .panning import embed_panning, locate_voices
 from .progress import Progress, cut_blocks
 from .resampling import resample
 from .separator import Separator
@@ -259,17 +260,19 @@ class ConversationSeparator:
         powers = powers.mean(dim=0).numpy()
         active = find_dominant(powers, mixture_powers)
         bands = band_energies(samples, self.sampling_rate)
-        return ChunkSummary(mixture_powers, powers, self.embed(heard, active), self.embed_windows(heard), bands)
+        windows = self.embed_windows(heard)
+        panning = embed_panning(samples, estimates, active, len(windows), self.sampling_rate)
+        return ChunkSummary(mixture_powers, powers, self.embed(heard, active), windows, *panning, bands)
 
     def find_voices(self, evidence: VoiceEvidence) -> VoiceClusters:
-        """The people of a recording, by [`~speakers.find_voices`]."""
-        return find_voices(evidence, self.num_speakers, self.max_speakers)
+        """The people of a recording, by [`~speakers.find_voices`] and [`~panning.locate_voices`]."""
+        return locate_voices(evidence, find_voices(evidence, self.num_speakers, self.max_speakers))
 
     def find_turns(
-        self, index: int, summary: ChunkSummary, centroids: np.ndarray, threshold_db: float, loud_db: float
+        self, index: int, summary: ChunkSummary, voices: VoiceClusters, threshold_db: float, loud_db: float
     ) -> ChunkTurns:
         """The voices of the chunk with an index, by [`~turns.find_turns`]."""
-        return find_chunk_turns(summary, centroids, threshold_db, loud_db)
+        return find_chunk_turns(summary, voices, threshold_db, loud_db)
 
     def find_activity(
         self, turns: list[ChunkTurns], starts: list[int], mixture_powers: np.ndarray, threshold_db: float
@@ -297,8 +300,7 @@ class ConversationSeparator:
         voices = self.find_voices(gather_evidence(summaries, threshold_db))
         loud_db = loud_level_db(to_db(mixture_powers))
         turns = [
-            self.find_turns(index, summary, voices.centroids, threshold_db, loud_db)
-            for index, summary in enumerate(summaries)
+            self.find_turns(index, summary, voices, threshold_db, loud_db) for index, summary in enumerate(summaries)
         ]
         activity = self.find_activity(turns, starts, mixture_powers, threshold_db)
         num_windows = len(turns[0].assignment)

@@ -25,7 +25,7 @@ from .chunking import Chunk, OverlapAdd
 from .conversation import ConversationSeparator, VoiceEncoder, gate_tracks
 from .online_voices import OnlineVoices
 from .separator import Separator
-from .speakers import DEFAULT_MAX_SPEAKERS
+from .speakers import DEFAULT_MAX_SPEAKERS, VoiceClusters
 from .summaries import ChunkSummary, find_chunk_turns, gather_evidence
 from .turns import MAX_LOG_ODDS, ChunkTurns, cross_fade, decide_activity, widen_activity, window_gains
 
@@ -95,9 +95,9 @@ class RecentTurns:
         # before the first words, the first track is that of a voice of which nothing is known
         tracks = np.array(sorted(voices) or [0])
         nobody = np.zeros(self.chunks[-1].summary.embeddings.shape[-1])
-        centroids = np.stack([voices.get(track, nobody) for track in tracks])
+        heard = VoiceClusters(np.zeros(0, int), np.stack([voices.get(track, nobody) for track in tracks]), 0.0)
         for recent in list(self.chunks)[-2:]:
-            turns = find_chunk_turns(recent.summary, centroids, threshold_db, loud_db)
+            turns = find_chunk_turns(recent.summary, heard, threshold_db, loud_db)
             recent.turns = spread_turns(turns, tracks, self.num_tracks)
         silent = [track for track in range(self.num_tracks) if track not in tracks]
         for recent in self.chunks:

@@ -200,7 +200,10 @@ class OnlineVoices:
 def join_evidence(parts: Iterable[VoiceEvidence]) -> VoiceEvidence:
     """The evidence of successive chunks as one."""
     values = zip(
-        *((part.embeddings, part.speech_s, part.alone_s, part.levels, part.band_energies) for part in parts),
+        *(
+            (part.embeddings, part.speech_s, part.alone_s, part.levels, part.band_energies, part.panning)
+            for part in parts
+        ),
         strict=True,
     )
     return VoiceEvidence(*map(np.concatenate, values))

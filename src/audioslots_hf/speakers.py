@@ -62,6 +62,8 @@ class VoiceEvidence:
             Amplitude of each estimate.
         band_energies (`np.ndarray` of shape `(num_chunks, 2)`, *optional*):
             [`~activity.band_energies`] of the mixture; by default those of wide-band speech.
+        panning (`np.ndarray` of shape `(num_chunks, num_estimates, num_differences)`, *optional*):
+            From [`~panning.embed_panning`]; by default there are no differences.
     """
 
     embeddings: np.ndarray
@@ -69,10 +71,13 @@ class VoiceEvidence:
     alone_s: np.ndarray
     levels: np.ndarray
     band_energies: np.ndarray | None = None
+    panning: np.ndarray | None = None
 
     def __post_init__(self):
         if self.band_energies is None:
             self.band_energies = np.ones((len(self.levels), 2))
+        if self.panning is None:
+            self.panning = np.zeros((*self.levels.shape, 0))
 
     @property
     def weights(self) -> np.ndarray:
@@ -93,11 +98,14 @@ class VoiceClusters:
             Of length 1.
         score (`float`):
             Mean cosine between estimates and their voices, weighted by speech; joined estimates count [`JOIN_MARGIN`] more.
+        panning (`np.ndarray` of shape `(num_voices, num_differences)`, *optional*):
+            Mean panning, of length 1, where voices differ in it.
     """
 
     assignment: np.ndarray
     centroids: np.ndarray
     score: float
+    panning: np.ndarray | None = None
 
 
 def check_speakers(num_speakers: int | None, max_speakers: int | None) -> None:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .activity import FRAMES_PER_S, to_db
-from .speakers import VoiceEvidence
+from .panning import PANNING_WEIGHT
+from .speakers import VoiceClusters, VoiceEvidence
 from .turns import ChunkTurns, find_turns
 
 
@@ -40,6 +41,10 @@ class ChunkSummary:
             Of the speech in each estimate, length 1, or 0 without speech.
         window_embeddings (`np.ndarray` of shape `(num_windows, num_estimates, embedding_size)`):
             Of the windows of [`~turns.cut_windows`].
+        panning (`np.ndarray` of shape `(num_estimates, num_differences)`):
+            From [`~panning.embed_panning`].
+        window_panning (`np.ndarray` of shape `(num_windows, num_estimates, num_differences)`):
+            Of the windows.
         band_energies (`np.ndarray` of shape `(2,)`):
             [`~activity.band_energies`] of the mixture.
     """
@@ -48,6 +53,8 @@ class ChunkSummary:
     powers: np.ndarray
     embeddings: np.ndarray
     window_embeddings: np.ndarray
+    panning: np.ndarray
+    window_panning: np.ndarray
     band_energies: np.ndarray
 
 
@@ -75,23 +82,25 @@ def gather_evidence(summaries: list[ChunkSummary], threshold_db: float) -> Voice
         speech_s.append(active.sum(axis=1) / FRAMES_PER_S)
         alone_s.append((active & (active.sum(axis=0) == 1)).sum(axis=1) / FRAMES_PER_S)
     levels = [np.sqrt(summary.powers.mean(axis=1)) for summary in summaries]
-    embeddings = [summary.embeddings for summary in summaries]
-    bands = [summary.band_energies for summary in summaries]
-    return VoiceEvidence(*map(np.stack, (embeddings, speech_s, alone_s, levels, bands)))
+    embeddings, bands, panning = (
+        [getattr(summary, name) for summary in summaries] for name in ("embeddings", "band_energies", "panning")
+    )
+    return VoiceEvidence(*map(np.stack, (embeddings, speech_s, alone_s, levels, bands, panning)))
 
 
 def find_chunk_turns(
     summary: ChunkSummary,
-    centroids: np.ndarray,
+    voices: VoiceClusters,
     threshold_db: float,
     loud_db: float,
     assignment: np.ndarray | None = None,
 ) -> ChunkTurns:
     """The voices of a chunk by [`~turns.find_turns`], with speech above a level."""
     active = find_speech(summary, threshold_db)
-    return find_turns(
-        summary.window_embeddings, active, summary.powers, summary.mixture_powers, centroids, loud_db, assignment
-    )
+    similarities = summary.window_embeddings.astype(np.float32) @ voices.centroids.T
+    if voices.panning is not None:
+        similarities += PANNING_WEIGHT * (summary.window_panning.astype(np.float32) @ voices.panning.T)
+    return find_turns(similarities, active, summary.powers, summary.mixture_powers, loud_db, assignment)
 
 
 __all__ = [

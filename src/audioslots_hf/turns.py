@@ -95,11 +95,10 @@ def cut_windows(waveforms: torch.Tensor, sampling_rate: int) -> tuple[torch.Tens
 
 
 def find_turns(
-    embeddings: np.ndarray,
+    similarities: np.ndarray,
     active: np.ndarray,
     powers: np.ndarray,
     mixture_powers: np.ndarray,
-    centroids: np.ndarray,
     loud_db: float,
     assignment: np.ndarray | None = None,
 ) -> ChunkTurns:
@@ -107,23 +106,20 @@ def find_turns(
     The voices of one chunk.
 
     Args:
-        embeddings (`np.ndarray` of shape `(num_windows, num_estimates, embedding_size)`):
-            Of the windows of [`cut_windows`], length 1 or 0.
+        similarities (`np.ndarray` of shape `(num_windows, num_estimates, num_voices)`):
+            Cosine of each estimate and each voice, in the windows of [`cut_windows`].
         active (bool `np.ndarray` of shape `(num_estimates, num_frames)`):
             Frames in which an estimate holds speech that is no leak.
         powers (`np.ndarray` of shape `(num_estimates, num_frames)`), mixture_powers (`np.ndarray` of shape `(num_frames,)`):
             Of the frames.
-        centroids (`np.ndarray` of shape `(num_voices, embedding_size)`):
-            The voices of the recording.
         loud_db (`float`):
             Level of the loud frames of the recording.
         assignment (int `np.ndarray` of shape `(num_windows, num_estimates)`, *optional*):
             Voice of each estimate in each window. By default [`assign_windows`] finds it.
     """
-    num_voices, num_frames = len(centroids), len(mixture_powers)
-    similarities = embeddings.astype(np.float32) @ centroids.T
+    num_voices, num_frames = similarities.shape[-1], len(mixture_powers)
     if assignment is None:
-        assignment = assign_windows(similarities, _window_speech(active, len(embeddings)))
+        assignment = assign_windows(similarities, _window_speech(active, len(similarities)))
     # (num_estimates, num_frames)
     voices = assignment[nearest_windows(num_frames, len(assignment))].T
     log_odds = np.full((num_voices, num_frames), -MAX_LOG_ODDS)
@@ -239,6 +235,12 @@ def widen_activity(active: np.ndarray) -> np.ndarray:
     return active | (widened & ~anybody)
 
 
+def window_frames(num_windows: int) -> list[slice]:
+    """The frames around the middle of each window."""
+    middles = range(0, num_windows * FRAMES_PER_HOP, FRAMES_PER_HOP)
+    return [slice(max(0, middle - SPEECH_FRAMES), middle + SPEECH_FRAMES) for middle in middles]
+
+
 def nearest_windows(num_frames: int, num_windows: int) -> np.ndarray:
     """The window whose middle is nearest to each frame: int (num_frames,)"""
     return np.clip(np.round((np.arange(num_frames) + 0.5) / FRAMES_PER_HOP).astype(int), 0, num_windows - 1)
@@ -269,9 +271,8 @@ def window_gains(assignment: np.ndarray, num_voices: int, times: torch.Tensor) -
 
 def _window_speech(active: np.ndarray, num_windows: int) -> np.ndarray:
     """Share of active frames around the middle of each window: (num_estimates, num_frames) -> (num_windows, num_estimates)"""
-    middles = FRAMES_PER_HOP * np.arange(num_windows)
-    spans = [active[:, max(0, middle - SPEECH_FRAMES) : middle + SPEECH_FRAMES] for middle in middles]
-    return np.stack([span.sum(axis=1) for span in spans]) / (2 * SPEECH_FRAMES)
+    sums = [active[:, frames].sum(axis=1) for frames in window_frames(num_windows)]
+    return np.stack(sums) / (2 * SPEECH_FRAMES)
 
 
 def _interpolate(values: np.ndarray, num_frames: int) -> np.ndarray:
@@ -307,5 +308,6 @@ __all__ = [
     "find_turns",
     "nearest_windows",
     "widen_activity",
+    "window_frames",
     "window_gains",
 ]

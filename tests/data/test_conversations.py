@@ -118,6 +118,18 @@ def test_listeners_say_short_things_into_turns(speech):
     assert all(segment.end - segment.start < 2 for segment in interjections)
 
 
+def test_panned_voices_differ_in_level_and_their_channels_have_the_references_as_mean(speech):
+    panned = simulate(speech, num_voices=3, panning_db=6.0)
+    differences = 20 * np.log10(panned.gains[0] / panned.gains[1])
+    assert (np.abs(differences) <= 6).all() and np.ptp(differences) > 1
+    assert panned.recording.dtype == np.float32 and np.abs(panned.recording).max() < 1
+    np.testing.assert_allclose(panned.recording.mean(axis=0), panned.mixture, atol=1e-6)
+    single = simulate(speech, num_voices=3)
+    np.testing.assert_array_equal(single.recording, single.mixture[None])
+    # all but the levels is the same
+    assert panned.segments == single.segments and panned.speakers == single.speakers
+
+
 def test_a_short_recording_is_cut_where_it_ends(speech):
     conversation = simulate(speech, duration_s=1.5, num_voices=1, overlap=0.0)
     assert conversation.references.shape == (1, 12000)
@@ -150,6 +162,7 @@ def test_a_stretch_ends_in_a_pause_nearby():
         ({"duration_s": 0.0}, "must be positive"),
         ({"overlap": 0.6}, r"`overlap` is 0\.6: it must be 0 to 0\.5"),
         ({"num_voices": 1, "overlap": 0.1}, "nothing to overlap with"),
+        ({"panning_db": -3.0}, r"`panning_db` is -3\.0"),
     ],
 )
 def test_a_conversation_that_cannot_be_is_refused(style, message):

@@ -122,14 +122,14 @@ class TrueConversationSeparator(ConversationSeparator):
         return VoiceClusters(assignment, normalize(sums), score=0.0)
 
     def find_turns(
-        self, index: int, summary: ChunkSummary, centroids: np.ndarray, threshold_db: float, loud_db: float
+        self, index: int, summary: ChunkSummary, voices: VoiceClusters, threshold_db: float, loud_db: float
     ) -> ChunkTurns:
         """The voices of a chunk, found or true."""
         assignment = None
         if "voices" in self.truths:
             hop = self.sampling_rate * FRAMES_PER_HOP // FRAMES_PER_S
             assignment = assign_windows_truly(*self._signals(index), hop, len(summary.window_embeddings))
-        return find_chunk_turns(summary, centroids, threshold_db, loud_db, assignment)
+        return find_chunk_turns(summary, voices, threshold_db, loud_db, assignment)
 
     def find_activity(
         self, turns: list[ChunkTurns], starts: list[int], mixture_powers: np.ndarray, threshold_db: float

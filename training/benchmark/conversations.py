@@ -27,6 +27,8 @@ recordings with as many tracks that are active for a second as people speak; mis
 audible tracks without a voice, in a recording; der: diarization error rate, overlaps included,
 no collar; real_time_factor: seconds of computing for a second of audio.
 
+`--panning` gives each voice its own level difference between two channels, and the means of the channels are scored.
+
 Without `--num-speakers`, the activity of a track is told by its energy.
 
 `--truth` puts the truth in the place of one part of the separation, a row of the table for each: `none`; `clusters`, the mean embedding of
@@ -100,7 +102,8 @@ class ConversationList:
     def __str__(self) -> str:
         voices = "1 voice" if self.style.num_voices == 1 else f"{self.style.num_voices} voices"
         room = f", room {self.style.rt60_s:g} s" if self.style.rt60_s else ""
-        return f"{self.speech}, {voices}, {self.style.duration_s:g} s, overlap {100 * self.style.overlap:g} %{room}"
+        panning = f", panned by {self.style.panning_db:g} dB" if self.style.panning_db else ""
+        return f"{self.speech}, {voices}, {self.style.duration_s:g} s, overlap {100 * self.style.overlap:g} %{room}{panning}"
 
 
 def plan(options: argparse.Namespace) -> list[ConversationList]:
@@ -111,13 +114,15 @@ def plan(options: argparse.Namespace) -> list[ConversationList]:
         `SettingsError`: there is none of the speech, or not the one that was asked for.
     """
     if options.quick:
-        return [ConversationList(name, ConversationStyle(rt60_s=options.rt60[0])) for name in find_speech(options)[:1]]
+        style = ConversationStyle(rt60_s=options.rt60[0], panning_db=options.panning[0])
+        return [ConversationList(name, style) for name in find_speech(options)[:1]]
     styles = [
-        ConversationStyle(num_voices, duration_s, overlap / 100, rt60_s)
+        ConversationStyle(num_voices, duration_s, overlap / 100, rt60_s, panning_db)
         for duration_s in options.durations
         for num_voices in options.voices
         for overlap in options.overlaps
         for rt60_s in options.rt60
+        for panning_db in options.panning
         # one voice has nothing to overlap with
         if num_voices > 1 or overlap == 0
     ]
@@ -144,32 +149,38 @@ def parse_count(word: str) -> int | str:
 
 def separate(
     separator: AudioSeparationPipeline,
-    mixture: np.ndarray,
+    recording: np.ndarray,
     num_speakers: int | str | None = None,
     passes: int = 1,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Tracks (num_tracks, num_samples) and, where people are told apart, their activity (num_tracks, num_frames)."""
+    """
+    Tracks (num_tracks, num_samples), the means of their channels, and, where people are told apart, their activity (num_tracks, num_frames).
+
+    The recording has shape (num_channels, num_samples).
+    """
     options = {} if passes == 1 else {"passes": passes}
     if num_speakers is not None:
         options["num_speakers"] = num_speakers
-    sources = separator(mixture, sampling_rate=SAMPLING_RATE, show_progress=False, **options)
-    tracks = np.array([source["audio"] for source in sources], np.float32).reshape(len(sources), len(mixture))
+    sources = separator(recording, sampling_rate=SAMPLING_RATE, show_progress=False, **options)
+    num_samples = recording.shape[1]
+    tracks = np.array([source["audio"] for source in sources], np.float32)
+    tracks = tracks.reshape(len(sources), *recording.shape).mean(axis=1)
     # without people told apart, segments are no claim about people
     if not sources or num_speakers is None:
         return tracks, None
-    return tracks, stack_segments([source["segments"] for source in sources], len(mixture))
+    return tracks, stack_segments([source["segments"] for source in sources], num_samples)
 
 
 def separate_online(
-    separator: AudioSeparationPipeline, mixture: np.ndarray, num_speakers: int | str | None
+    separator: AudioSeparationPipeline, recording: np.ndarray, num_speakers: int | str | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """As [`separate`] does, in blocks of 0.1 s, as a sound card gives them; tracks on which nobody spoke are left out."""
     conversation = separator.online_conversation(num_speakers)
-    waveform = torch.from_numpy(mixture)[None]
-    blocks = resample(waveform, SAMPLING_RATE, conversation.sampling_rate).split(conversation.sampling_rate // 10, -1)
-    tracks = torch.cat(list(conversation.stream(blocks)), dim=-1)[0]
-    tracks = resample(tracks, conversation.sampling_rate, SAMPLING_RATE)[:, : len(mixture)]
-    activity = stack_segments(conversation.segments, len(mixture))
+    waveforms = torch.from_numpy(recording)
+    blocks = resample(waveforms, SAMPLING_RATE, conversation.sampling_rate).split(conversation.sampling_rate // 10, -1)
+    tracks = torch.cat(list(conversation.stream(blocks)), dim=-1).mean(dim=0)
+    tracks = resample(tracks, conversation.sampling_rate, SAMPLING_RATE)[:, : recording.shape[1]]
+    activity = stack_segments(conversation.segments, recording.shape[1])
     heard = activity.any(axis=1)
     return tracks.numpy()[heard], activity[heard]
 
@@ -222,7 +233,7 @@ def plan_forms(
     pipeline: AudioSeparationPipeline, conversation: Conversation, options: argparse.Namespace
 ) -> dict[str, Callable[[], tuple[np.ndarray, np.ndarray | None]]]:
     """The function that separates a recording, for each row of its list in the table, by the end of the name of the row."""
-    num_speakers, mixture = options.num_speakers, conversation.mixture
+    num_speakers, recording = options.num_speakers, conversation.recording
     if num_speakers == "true":
         num_speakers = len(conversation.references)
     if options.truth:
@@ -230,8 +241,8 @@ def plan_forms(
         separator = TrueConversationSeparator(pipeline, conversation, SAMPLING_RATE, number)
         return {f", truth: {truth}": partial(separate_truly, separator, truth) for truth in options.truth}
     if options.online:
-        return {"": partial(separate_online, pipeline, mixture, num_speakers)}
-    return {"": partial(separate, pipeline, mixture, num_speakers, options.passes)}
+        return {"": partial(separate_online, pipeline, recording, num_speakers)}
+    return {"": partial(separate, pipeline, recording, num_speakers, options.passes)}
 
 
 def summarize(rows: list[dict[str, Any]]) -> dict[str, float | None]:
@@ -261,6 +272,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[0.0],
         help="reverberation times in seconds, 0 for no room (default: 0)",
     )
+    parser.add_argument(
+        "--panning",
+        type=float,
+        nargs="+",
+        default=[0.0],
+        metavar="DB",
+        help="highest level difference of a voice between two channels in dB, 0 for one channel (default: 0)",
+    )
     parser.add_argument("--recordings", type=int, default=4, help="number of each list (default: 4)")
     parser.add_argument(
         "--num-speakers",
@@ -289,6 +308,8 @@ def check(options: argparse.Namespace) -> None:
         raise SettingsError(f"--recordings is {options.recordings}: it must be at least 1.")
     if options.truth and (options.num_speakers is None or options.online):
         raise SettingsError("--truth needs --num-speakers, and no --online: it is about the two passes over a file.")
+    if options.truth and any(options.panning):
+        raise SettingsError("--truth cannot be combined with --panning: it is about recordings of one channel.")
     if options.passes != 1 and (options.truth or options.online):
         raise SettingsError(f"--passes {options.passes} cannot be combined with --truth or --online.")
     if options.plot is not None:

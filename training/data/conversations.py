@@ -80,6 +80,8 @@ class ConversationStyle:
             Time in which two voices are heard, relative to the time in which any is; 0 to 0.5.
         rt60_s (`float`, *optional*, defaults to 0):
             Reverberation time of a room in seconds, 0.2 to 0.6; 0 for none.
+        panning_db (`float`, *optional*, defaults to 0):
+            Highest level difference of a voice between two channels in dB; 0 for one channel.
 
     Raises:
         `SettingsError`: there is no such conversation.
@@ -89,6 +91,7 @@ class ConversationStyle:
     duration_s: float = 60.0
     overlap: float = 0.2
     rt60_s: float = 0.0
+    panning_db: float = 0.0
 
     def __post_init__(self):
         if not 1 <= self.num_voices <= MAX_VOICES:
@@ -103,6 +106,8 @@ class ConversationStyle:
             raise SettingsError(
                 f"`rt60_s` is {self.rt60_s}: it must be {MIN_RT60_S} to {MAX_RT60_S} s, or 0 for no room."
             )
+        if self.panning_db < 0:
+            raise SettingsError(f"`panning_db` is {self.panning_db}: it must be positive, or 0 for one channel.")
 
 
 @dataclass
@@ -112,22 +117,30 @@ class Conversation:
 
     Args:
         references (`np.ndarray` of shape `(num_voices, num_samples)`):
-            Each voice alone, float32, exact zeros outside its turns; in a room with its reverberation.
+            Each voice alone, float32, exact zeros outside its turns; in a room with its reverberation. The mean of its channels.
         active (bool `np.ndarray` of shape `(num_voices, num_frames)`):
             Whether a voice speaks, for each frame of 10 ms, as [`~activity.find_activity`] of its reference tells, without
             reverberation.
         speakers (`list` of `int`):
             The speaker of each voice, as the index into the speech.
+        gains (`np.ndarray` of shape `(num_channels, num_voices)`, *optional*):
+            Of each voice in each channel, with a mean of 1 over the channels. By default there is one channel.
     """
 
     references: np.ndarray
     active: np.ndarray
     speakers: list[int]
+    gains: np.ndarray | None = None
 
     @property
     def mixture(self) -> np.ndarray:
-        """All voices together, float32 (num_samples,)."""
+        """All voices together, float32 (num_samples,); the mean of the channels."""
         return self.references.sum(axis=0)
+
+    @property
+    def recording(self) -> np.ndarray:
+        """The channels, float32 (num_channels, num_samples)."""
+        return self.mixture[None] if self.gains is None else self.gains @ self.references
 
     @property
     def segments(self) -> list[Segment]:
@@ -248,9 +261,13 @@ class ConversationSimulator:
             references = reverberate(
                 references, draw_responses(num_voices, self.style.rt60_s, self.sampling_rate, rng)
             )
-        peak = np.abs(references.sum(axis=0)).max()
-        references *= np.float32(min(1.0, MAX_PEAK / max(peak, 1e-8)))
-        return Conversation(references, np.stack(active), speakers)
+        conversation = Conversation(references, np.stack(active), speakers)
+        if self.style.panning_db:
+            gains = draw_panning(num_voices, self.style.panning_db, rng)
+            conversation.references *= gains.mean(axis=0)[:, None]
+            conversation.gains = gains / gains.mean(axis=0)
+        conversation.references *= np.float32(min(1.0, MAX_PEAK / max(np.abs(conversation.recording).max(), 1e-8)))
+        return conversation
 
     def draw_speaker(self, last: int, rng: np.random.Generator) -> int:
         """Who has the next turn."""
@@ -285,6 +302,12 @@ class ConversationSimulator:
         earliest = max(timeline.alone_from, timeline.ends.get(listener, 0)) + margin
         latest = timeline.floor_end - len(short.active) - margin
         return int(rng.integers(earliest, latest + 1)) if earliest <= latest else None
+
+
+def draw_panning(num_voices: int, max_db: float, rng: np.random.Generator) -> np.ndarray:
+    """Gains of equal power of each voice in two channels, with a level difference of at most so many dB: float32 (2, num_voices)"""
+    angles = np.arctan(10 ** (rng.uniform(-max_db, max_db, num_voices) / 20))
+    return np.float32(2**0.5) * np.stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
 
 
 def draw_lognormal(parameters: tuple[float, float], rng: np.random.Generator) -> float:
