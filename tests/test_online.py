@@ -185,6 +185,22 @@ def test_a_person_who_first_speaks_at_the_same_time_as_another_gets_a_track():
     assert hear(voices, [1, 0, 0], [0.45, 0, 0.893], speech_s=1.2)[0] == 0 and sorted(voices.centroids) == [0, 1]
 
 
+def test_each_track_knows_the_place_of_its_voice_between_two_channels_unless_all_have_one():
+    left, right, first, second = np.eye(2)[0], np.eye(2)[1], np.eye(3)[0], np.eye(3)[1]
+    ones = np.ones((1, 1))
+    for places, expected in (((left, right), [left, right]), ((left, left), None)):
+        voices = OnlineVoices(3)
+        for embedding, place in zip((first, second), places, strict=True):
+            voices.assign(VoiceEvidence(embedding[None, None], ones, ones, ones, panning=place[None, None]), 1.0)
+        tracks, described = voices.describe()
+        assert tracks.tolist() == [0, 1]
+        np.testing.assert_array_equal(described.centroids, [first, second])
+        if expected is None:
+            assert described.panning is None
+        else:
+            np.testing.assert_array_equal(described.panning, expected)
+
+
 def test_an_early_error_about_a_voice_does_not_last():
     voices = OnlineVoices(2, is_known=True)
     for _ in range(3):

@@ -95,7 +95,7 @@ class ConversationSeparator:
     """
     Separates recordings of conversations: one track for each voice, silent where it does not speak.
 
-    It runs two passes over a recording, and stores less than 10 kB for each second of it. The first separates chunks of 2 s, and stores the
+    It runs two passes over a recording, and stores about 20 kB for each second of it. The first separates chunks of 2 s, and stores the
     levels and voice embeddings of each estimate. [`~speakers.find_voices`] then clusters the embeddings of the whole recording,
     and [`~turns.find_turns`] tells who speaks when. The second pass separates the chunks in which several voices speak at once
     again, and writes each estimate to the track of its voice. So a recording may contain more people than the model has outputs,

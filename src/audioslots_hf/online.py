@@ -83,21 +83,17 @@ class RecentTurns:
         self.mixture_powers = self._join(recent.summary.mixture_powers[None] for recent in self.chunks)[0]
         return find_threshold_db(self.mixture_powers)
 
-    def decide(self, voices: dict[int, np.ndarray], threshold_db: float) -> np.ndarray:
+    def decide(self, tracks: np.ndarray, voices: VoiceClusters, threshold_db: float) -> np.ndarray:
         """
         Decide the turns of the last two chunks -> the activity of the tracks in the last minute, `(num_tracks, num_frames)`.
 
-        `voices` gives the mean embedding of the voice on each track that has one.
+        `tracks` and `voices` are those of [`~online_voices.OnlineVoices.describe`].
         """
         if np.isinf(threshold_db):
             return np.zeros((self.num_tracks, len(self.mixture_powers)), bool)
         loud_db = loud_level_db(to_db(self.mixture_powers))
-        # before the first words, the first track is that of a voice of which nothing is known
-        tracks = np.array(sorted(voices) or [0])
-        nobody = np.zeros(self.chunks[-1].summary.embeddings.shape[-1])
-        heard = VoiceClusters(np.zeros(0, int), np.stack([voices.get(track, nobody) for track in tracks]), 0.0)
         for recent in list(self.chunks)[-2:]:
-            turns = find_chunk_turns(recent.summary, heard, threshold_db, loud_db)
+            turns = find_chunk_turns(recent.summary, voices, threshold_db, loud_db)
             recent.turns = spread_turns(turns, tracks, self.num_tracks)
         silent = [track for track in range(self.num_tracks) if track not in tracks]
         for recent in self.chunks:
@@ -210,7 +206,7 @@ class OnlineConversation:
             summary = conversation.summarize(chunk.samples, estimates)
             threshold_db = recent.add(chunk, estimates, summary)
             voices.assign(gather_evidence([summary], threshold_db), hop_s)
-            activity = recent.decide(voices.centroids, threshold_db)
+            activity = recent.decide(*voices.describe(), threshold_db)
             joined = self._join(list(recent.chunks)[-2:])
             start = num_finished - recent.first_frame * frame_length(self.sampling_rate)
             num_finished += joined.shape[-1]

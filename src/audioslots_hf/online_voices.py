@@ -20,7 +20,16 @@ import numpy as np
 import torch
 
 from .matching import UNMATCHED, match_estimates
-from .speakers import VoiceEvidence, assign_voices, find_similarities, find_voices, normalize, refine_clusters
+from .panning import are_panned
+from .speakers import (
+    VoiceClusters,
+    VoiceEvidence,
+    assign_voices,
+    find_similarities,
+    find_voices,
+    normalize,
+    refine_clusters,
+)
 
 
 # Thresholds of the cosine between an estimate and the mean of a voice. In 63 simulated conversations, 1 % of the estimates with 0.7 s
@@ -64,8 +73,9 @@ class OnlineVoices:
     def __init__(self, num_tracks: int, is_known: bool = False):
         self.num_tracks = num_tracks
         self.is_known = is_known
-        # mean embeddings of length 1, seconds of speech and the last chunk of each voice, by track
+        # mean embeddings and panning of length 1, seconds of speech and the last chunk of each voice, by track
         self.centroids: dict[int, np.ndarray] = {}
+        self.panning: dict[int, np.ndarray] = {}
         self.speech_s: dict[int, float] = {}
         self.last_chunk: dict[int, int] = {}
         self.num_chunks = 0
@@ -93,6 +103,17 @@ class OnlineVoices:
         if seconds >= FIRST_CLUSTERING_S and seconds // CLUSTERING_S > (seconds - hop_s) // CLUSTERING_S:
             self._cluster()
         return found
+
+    def describe(self) -> tuple[np.ndarray, VoiceClusters]:
+        """The tracks that have a voice, and these voices, with their panning where they are panned."""
+        past = join_evidence(self._evidence)
+        # before the first words, the first track is that of a voice of which nothing is known
+        tracks = sorted(self.centroids) or [0]
+        size, num_differences = past.embeddings.shape[-1], past.panning.shape[-1]
+        centroids = np.stack([self.centroids.get(track, np.zeros(size)) for track in tracks])
+        panning = np.stack([self.panning.get(track, np.zeros(num_differences)) for track in tracks])
+        voices = VoiceClusters(np.zeros(0, int), centroids, 0.0, panning if are_panned(past) else None)
+        return np.array(tracks), voices
 
     def _refine(self, tracks: list[int]) -> np.ndarray:
         """Find the voices on these tracks anew, from the last minutes -> that of each estimate of the last chunk, as a place in `tracks`."""
@@ -141,6 +162,7 @@ class OnlineVoices:
     def _hear(self, track: int, centroid: np.ndarray, past: VoiceEvidence, own: np.ndarray) -> None:
         """Set the voice of a track, to which some estimates of the last chunks belong: bool `(num_chunks, num_estimates)`"""
         self.centroids[track] = centroid
+        self.panning[track] = normalize(np.einsum("ce,ced->d", own * past.weights, past.panning))
         speech_s = float(past.speech_s[own].sum())
         # what was said before the last minutes counts, too
         is_all = len(past.levels) == self.num_chunks
@@ -163,6 +185,7 @@ class OnlineVoices:
             known = [embeddings[estimate] @ centroid for centroid in self.centroids.values()]
             if not known or max(known) < limit:
                 self.centroids[free[0]] = normalize(embeddings[estimate])
+                self.panning[free[0]] = evidence.panning[0, estimate]
                 self.speech_s[free[0]] = 0.0
                 self.last_chunk[free[0]] = self.num_chunks
 
@@ -184,8 +207,8 @@ class OnlineVoices:
                 break
             # the one with more speech keeps its track
             keeper, other = sorted((tracks[first], tracks[second]), key=lambda track: -self.speech_s[track])
-            weighted = [self.speech_s[track] * self.centroids[track] for track in (keeper, other)]
-            self.centroids[keeper] = normalize(sum(weighted))
+            for vectors in (self.centroids, self.panning):
+                vectors[keeper] = normalize(sum(self.speech_s[track] * vectors[track] for track in (keeper, other)))
             self.speech_s[keeper] += self.speech_s[other]
             self.last_chunk[keeper] = max(self.last_chunk[keeper], self.last_chunk[other])
             self._remove(other)
@@ -193,7 +216,7 @@ class OnlineVoices:
         return became
 
     def _remove(self, track: int) -> None:
-        for values in (self.centroids, self.speech_s, self.last_chunk):
+        for values in (self.centroids, self.panning, self.speech_s, self.last_chunk):
             del values[track]
 
 
