@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from audioslots_hf import load_separator, online_voices, pipeline_audio_separation, speakers
+from audioslots_hf import load_separator, online, online_voices, pipeline_audio_separation, speakers
 from audioslots_hf.chunking import Chunk, SeparatedChunks
 from audioslots_hf.online import OnlineConversation
 from audioslots_hf.online_voices import OnlineVoices
@@ -183,6 +183,25 @@ def test_a_person_who_first_speaks_at_the_same_time_as_another_gets_a_track():
     # too short, or too much like the first one
     assert hear(voices, [1, 0, 0], [0.3, 0, 0.95], speech_s=0.7) == [0, 0]
     assert hear(voices, [1, 0, 0], [0.45, 0, 0.893], speech_s=1.2)[0] == 0 and sorted(voices.centroids) == [0, 1]
+
+
+def test_panned_voices_that_the_model_mixes_are_told_apart_by_their_places(separator, monkeypatch):
+    references = turns([(0, 0.5, 6.0), (1, 4.0, 12.0), (0, 10.0, 14.0)], 15.0)
+    gains = torch.tensor([[1.2, 0.8], [0.8, 1.2]])
+    leaky = torch.tensor([[0.7, 0.3], [0.3, 0.7]])
+
+    def separate(waveforms: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("fe,cen->cfn", leaky, split_by_band(wrap(waveforms)).estimates)
+
+    monkeypatch.setattr(Separator, "separate", lambda self, waveforms: separate(waveforms))
+    shares = []
+    for is_sharp in (True, False):
+        if not is_sharp:
+            monkeypatch.setattr(online, "sharpen_tracks", lambda tracks, *others: tracks)
+        tracks = stream(OnlineConversation(separator, encode_bands, num_speakers=2), gains @ references)
+        images = gains.T[..., None] * references[:, None]
+        shares.append([share_on_track(tracks[:, voice], images[voice]) for voice in range(2)])
+    assert min(shares[0]) > 0.9 and min(shares[0]) > max(shares[1])
 
 
 def test_each_track_knows_the_place_of_its_voice_between_two_channels_unless_all_have_one():

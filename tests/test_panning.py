@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from audioslots_hf.conversation import ConversationSeparator
-from audioslots_hf.panning import RANGE_DB, are_panned, embed_panning, locate_voices
+from audioslots_hf.panning import RANGE_DB, are_panned, embed_panning, locate_voices, sharpen_tracks
 from audioslots_hf.separator import Separator
 from audioslots_hf.speakers import VoiceEvidence, find_voices, normalize
 from tests.audio_helpers import noise
@@ -105,6 +105,23 @@ def test_equal_channels_have_no_panning_and_give_the_tracks_of_one_channel(separ
     torch.testing.assert_close(tracks, expected.expand(2, -1, -1), atol=1e-8, rtol=0)
     monkeypatch.setattr("audioslots_hf.panning.are_panned", lambda evidence: False)
     assert torch.equal(separate_bands(mixture.repeat(2, 1))[0], tracks)
+
+
+def test_bins_go_to_the_voice_with_their_level_difference_and_the_sum_stays():
+    references = turns([(0, 0.0, 1.0), (1, 0.0, 1.0)], 1.0)
+    samples = GAINS @ references
+    differences = 20 * torch.log10(GAINS[0] / GAINS[1])
+    panning = np.zeros((2, 31))
+    panning[[0, 1], [round(RANGE_DB + float(difference)) for difference in differences]] = 1
+    # a model that tells nothing
+    tracks = samples[:, None].expand(-1, 2, -1) / 2
+    sharpened = sharpen_tracks(tracks, samples, panning, RATE)
+    torch.testing.assert_close(sharpened.sum(dim=1), samples, atol=1e-6, rtol=0)
+    for voice, reference in enumerate(references):
+        expected = GAINS[:, voice, None] * reference
+        assert level_db(sharpened[:, voice] - expected) < level_db(expected) - 15
+    same = np.tile(panning[0], (2, 1))
+    torch.testing.assert_close(sharpen_tracks(tracks, samples, same, RATE), tracks, atol=1e-6, rtol=0)
 
 
 def test_clusters_by_panning_are_refused_where_they_explain_the_voices_worse():

@@ -32,7 +32,7 @@ from .activity import (
     to_db,
 )
 from .chunking import Chunk, OverlapAdd, align_channels, batch_chunks, cut_recording
-from .panning import embed_panning, locate_voices
+from .panning import embed_panning, locate_voices, sharpen_tracks
 from .progress import Progress, cut_blocks
 from .resampling import resample
 from .separator import Separator
@@ -64,12 +64,15 @@ class ConversationPlan:
             Length of the recording in seconds.
         is_overlapped (bool `np.ndarray` of shape `(num_chunks,)`, *optional*):
             Whether several voices speak at once in each chunk, if the recording is cut into chunks.
+        panning (`np.ndarray` of shape `(num_voices, num_differences)`, *optional*):
+            Of the voices, where they are panned.
     """
 
     assignment: np.ndarray
     activity: np.ndarray
     duration_s: float
     is_overlapped: np.ndarray | None = None
+    panning: np.ndarray | None = None
 
     @property
     def num_voices(self) -> int:
@@ -225,6 +228,10 @@ class ConversationSeparator:
                 if plan.is_overlapped[index]:
                     gains = window_gains(plan.assignment[index], plan.num_voices, times[:num_samples])
                     tracks[:, :-1] = torch.einsum("ven,cen->cvn", gains, next(separated))
+                    if plan.panning is not None:
+                        tracks[:, :-1] = sharpen_tracks(
+                            tracks[:, :-1], chunk.samples, plan.panning, self.sampling_rate
+                        )
                 tracks[:, -1] = chunk.samples
                 joined = overlap_add.add(tracks, chunk.is_last)
                 yield gate_tracks(joined, audible, num_finished, self.sampling_rate)
@@ -312,7 +319,7 @@ class ConversationSeparator:
             several[start : start + len(summary.mixture_powers)].any()
             for start, summary in zip(starts, summaries, strict=True)
         ]
-        plan = ConversationPlan(assignment, activity, duration_s, np.array(is_overlapped))
+        plan = ConversationPlan(assignment, activity, duration_s, np.array(is_overlapped), voices.panning)
         return _order_voices(plan, keep_silent=self.num_speakers is not None)
 
     @torch.inference_mode()
@@ -380,7 +387,8 @@ def _order_voices(plan: ConversationPlan, keep_silent: bool) -> ConversationPlan
         order = order[plan.activity[order].any(axis=1)]
     numbers = np.full(len(plan.activity), -1)
     numbers[order] = np.arange(len(order))
-    return replace(plan, assignment=numbers[plan.assignment], activity=plan.activity[order])
+    panning = None if plan.panning is None else plan.panning[order]
+    return replace(plan, assignment=numbers[plan.assignment], activity=plan.activity[order], panning=panning)
 
 
 def gate_tracks(tracks: torch.Tensor, activity: np.ndarray, start: int, sampling_rate: int) -> torch.Tensor:

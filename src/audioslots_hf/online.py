@@ -24,6 +24,7 @@ from .activity import FRAMES_PER_S, find_spans, find_threshold_db, frame_length,
 from .chunking import Chunk, OverlapAdd
 from .conversation import ConversationSeparator, VoiceEncoder, gate_tracks
 from .online_voices import OnlineVoices
+from .panning import sharpen_tracks
 from .separator import Separator
 from .speakers import DEFAULT_MAX_SPEAKERS, VoiceClusters
 from .summaries import ChunkSummary, find_chunk_turns, gather_evidence
@@ -206,8 +207,13 @@ class OnlineConversation:
             summary = conversation.summarize(chunk.samples, estimates)
             threshold_db = recent.add(chunk, estimates, summary)
             voices.assign(gather_evidence([summary], threshold_db), hop_s)
-            activity = recent.decide(*voices.describe(), threshold_db)
-            joined = self._join(list(recent.chunks)[-2:])
+            tracks, known = voices.describe()
+            activity = recent.decide(tracks, known, threshold_db)
+            panning = None
+            if known.panning is not None:
+                panning = np.zeros((self.num_tracks, known.panning.shape[-1]))
+                panning[tracks] = known.panning
+            joined = self._join(list(recent.chunks)[-2:], panning)
             start = num_finished - recent.first_frame * frame_length(self.sampling_rate)
             num_finished += joined.shape[-1]
             yield gate_tracks(joined, widen_activity(activity), start, self.sampling_rate)
@@ -215,14 +221,14 @@ class OnlineConversation:
             self._activity.append(activity[:, num_known - recent.first_frame : num_frames - recent.first_frame])
             num_known = num_frames
 
-    def _join(self, chunks: list[RecentChunk]) -> torch.Tensor:
+    def _join(self, chunks: list[RecentChunk], panning: np.ndarray | None) -> torch.Tensor:
         """The last chunks on their tracks, and the mixture, up to where the next one begins."""
         overlap_add = OverlapAdd(self.conversation.window_length, self.conversation.hop_length)
         for recent in chunks:
-            joined = overlap_add.add(self._place(recent), recent.chunk.is_last)
+            joined = overlap_add.add(self._place(recent, panning), recent.chunk.is_last)
         return joined
 
-    def _place(self, recent: RecentChunk) -> torch.Tensor:
+    def _place(self, recent: RecentChunk, panning: np.ndarray | None) -> torch.Tensor:
         """The estimates of a chunk on their tracks, and the mixture, `(num_channels, num_tracks + 1, num_samples)`."""
         samples = recent.chunk.samples
         placed = samples.new_zeros(len(samples), self.num_tracks + 1, samples.shape[-1])
@@ -230,6 +236,8 @@ class OnlineConversation:
         times = (torch.arange(samples.shape[-1], dtype=torch.float32) + 0.5) / self.sampling_rate
         gains = window_gains(recent.turns.assignment, self.num_tracks, times)
         placed[:, :-1] = torch.einsum("ven,cen->cvn", gains, recent.estimates)
+        if panning is not None:
+            placed[:, :-1] = sharpen_tracks(placed[:, :-1], samples, panning, self.sampling_rate)
         return placed
 
 

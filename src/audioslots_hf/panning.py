@@ -25,7 +25,7 @@ import torch
 
 from .activity import frame_length
 from .speakers import VoiceClusters, VoiceEvidence, assign_voices, find_voices, normalize
-from .stft import stft
+from .stft import istft, stft
 from .turns import window_frames
 
 
@@ -34,12 +34,15 @@ NUM_FRAMES_PER_BIN = 64 / 20
 # range and steps of the level differences
 RANGE_DB = 15.0
 STEP_DB = 1.0
+NUM_DIFFERENCES = round(2 * RANGE_DB / STEP_DB) + 1
 # of the cosine of the panning, relative to that of the voice
 PANNING_WEIGHT = 1.0
 # the mean embedding of equal channels has length 1; that of two voices in different places, which speak equally long, 0.7
 MAX_AGREEMENT = 0.99
 # Clusters found with the panning may explain the voices worse by this cosine: people may move.
 MAX_LOSS = 0.02
+# least share of the energy of a voice at a level difference
+MIN_SHARE = 0.01
 
 
 def embed_panning(
@@ -77,20 +80,32 @@ def embed_panning(
 
 def _difference_histograms(samples: torch.Tensor, estimates: torch.Tensor, hop_length: int) -> np.ndarray:
     """Energy of each estimate in the bins with each level difference: `(num_frames, num_estimates, num_differences)`"""
-    n_fft = 2 * round(NUM_FRAMES_PER_BIN * hop_length / 2)
-    # silence in one channel is at the end of the range, and in both in its middle
-    levels = 10 * (stft(samples, n_fft, hop_length).abs().square() + torch.finfo(torch.float32).tiny).log10()
+    n_fft = _bin_length(hop_length)
     # (num_frames, num_bins)
-    places = ((levels[0] - levels[1]).clamp(-RANGE_DB, RANGE_DB).T + RANGE_DB) / STEP_DB
+    first, share = (part.T for part in _find_steps(stft(samples, n_fft, hop_length)))
     powers = stft(estimates, n_fft, hop_length).abs().square().sum(dim=0).transpose(1, 2)
-    num_differences = round(2 * RANGE_DB / STEP_DB) + 1
-    histograms = powers.new_zeros(*powers.shape[:2], num_differences)
-    # a difference between two steps counts for both
-    first = places.long().clamp(max=num_differences - 2)
-    share = places - first
+    histograms = powers.new_zeros(*powers.shape[:2], NUM_DIFFERENCES)
     for index, part in ((first, 1 - share), (first + 1, share)):
         histograms.scatter_add_(2, index.expand(powers.shape), powers * part)
     return histograms.transpose(0, 1).cpu().numpy()
+
+
+def _bin_length(frame_length: int) -> int:
+    """Samples of a bin, an even number."""
+    return 2 * round(NUM_FRAMES_PER_BIN * frame_length / 2)
+
+
+def _find_steps(spectrograms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    The level difference of each bin of `(2, num_bins, num_frames)`, which lies between two steps and counts for both.
+
+    Returns the index of the first step and the share of the second, each `(num_bins, num_frames)`.
+    """
+    # silence in one channel is at the end of the range, and in both in its middle
+    levels = 10 * (spectrograms.abs().square() + torch.finfo(torch.float32).tiny).log10()
+    places = ((levels[0] - levels[1]).clamp(-RANGE_DB, RANGE_DB) + RANGE_DB) / STEP_DB
+    first = places.long().clamp(max=NUM_DIFFERENCES - 2)
+    return first, places - first
 
 
 def are_panned(evidence: VoiceEvidence) -> bool:
@@ -118,9 +133,45 @@ def locate_voices(evidence: VoiceEvidence, voices: VoiceClusters) -> VoiceCluste
     return replace(voices, panning=normalize(np.einsum("cev,ce,ced->vd", is_own, evidence.weights, evidence.panning)))
 
 
+def sharpen_tracks(
+    tracks: torch.Tensor, samples: torch.Tensor, panning: np.ndarray, sampling_rate: int
+) -> torch.Tensor:
+    """
+    Give more of each bin to the voices that have its level difference, as soft masks; the sum of the tracks stays.
+
+    Args:
+        tracks (`torch.Tensor` of shape `(2, num_voices, num_samples)`):
+            The estimates of the voices. Where voices have the same panning, their tracks stay.
+        samples (`torch.Tensor` of shape `(2, num_samples)`):
+            The mixture.
+        panning (`np.ndarray` of shape `(num_voices, num_differences)`):
+            Of the voices.
+        sampling_rate (`int`):
+            In hertz.
+
+    Returns:
+        `torch.Tensor` of shape `(2, num_voices, num_samples)`.
+    """
+    n_fft = _bin_length(frame_length(sampling_rate))
+    hop_length = n_fft // 4
+    num_samples = samples.shape[-1]
+    padding = (0, -num_samples % hop_length)
+    mixture, voices = (stft(torch.nn.functional.pad(part, padding), n_fft, hop_length) for part in (samples, tracks))
+    first, share = _find_steps(mixture)
+    shares = torch.from_numpy(panning**2).float()
+    # (num_voices, num_bins, num_frames)
+    likelihoods = shares[:, first].lerp(shares[:, first + 1], share) + MIN_SHARE
+    before = voices.abs().square().sum(dim=0).sqrt() + 1e-12
+    after = before * likelihoods
+    change = after / after.sum(dim=0) - before / before.sum(dim=0)
+    return istft(voices + change * mixture[:, None], n_fft, hop_length)[..., :num_samples]
+
+
 __all__ = [
     "MAX_AGREEMENT",
     "MAX_LOSS",
+    "MIN_SHARE",
+    "NUM_DIFFERENCES",
     "NUM_FRAMES_PER_BIN",
     "PANNING_WEIGHT",
     "RANGE_DB",
@@ -128,4 +179,5 @@ __all__ = [
     "are_panned",
     "embed_panning",
     "locate_voices",
+    "sharpen_tracks",
 ]
