@@ -55,7 +55,7 @@ def embed_panning(
         samples (`torch.Tensor` of shape `(num_channels, num_samples)`):
             The chunk.
         estimates (`torch.Tensor` of shape `(num_channels, num_estimates, num_samples)`):
-            Its estimates, which weight the bins of the chunk.
+            Its estimates, which weight the bins of the chunk by their energy and the square of their share of it.
         active (bool `np.ndarray` of shape `(num_estimates, num_frames)`):
             Frames in which an estimate holds speech that is no leak.
         num_windows (`int`):
@@ -84,6 +84,8 @@ def _difference_histograms(samples: torch.Tensor, estimates: torch.Tensor, hop_l
     # (num_frames, num_bins)
     first, share = (part.T for part in _find_steps(stft(samples, n_fft, hop_length)))
     powers = stft(estimates, n_fft, hop_length).abs().square().sum(dim=0).transpose(1, 2)
+    # a bin in which another estimate is louder has the level difference of that one
+    powers *= (powers / powers.sum(dim=0).clamp(min=1e-20)).square()
     histograms = powers.new_zeros(*powers.shape[:2], NUM_DIFFERENCES)
     for index, part in ((first, 1 - share), (first + 1, share)):
         histograms.scatter_add_(2, index.expand(powers.shape), powers * part)
