@@ -206,19 +206,19 @@ def test_conditions_are_measured_on_the_same_conversations_or_said_to_be_unknown
     room = {"a, 2 voices, 60 s, room 0.4 s": (0.25, -1.0)}
     results = [
         {"num_speakers": option, "lists": {name: conversation(*scores) for name, scores in found.items()}}
-        for option, found in ((None, lists | room), ("auto", people | room))
+        for option, found in (("outputs", lists | room), ("auto", people | room))
     ]
     (tmp_path / "conversations.json").write_text(json.dumps(results))
     evaluations = [evaluation(mode="min, mix_both", si_snri=5.0), evaluation("my_prompts.csv", si_snri=3.0)]
     table = format_conditions(evaluations, load_conversations(tmp_path), {})
     rows = dict(line.strip("| ").split(" | ") for line in table.splitlines()[2:])
     assert rows["conversation of two"] == (
-        "without an option: 50 % of the speech on its own track, 1.0 dB SI-SDRi; with `num_speakers`: 80 % of the speech on its "
-        "own track, 7.2 dB SI-SDRi"
+        "people told apart: 80 % of the speech on its own track, 7.2 dB SI-SDRi; outputs of the model: 50 % of the speech on its "
+        "own track, 1.0 dB SI-SDRi"
     )
     assert "95 % of the speech" in rows["one voice"] and "dB" not in rows["one voice"]
     assert rows["conversation of three"] == "not measured"
-    assert rows["rooms"].startswith("without an option: 25 % of the speech on its own track, -1.0 dB SI-SDRi")
+    assert rows["rooms"].startswith("people told apart: 25 % of the speech on its own track, -1.0 dB SI-SDRi")
     assert rows["noise"] == "`list.csv`, min, mix_both: 5.0 dB SI-SNRi"
     assert rows["telephone"] == "`my_prompts.csv`, min, clean: 3.0 dB SI-SNRi"
     # the form of the results of this repository
@@ -227,7 +227,7 @@ def test_conditions_are_measured_on_the_same_conversations_or_said_to_be_unknown
     assert format_conditions(evaluations, load_conversations(tmp_path), {}) == table
     # one alone
     (tmp_path / "conversations.json").write_text(json.dumps(results[1]))
-    assert "without an option" not in format_conditions([], load_conversations(tmp_path), {})
+    assert "outputs of the model" not in format_conditions([], load_conversations(tmp_path), {})
 
 
 def test_the_sample_of_the_package_and_its_notice_are_those_of_the_repository():

@@ -59,6 +59,7 @@ def test_names_that_are_not_valid_unicode_are_read_written_drawn_and_printed(che
     printed = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="utf-8"))
     words = ["separate", path, "-o", tmp_path / "out", "--model", checkpoint, "--device", "cpu", "--plot"]
+    words += ["--num-speakers", "outputs"]
     assert main([str(word) for word in words]) == 0
     sys.stdout.flush()
     assert b"/\xff\xfe_source_0.wav\n" in printed.getvalue()

@@ -66,6 +66,25 @@ def write(path: Path, samples: np.ndarray, rate: int = RATE) -> Path:
     return path
 
 
+def test_by_default_the_pipeline_finds_the_people(bands, checkpoint, separator, mixture):
+    found = load_separator(checkpoint, device="cpu")(mixture)
+    expected = separator(mixture, num_speakers="auto")
+    assert len(found) == 2
+    for source, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(source["audio"], other["audio"])
+        assert source["segments"] == other["segments"]
+
+
+def test_options_of_a_call_win_over_those_of_the_pipeline(bands, checkpoint, separator, mixture):
+    pipeline = load_separator(checkpoint, device="cpu", num_speakers=3)
+    assert len(pipeline(mixture)) == 3
+    assert len(pipeline(mixture, num_speakers="auto")) == 2
+    outputs, expected = pipeline(mixture, num_speakers="outputs"), separator(mixture)
+    assert len(outputs) == 2
+    for source, other in zip(outputs, expected, strict=True):
+        np.testing.assert_array_equal(source["audio"], other["audio"])
+
+
 @pytest.mark.parametrize("speakers", [{"num_speakers": 2}, {"num_speakers": "auto"}, {"max_speakers": 3}])
 def test_the_pipeline_gives_a_track_and_segments_for_each_person(bands, separator, mixture, speakers):
     sources = separator(mixture, **speakers)
@@ -77,8 +96,8 @@ def test_the_pipeline_gives_a_track_and_segments_for_each_person(bands, separato
         np.testing.assert_allclose(source["segments"], expected, atol=0.2)
 
 
-def test_without_the_options_the_outputs_of_the_model_have_segments_too(bands, separator, mixture):
-    sources = separator(mixture)
+def test_the_outputs_of_the_model_have_segments_too(bands, separator, mixture):
+    sources = separator(mixture, num_speakers="outputs")
     assert len(sources) == 2
     for source in sources:
         assert set(source) == {"label", "audio", "sampling_rate", "segments"}
@@ -113,15 +132,34 @@ def test_options_that_make_no_sense_are_refused(separator, mixture):
         separator(mixture, num_speakers=3, max_speakers=2)
     with pytest.raises(ValueError, match=r"`chunk_hop_length` \(400\) cannot be combined with"):
         separator(mixture, num_speakers=2, chunk_hop_length=400)
+    with pytest.raises(ValueError, match=r"`max_speakers` \(2\) bounds the people who are found: leave out 'outputs'"):
+        separator(mixture, num_speakers="outputs", max_speakers=2)
+    with pytest.raises(ValueError, match="`num_speakers` is 'both': it must be a whole number, 'auto' or 'outputs'"):
+        separator(mixture, num_speakers="both")
 
 
-def test_a_pipeline_without_a_voice_encoder_says_so(separator, mixture, monkeypatch):
+def test_chunks_of_their_own_ask_for_the_outputs(bands, checkpoint, separator, mixture):
+    chosen = load_separator(checkpoint, device="cpu")(mixture, chunk_hop_length=400)
+    expected = separator(mixture, num_speakers="outputs", chunk_hop_length=400)
+    for source, other in zip(chosen, expected, strict=True):
+        np.testing.assert_array_equal(source["audio"], other["audio"])
+
+
+def test_without_a_voice_encoder_the_outputs_stand_in_for_people_that_nobody_asked_for(
+    checkpoint, separator, mixture, monkeypatch, caplog
+):
     def fail(*args, **kwargs):
         raise OSError("no such folder")
 
     monkeypatch.setattr("audioslots_hf.voice_encoders.load_voice_encoder", fail)
-    with pytest.raises(ValueError, match="need the voice encoder that ships with the package"):
+    with pytest.raises(ValueError, match="The voice encoder that ships with the package"):
         separator(mixture, num_speakers=2)
+    expected = separator(mixture, num_speakers="outputs")
+    with caplog.at_level("WARNING"):
+        sources = load_separator(checkpoint, device="cpu")(mixture)
+    assert "The sources are the outputs of the model" in caplog.text and "install the package" in caplog.text
+    for source, other in zip(sources, expected, strict=True):
+        np.testing.assert_allclose(source["audio"], other["audio"], atol=1e-6)
 
 
 @pytest.fixture

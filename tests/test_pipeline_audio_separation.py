@@ -196,7 +196,7 @@ def mixed_bag(path) -> list:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7])
 def test_a_list_and_a_generator_give_the_same_as_one_by_one(checkpoint, separator, wav, batch_size):
-    batched = load_separator(checkpoint, device="cpu", batch_size=batch_size)
+    batched = load_separator(checkpoint, device="cpu", batch_size=batch_size, num_speakers="outputs")
     one_by_one = [separator(audio) for audio in mixed_bag(wav)]
     from_list = batched(mixed_bag(wav))
     from_generator = batched(audio for audio in mixed_bag(wav))
@@ -291,11 +291,11 @@ def test_a_model_fresh_from_training_separates_without_dropout(separator):
     model = copy.deepcopy(separator.model).train()
     fresh = AudioSeparationPipeline(model=model, feature_extractor=separator.feature_extractor)
     assert not model.training
-    assert_same_sources(fresh(noise(2001)), separator(noise(2001)))
+    assert_same_sources(fresh(noise(2001), num_speakers="outputs"), separator(noise(2001)))
 
 
 def test_transformers_own_pipeline_gives_the_same_as_load_separator(checkpoint, separator):
-    plain = pipeline("audio-to-audio", model=str(checkpoint), device="cpu")
+    plain = pipeline("audio-to-audio", model=str(checkpoint), device="cpu", num_speakers="outputs")
     assert isinstance(plain, AudioSeparationPipeline)
     assert_same_sources(plain(noise(2001)), separator(noise(2001)))
 
@@ -358,14 +358,14 @@ def saved_pipeline(separator, tmp_path, monkeypatch):
 
 
 def test_a_saved_pipeline_loads_without_trusting_its_code(separator, saved_pipeline):
-    loaded = load_separator(saved_pipeline, device="cpu")
+    loaded = load_separator(saved_pipeline, device="cpu", num_speakers="outputs")
     assert type(loaded) is AudioSeparationPipeline
     assert_same_sources(loaded(noise(2001)), separator(noise(2001)))
 
 
 @pytest.mark.parametrize("options", [{}, {"trust_remote_code": True}], ids=["plain", "trusting"])
 def test_plain_pipeline_runs_the_code_of_the_package_for_a_saved_pipeline(separator, saved_pipeline, options):
-    plain = pipeline("audio-to-audio", model=str(saved_pipeline), device="cpu", **options)
+    plain = pipeline("audio-to-audio", model=str(saved_pipeline), device="cpu", num_speakers="outputs", **options)
     assert type(plain) is AudioSeparationPipeline
     assert_same_sources(plain(noise(2001)), separator(noise(2001)))
 
@@ -395,7 +395,7 @@ SEPARATE_WITHOUT_PACKAGE = """
 import sys
 import numpy as np
 from transformers import pipeline
-separator = pipeline("audio-to-audio", model=sys.argv[1], trust_remote_code=True, device="cpu")
+separator = pipeline("audio-to-audio", model=sys.argv[1], trust_remote_code=True, device="cpu", num_speakers="outputs")
 np.save(sys.argv[3], np.stack([track["audio"] for track in separator(np.load(sys.argv[2]))]))
 """
 

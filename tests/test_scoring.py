@@ -270,7 +270,18 @@ def test_tracks_of_separate_can_be_scored_unchanged(checkpoint, tmp_path):
     mixture = write(tmp_path / "in" / "c.wav", tones(6001, 44100) + noise(6001), 44100)
     for index, reference in enumerate((tones(6001, 44100), noise(6001))):
         write(tmp_path / "true" / f"c_{index}.wav", reference, 44100)
-    words = ["separate", mixture, "-o", mixture.parent, "--model", checkpoint, "--device", "cpu"]
+    words = [
+        "separate",
+        mixture,
+        "-o",
+        mixture.parent,
+        "--model",
+        checkpoint,
+        "--device",
+        "cpu",
+        "--num-speakers",
+        "outputs",
+    ]
     assert main([str(word) for word in words]) == 0
     # the tracks lie beside their mixture, and the references have names of another kind
     folders = ["--estimates", mixture.parent, "--references", tmp_path / "true", "--mixtures", mixture.parent]

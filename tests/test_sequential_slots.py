@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def pipeline(folder):
-    return load_separator(folder, device="cpu")
+    return load_separator(folder, device="cpu", num_speakers="outputs")
 
 
 def build(pipeline, **options):

@@ -22,6 +22,8 @@ from audioslots_hf.speakers import (
     find_voices,
     normalize,
     parse_speakers,
+    sum_together,
+    wants_outputs,
 )
 
 
@@ -69,6 +71,19 @@ def test_voices_are_found_where_their_number_is_known(num_voices):
     assert is_same_up_to_names(found.assignment, truth)
     assert found.centroids.shape == (num_voices, 32)
     np.testing.assert_allclose(np.linalg.norm(found.centroids, axis=1), 1)
+
+
+@pytest.mark.parametrize("share, expected", [(0.0, 1), (0.1, 1), (0.3, 2)])
+def test_voices_that_sound_at_the_same_time_are_two_however_alike(share, expected):
+    """As in a few seconds of full overlap, where embeddings are too short to tell; parts of one voice follow each other."""
+    people = np.array([[1.0, 0.0], [0.8, 0.6]])
+    num_chunks = 4
+    embeddings = np.tile(people, (num_chunks, 1, 1))
+    speech_s = np.full((num_chunks, 2), 1.5)
+    evidence = VoiceEvidence(embeddings, speech_s, (1 - share) * speech_s, np.full((num_chunks, 2), 0.1))
+    together_s = sum_together(evidence, np.tile([0, 1], (num_chunks, 1)), 2)
+    np.testing.assert_allclose(together_s, 6 * share * (1 - np.eye(2)), atol=1e-12)
+    assert len(find_voices(evidence).centroids) == expected
 
 
 @pytest.mark.parametrize("high_power, expected", [(1.0, 1), (1e-6, 2)])
@@ -172,3 +187,14 @@ def test_auto_leaves_the_number_to_be_found():
     assert parse_speakers("auto") == (None, None)
     assert parse_speakers("auto", 3) == (None, 3)
     assert parse_speakers(2) == (2, None)
+
+
+def test_outputs_take_the_place_of_people_by_name_or_by_chunks_of_their_own():
+    assert wants_outputs("outputs") and wants_outputs(None, None, 400) and wants_outputs("outputs", None, 400)
+    assert not wants_outputs(None) and not wants_outputs("auto", 3) and not wants_outputs(2)
+    with pytest.raises(ValueError, match="leave out 'outputs'"):
+        wants_outputs("outputs", 3)
+    with pytest.raises(ValueError, match="'auto' or 'outputs'"):
+        wants_outputs("some")
+    with pytest.raises(ValueError, match="at least 1"):
+        wants_outputs(0)

@@ -26,8 +26,8 @@ CONVERSATIONS_NAME = "conversations.json"
 # the name of a list without its suffix: the data set, and the split that it is of
 LIST_NAME = re.compile(r"(.+?)[_-](train|dev|valid|validation|eval|test)(?:[_-].*)?")
 NOT_MEASURED = "not measured"
-WITHOUT_OPTION = "without an option"
-WITH_PEOPLE = "with `num_speakers`"
+WITH_PEOPLE = "people told apart"
+WITH_OUTPUTS = "outputs of the model"
 # in the name of a list of conversations
 ROOM = ", room "
 CONVERSATIONS = {
@@ -96,14 +96,15 @@ def load_conversations(folder: Path) -> dict[str, dict[str, dict]]:
     conversations: dict[str, dict[str, dict]] = {}
     try:
         for result in content if isinstance(content, list) else [content]:
-            kind = WITHOUT_OPTION if result.get("num_speakers") is None else WITH_PEOPLE
+            kind = WITH_OUTPUTS if result.get("num_speakers") in (None, "outputs") else WITH_PEOPLE
             conversations.setdefault(kind, {}).update(result["lists"])
             conversations.setdefault(WITH_PEOPLE, {}).update(result.get("lists_of_people", {}))
         for lists in conversations.values():
             _average(list(lists.values()))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is not a result of training.benchmark conversations: {error!r}") from error
-    return {kind: lists for kind, lists in conversations.items() if lists}
+    # by default people are told apart
+    return {kind: conversations[kind] for kind in (WITH_PEOPLE, WITH_OUTPUTS) if conversations.get(kind)}
 
 
 def check_weights(evaluations: list[dict], sha256: str) -> None:
@@ -247,7 +248,7 @@ __all__ = [
     "PROTOCOLS",
     "RESULTS_NAME",
     "ROOM",
-    "WITHOUT_OPTION",
+    "WITH_OUTPUTS",
     "WITH_PEOPLE",
     "check_weights",
     "compact",

@@ -97,13 +97,13 @@ def parse_model(word: str) -> str:
 
 
 def parse_count(word: str) -> int | str:
-    """The `type` of a number of speakers, or `auto`."""
-    if word == "auto":
+    """The `type` of a number of speakers, of `auto` or of `outputs`."""
+    if word in ("auto", "outputs"):
         return word
     try:
         return int(word)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{word!r} is neither a whole number nor auto") from error
+        raise argparse.ArgumentTypeError(f"{word!r} is neither a whole number nor auto nor outputs") from error
 
 
 def parse_device(word: str) -> str:

@@ -102,19 +102,20 @@ def add_separate(commands: argparse._SubParsersAction) -> None:
     add_device(parser)
     add_output_options(
         parser,
-        "print a line of JSON for each recording and one for the run; for a conversation, also write who speaks when, how "
-        "long and how loud, as NAME.json",
+        "print a line of JSON for each recording and one for the run; also write who speaks when, how long and how loud, as "
+        "NAME.json",
     )
     parser.set_defaults(run=_run)
 
 
 def _add_speaker_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of conversations."""
-    speakers = parser.add_argument_group(
-        "conversations", "One track for each person, silent where that person is. Any of these options asks for them."
-    )
+    speakers = parser.add_argument_group("people", "There is one track for each person, silent where that person is.")
     speakers.add_argument(
-        "--num-speakers", type=parse_count, metavar="N|auto", help="number of people who speak (default: auto)"
+        "--num-speakers",
+        type=parse_count,
+        metavar="N|auto|outputs",
+        help="number of people who speak (default: auto, it is found); outputs: the outputs of the model as they are",
     )
     speakers.add_argument(
         "--max-speakers", type=int, metavar="N", help="the most people who may be found (default: 6)"
@@ -155,7 +156,7 @@ def _run(options: argparse.Namespace) -> int:
 
         require_matplotlib()
     console = Console(options)
-    is_conversation = _wants_speakers(options)
+    is_conversation = not _wants_outputs(options)
     if options.channels == "split":
         from .channels import check_channels
 
@@ -207,14 +208,18 @@ def _load_separator(options: argparse.Namespace, is_conversation: bool) -> "Sepa
     return Separator(pipeline.model, pipeline.feature_extractor, batch_size=pipeline.batch_size, passes=options.passes)
 
 
-def _wants_speakers(options: argparse.Namespace) -> bool:
-    """Whether each person of a conversation gets a track; a `ValueError` if the numbers of people make no sense."""
-    if options.num_speakers is None and options.max_speakers is None and not options.rttm:
+def _wants_outputs(options: argparse.Namespace) -> bool:
+    """Whether the tracks are the outputs of the model, not people; a `ValueError` if the options of people make no sense."""
+    if options.num_speakers is None and options.max_speakers is None:
         return False
-    from .speakers import parse_speakers
+    from .speakers import wants_outputs
 
-    parse_speakers(options.num_speakers, options.max_speakers)
-    return True
+    is_outputs = wants_outputs(options.num_speakers, options.max_speakers)
+    if is_outputs and options.rttm:
+        raise ValueError(
+            "`--rttm` says who speaks when, and outputs are no people: leave out `--num-speakers outputs`."
+        )
+    return is_outputs
 
 
 def _run_job(

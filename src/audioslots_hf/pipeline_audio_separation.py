@@ -30,18 +30,20 @@ from .forks import use_one_thread_if_forked
 from .model_files import check_feature_extractor
 from .online import OnlineConversation
 from .passes import check_passes
-from .progress import Progress
+from .progress import Progress, showing_progress
 from .recordings import Recording, load_recording
 from .resampling import resample
 from .saving import complete_card
-from .segments import find_segments
 from .separator import Separator, check_chunk_length
-from .speakers import parse_speakers
+from .speakers import parse_speakers, wants_outputs
+from .tracks import format_tracks, restore_tracks
 from .waveforms import check_options, to_rate
 
 
 logger = get_logger(__name__)
 
+# longer recordings have a progress bar
+MAX_QUIET_S = 60.0
 OPTIONS = (
     "sampling_rate",
     "chunk_hop_length",
@@ -75,35 +77,38 @@ class AudioSeparationPipeline(ChunkPipeline):
     generator of recordings, a `datasets` set and a column of it. `sampling_rate` applies to arrays and tensors, and defaults
     to the model's. The result for each is a list of
     `{"label": "source_0", "audio": float32 array, "sampling_rate": int, "segments": list}` with the sampling rate, length and
-    channel layout of the input; segments are the starts and ends of speech in seconds. Each channel of a recording is separated by itself, with the same order of sources.
+    channel layout of the input; segments are the starts and ends of speech in seconds. There is one source for each person, silent
+    where that person is: as many as are found, none if nobody speaks. Each channel of a recording is separated by itself, with the
+    same order of sources.
 
     Args:
         sampling_rate (`int`, *optional*):
             Sampling rate in hertz of bare arrays and tensors. Defaults to the model's.
         chunk_hop_length (`int`, *optional*):
-            Number of samples, at the model's rate, from one chunk to the next. By default chunks overlap by a
-            second, short ones by three quarters of a chunk.
+            Number of samples, at the model's rate, from one chunk to the next: only for `num_speakers="outputs"`, which it implies.
+            By default such chunks overlap by a second, short ones by three quarters of a chunk.
         show_progress (`bool`, *optional*):
             Whether to show a progress bar. By default only for recordings longer than a minute.
         post_process_kwargs (`dict`, *optional*):
             Passed to the feature extractor's `post_process_audio_separation`, for instance `{"mask": "binary"}`.
         passes (`int`, *optional*, defaults to 1):
             2 or 4 average the estimates of so many passes, see [`Separator`].
-        num_speakers (`int` or `"auto"`, *optional*):
-            Number of people who speak in a conversation, or `"auto"`: it is found. Then each source is a person, silent where
-            that person is. Nobody gives an empty list.
-        max_speakers (`int`, *optional*):
-            The most people who may be found; alone it means `num_speakers="auto"`.
+        num_speakers (`int`, `"auto"` or `"outputs"`, *optional*):
+            Number of people who speak. By default, and by `"auto"`, it is found. `"outputs"` gives the outputs of the model as they are,
+            as many as it has; they follow the voices from chunk to chunk only. So does the default where SciPy or the voice encoder
+            is missing, with a warning.
+        max_speakers (`int`, *optional*, defaults to 6):
+            The most people who may be found.
         channels (`str`, *optional*, defaults to `"each"`):
             `"each"` separates every channel, `"mix"` the mean of all channels, which gives tracks of one channel. `"split"` takes
             each channel as the track of a person, as in two-channel telephone calls, and computes only its segments.
         on_progress (callable, *optional*):
-            Called with the finished fraction of a recording, from 0 to 1, in the thread of the separation. Recordings of a list share
-            batches, so that one may begin before the last one ends.
+            Called with the finished fraction of a recording, from 0 to 1, in the thread of the separation. With
+            `num_speakers="outputs"` the recordings of a list share batches, so that one may begin before the last one ends.
         cancel (`threading.Event`, *optional*):
             Another thread sets it to stop the separation, which then raises [`~progress.SeparationCancelled`].
         batch_size (`int`, *optional*):
-            Number of chunks per forward pass, also across recordings. Defaults to 16 s of audio (8 s on a CPU), at most
+            Number of chunks per forward pass. Defaults to 16 s of audio (8 s on a CPU), at most
             16 chunks.
     """
 
@@ -214,49 +219,37 @@ class AudioSeparationPipeline(ChunkPipeline):
             check_channels(channels, num_speakers, max_speakers)
         if chunk_hop_length is not None:
             check_chunk_hop_length(chunk_hop_length, self.feature_extractor.chunk_length)
-        chunking = {} if chunk_hop_length is None else {"chunk_hop_length": chunk_hop_length}
-        preprocess = dict(chunking)
-        if channels is not None:
-            preprocess["channels"] = channels
-        if sampling_rate is not None:
-            preprocess["sampling_rate"] = to_rate(sampling_rate)
-        if show_progress is not None:
-            preprocess["show_progress"] = show_progress
-        forward = {} if post_process_kwargs is None else {"post_process_kwargs": post_process_kwargs}
         if passes is not None:
             check_passes(passes, self.model.config)
-            forward["passes"] = passes
-        postprocess = chunking if channels is None else {**chunking, "split": channels == "split"}
-        watchers = {"on_progress": on_progress, "cancel": cancel}
-        watchers = {name: watcher for name, watcher in watchers.items() if watcher is not None}
-        preprocess, postprocess = preprocess | watchers, postprocess | watchers
-        if num_speakers is None and max_speakers is None:
-            if self.model.config.sequential_slots:
-                # every chunk begins where the one before ended, which batches across recordings do not keep
-                return preprocess | {"is_whole": True}, {}, postprocess | {"options": forward}
-            return preprocess, forward, postprocess
-        parse_speakers(num_speakers, max_speakers)
-        if chunk_hop_length is not None:
-            raise ValueError(
-                f"`chunk_hop_length` ({chunk_hop_length}) cannot be combined with `num_speakers` or `max_speakers`: conversations have "
-                "chunks of their own."
-            )
-        # a conversation is looked at as a whole, at the end
-        speakers = {"num_speakers": num_speakers, "max_speakers": max_speakers} | forward
-        return preprocess | {"is_whole": True}, {}, {**postprocess, "speakers": speakers}
+        if num_speakers is None and max_speakers is not None:
+            num_speakers = "auto"
+        # only those that are given: others may have been given to the pipeline before
+        speakers = _keep_given(
+            num_speakers=num_speakers, max_speakers=max_speakers, chunk_hop_length=chunk_hop_length, channels=channels
+        )
+        wants_outputs(num_speakers, max_speakers, chunk_hop_length)
+        both = speakers | _keep_given(show_progress=show_progress, on_progress=on_progress, cancel=cancel)
+        forward = _keep_given(post_process_kwargs=post_process_kwargs, passes=passes)
+        rate = {} if sampling_rate is None else {"sampling_rate": to_rate(sampling_rate)}
+        return both | rate, forward, both | forward
 
     def preprocess(
         self,
         audio: Any,
         sampling_rate: int | None = None,
         chunk_hop_length: int | None = None,
+        num_speakers: int | str | None = None,
+        max_speakers: int | None = None,
         show_progress: bool | None = None,
-        is_whole: bool = False,
         channels: str = "each",
         on_progress: Callable[[float], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Yield the chunks of a recording in order of time, for all channels in turn."""
+        """
+        Yield a recording whole, because its people are found in all of it.
+
+        For the outputs of the model, yield its chunks in order of time, for all channels in turn.
+        """
         use_one_thread_if_forked(self._process)
         progress = Progress(on_progress, cancel)
         separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
@@ -267,12 +260,14 @@ class AudioSeparationPipeline(ChunkPipeline):
         elif channels == "each" and _listen(recording).are_separate():
             warning = describe_separate("channels='split'")
             logger.warning(f"In this recording {warning}.")
-        if is_whole or channels == "split":
+        is_cut = wants_outputs(num_speakers, max_speakers, chunk_hop_length) and channels != "split"
+        # slots that go from chunk to chunk need them in order, which batches across recordings do not keep
+        if not is_cut or self.model.config.sequential_slots:
             yield {"recording": recording, "is_last": True}
             return
         waveforms = resample(recording.waveforms, recording.sampling_rate, rate)
         if show_progress is None:
-            show_progress = waveforms.shape[-1] > 60 * rate
+            show_progress = recording.duration_s > MAX_QUIET_S
         num_hops = -(-(waveforms.shape[-1] - separator.chunk_length) // separator.chunk_hop_length)
         num_chunks = max(0, num_hops) + 1
         with tqdm(total=num_chunks, unit="chunk", desc="Separating", disable=not show_progress) as bar:
@@ -320,23 +315,40 @@ class AudioSeparationPipeline(ChunkPipeline):
         self,
         model_outputs: list[dict[str, Any]],
         chunk_hop_length: int | None = None,
-        speakers: dict[str, Any] | None = None,
-        split: bool = False,
-        options: dict[str, Any] | None = None,
+        num_speakers: int | str | None = None,
+        max_speakers: int | None = None,
+        show_progress: bool | None = None,
+        channels: str = "each",
         on_progress: Callable[[float], None] | None = None,
         cancel: threading.Event | None = None,
+        **options: Any,
     ) -> list[dict[str, Any]]:
-        """Join the chunks of one recording, and restore its sampling rate, length and layout."""
-        if speakers is not None:
-            recording = model_outputs[0]["recording"]
-            return self._separate_conversation(recording, on_progress, cancel, **speakers)
-        if options is not None and not split:
-            recording = model_outputs[0]["recording"]
-            return self._separate_whole(recording, on_progress, cancel, chunk_hop_length=chunk_hop_length, **options)
-        result = self._join(model_outputs, chunk_hop_length, split)
-        if on_progress is not None:
-            on_progress(1.0)
-        return result
+        """Separate a whole recording, or join its chunks; restore its sampling rate, length and layout."""
+        recording: Recording = model_outputs[0]["recording"]
+        if channels == "split" or "estimates" in model_outputs[0]:
+            result = self._join(model_outputs, chunk_hop_length, channels == "split")
+            if on_progress is not None:
+                on_progress(1.0)
+            return result
+        if show_progress is None:
+            show_progress = recording.duration_s > MAX_QUIET_S
+        with showing_progress(on_progress, show_progress) as report:
+            if not wants_outputs(num_speakers, max_speakers, chunk_hop_length):
+                is_asked = num_speakers is not None or max_speakers is not None
+                if is_asked or self._can_find_people():
+                    speakers = {"num_speakers": num_speakers, "max_speakers": max_speakers}
+                    return self._separate_conversation(recording, report, cancel, **speakers, **options)
+            return self._separate_whole(recording, report, cancel, chunk_hop_length=chunk_hop_length, **options)
+
+    def _can_find_people(self) -> bool:
+        """Whether SciPy and a voice encoder are there; warns if one is not."""
+        try:
+            import scipy  # noqa: F401
+
+            return self.voice_encoder is not None
+        except (ImportError, ValueError) as error:
+            logger.warning(f"The sources are the outputs of the model, as by `num_speakers='outputs'`. {error}")
+            return False
 
     def _join(
         self, model_outputs: list[dict[str, Any]], chunk_hop_length: int | None, split: bool
@@ -346,7 +358,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         if split:
             mono = Recording(recording.waveforms, recording.sampling_rate, "mono")
             # a copy, so that tracks do not change with the input
-            return _format_tracks(mono, recording.waveforms.clone()[None], _listen(recording).plan().segments)
+            return format_tracks(mono, recording.waveforms.clone()[None], _listen(recording).plan().segments)
         num_channels = len(recording.waveforms)
         separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
         stitcher = separator.build_stitcher()
@@ -355,7 +367,7 @@ class AudioSeparationPipeline(ChunkPipeline):
             items = model_outputs[start : start + num_channels]
             is_last = start + num_channels == len(model_outputs)
             parts.append(stitcher.add(_gather_channels(items), is_last))
-        return _restore_tracks(recording, torch.cat(parts, dim=-1), separator.sampling_rate)
+        return restore_tracks(recording, torch.cat(parts, dim=-1), separator.sampling_rate)
 
     def _separate_whole(
         self,
@@ -367,7 +379,7 @@ class AudioSeparationPipeline(ChunkPipeline):
         """The result of a recording by a model whose slots go from chunk to chunk."""
         separator = Separator(self.model, self.feature_extractor, batch_size=self.batch_size, **options)
         waveforms = resample(recording.waveforms, recording.sampling_rate, separator.sampling_rate)
-        return _restore_tracks(recording, separator.separate(waveforms, on_progress, cancel), separator.sampling_rate)
+        return restore_tracks(recording, separator.separate(waveforms, on_progress, cancel), separator.sampling_rate)
 
     def _separate_conversation(
         self,
@@ -387,7 +399,7 @@ class AudioSeparationPipeline(ChunkPipeline):
             tracks = recording.waveforms.unsqueeze(1)
         else:
             tracks = resample(tracks, separator.sampling_rate, recording.sampling_rate)[..., :num_samples]
-        return _format_tracks(recording, tracks, plan.segments)
+        return format_tracks(recording, tracks, plan.segments)
 
 
 def _listen(recording: Recording) -> ChannelActivity:
@@ -398,27 +410,6 @@ def _listen(recording: Recording) -> ChannelActivity:
     return heard
 
 
-def _restore_tracks(recording: Recording, tracks: torch.Tensor, sampling_rate: int) -> list[dict[str, Any]]:
-    """The result of a recording, from its tracks at the rate of the model, `(num_channels, num_tracks, num_samples)`."""
-    tracks = resample(tracks, sampling_rate, recording.sampling_rate)[..., : recording.waveforms.shape[-1]]
-    return _format_tracks(recording, tracks, find_segments(tracks, recording.waveforms, recording.sampling_rate))
-
-
-def _format_tracks(
-    recording: Recording, tracks: torch.Tensor, segments: list[list[tuple[float, float]]]
-) -> list[dict[str, Any]]:
-    """The result of a recording, from its tracks `(num_channels, num_tracks, num_samples)`."""
-    return [
-        {
-            "label": f"source_{index}",
-            "audio": recording.restore_layout(track),
-            "sampling_rate": recording.sampling_rate,
-            "segments": spans,
-        }
-        for index, (track, spans) in enumerate(zip(tracks.unbind(dim=1), segments, strict=True))
-    ]
-
-
 def load_default_voice_encoder() -> PreTrainedModel:
     """The voice encoder that ships with the package."""
     try:
@@ -427,9 +418,14 @@ def load_default_voice_encoder() -> PreTrainedModel:
         return load_voice_encoder()
     except (ImportError, OSError) as error:
         raise ValueError(
-            "`num_speakers` and `max_speakers` need the voice encoder that ships with the package audioslots_hf, and it cannot "
-            "be loaded: install the package, or set `voice_encoder` of the pipeline."
+            "The voice encoder that ships with the package audioslots_hf, which tells people apart, cannot be loaded: install the "
+            "package, set `voice_encoder` of the pipeline, or pass `num_speakers='outputs'`."
         ) from error
+
+
+def _keep_given(**options: Any) -> dict[str, Any]:
+    """The options that are not `None`."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _gather_channels(items: list[dict[str, Any]]) -> SeparatedChunks:

@@ -15,8 +15,10 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
+from transformers.utils.logging import tqdm
 
 
 class SeparationCancelled(Exception):  # noqa: N818, it is no error
@@ -94,9 +96,29 @@ class Progress:
             self.on_progress(1.0)
 
 
+@contextmanager
+def showing_progress(
+    on_progress: Callable[[float], None] | None, is_shown: bool
+) -> Iterator[Callable[[float], None] | None]:
+    """A function that reports finished fractions to `on_progress`, and shows them as a bar."""
+    if not is_shown:
+        yield on_progress
+        return
+    with tqdm(
+        total=100, desc="Separating", bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    ) as bar:
+
+        def report(fraction: float) -> None:
+            bar.update(100 * fraction - bar.n)
+            if on_progress is not None:
+                on_progress(fraction)
+
+        yield report
+
+
 def cut_blocks(waveforms: torch.Tensor, length: int) -> Iterator[torch.Tensor]:
     """A recording in memory `(num_channels, num_samples)`, in blocks of at most `length` samples."""
     yield from waveforms.split(length, dim=-1)
 
 
-__all__ = ["Progress", "SeparationCancelled", "cut_blocks"]
+__all__ = ["Progress", "SeparationCancelled", "cut_blocks", "showing_progress"]

@@ -53,6 +53,11 @@ class Recording:
     sampling_rate: int
     layout: str
 
+    @property
+    def duration_s(self) -> float:
+        """Its length in seconds."""
+        return self.waveforms.shape[-1] / self.sampling_rate
+
     def restore_layout(self, waveforms: torch.Tensor) -> np.ndarray:
         """(num_channels, num_samples) -> float32 array in the layout of the input."""
         if self.layout == "mono":

@@ -29,7 +29,7 @@ no collar; real_time_factor: seconds of computing for a second of audio.
 
 `--panning` gives each voice its own level difference between two channels, and the means of the channels are scored.
 
-Without `--num-speakers`, the activity of a track is told by its energy.
+With `--num-speakers outputs`, the activity of a track is told by its energy.
 
 `--truth` puts the truth in the place of one part of the separation, a row of the table for each: `none`; `clusters`, the mean embedding of
 each voice is that of the estimates that are truly its own; `voices`, so is the voice of each estimate in each fifth of a second, too;
@@ -143,8 +143,8 @@ def find_speech(options: argparse.Namespace) -> list[str]:
 
 
 def parse_count(word: str) -> int | str:
-    """A number of people, or `auto` or `true`."""
-    return word if word in ("auto", "true") else int(word)
+    """A number of people, or `auto`, `outputs` or `true`."""
+    return word if word in ("auto", "outputs", "true") else int(word)
 
 
 def separate(
@@ -165,8 +165,8 @@ def separate(
     num_samples = recording.shape[1]
     tracks = np.array([source["audio"] for source in sources], np.float32)
     tracks = tracks.reshape(len(sources), *recording.shape).mean(axis=1)
-    # without people told apart, segments are no claim about people
-    if not sources or num_speakers is None:
+    # segments of outputs are no claim about people
+    if not sources or num_speakers == "outputs":
         return tracks, None
     return tracks, stack_segments([source["segments"] for source in sources], num_samples)
 
@@ -284,7 +284,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num-speakers",
         type=parse_count,
-        help="passed to the pipeline: a number, auto, or true for that of each list (default: what it does without)",
+        help="passed to the pipeline: a number, auto, outputs, or true for that of each list (default: auto, as without it)",
     )
     parser.add_argument("--passes", type=int, default=1, help="of the model, passed to the pipeline (default: 1)")
     parser.add_argument(
@@ -306,8 +306,10 @@ def check(options: argparse.Namespace) -> None:
         require_pyroomacoustics()
     if options.recordings < 1:
         raise SettingsError(f"--recordings is {options.recordings}: it must be at least 1.")
-    if options.truth and (options.num_speakers is None or options.online):
-        raise SettingsError("--truth needs --num-speakers, and no --online: it is about the two passes over a file.")
+    if (options.truth or options.online) and options.num_speakers == "outputs":
+        raise SettingsError("--num-speakers outputs tells no people apart, as --truth and --online do: leave it out.")
+    if options.truth and options.online:
+        raise SettingsError("--truth is about the two passes over a file: leave out --online.")
     if options.truth and any(options.panning):
         raise SettingsError("--truth cannot be combined with --panning: it is about recordings of one channel.")
     if options.passes != 1 and (options.truth or options.online):
@@ -347,7 +349,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 print_row(name, results[name], is_first=len(results) == 1)
     return {
         "model": options.model or DEFAULT_CHECKPOINT,
-        "num_speakers": options.num_speakers,
+        "num_speakers": options.num_speakers or "auto",
         "online": options.online,
         "truth": options.truth,
         "passes": options.passes,
