@@ -34,7 +34,7 @@ from audioslots_hf.jobs import OutputChoices, SeparationJob, find_inputs, plan_j
 from audioslots_hf.leftovers import remove_leftovers
 from audioslots_hf.separation import separate_conversation, separate_file
 from audioslots_hf.separator import Separator
-from audioslots_hf.speakers import parse_speakers
+from audioslots_hf.speakers import wants_outputs
 
 
 # a process that is done early waits for the others; the default of torch is half an hour
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("inputs", nargs="+", type=Path, metavar="FILE|DIR", help="audio files, or folders of them")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the tracks")
     parser.add_argument("--model", help="name of a shipped checkpoint, folder or Hub repository")
-    parser.add_argument("--num-speakers", help="a number, or auto: a track for each person")
+    parser.add_argument("--num-speakers", help="a number, or outputs (default: it is found)")
     return parser
 
 
@@ -85,11 +85,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Separate the share of this process, and return the exit status."""
     parser = build_parser()
     options = parser.parse_args(arguments)
-    is_conversation = options.num_speakers is not None
+    is_conversation = options.num_speakers != "outputs"
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=TIMEOUT)
     try:
         count = int(options.num_speakers) if (options.num_speakers or "").isdigit() else options.num_speakers
-        parse_speakers(count)
+        wants_outputs(count)
         # all processes share the list of the first one, because files appear while they start
         found = [find_jobs(options, is_conversation) if state.is_main_process else None]
     except (ValueError, OSError) as error:

@@ -43,7 +43,9 @@ def recordings(tmp_path) -> Path:
 
 
 def words(recordings: Path, checkpoint: Path, *options: str) -> list[str]:
-    return [str(recordings), "-o", str(recordings.parent / "out"), "--model", str(checkpoint), *options]
+    # the last of two options counts; random weights tell no people apart
+    people = ["--num-speakers", "outputs"]
+    return [str(recordings), "-o", str(recordings.parent / "out"), "--model", str(checkpoint), *people, *options]
 
 
 def states(folder: Path) -> dict[str, int]:
@@ -84,7 +86,7 @@ def test_a_recording_in_which_nobody_speaks_is_done_too(checkpoint, tmp_path, ca
 
 @pytest.mark.parametrize(
     "options, message",
-    [(["--num-speakers", "0"], "`num_speakers` is 0"), (["--num-speakers", "two"], "whole number or 'auto'")],
+    [(["--num-speakers", "0"], "`num_speakers` is 0"), (["--num-speakers", "two"], "whole number, 'auto' or 'outputs'")],
 )
 def test_invalid_options_are_refused(recordings, checkpoint, capsys, options, message):
     with pytest.raises(SystemExit):
