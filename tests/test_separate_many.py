@@ -86,7 +86,10 @@ def test_a_recording_in_which_nobody_speaks_is_done_too(checkpoint, tmp_path, ca
 
 @pytest.mark.parametrize(
     "options, message",
-    [(["--num-speakers", "0"], "`num_speakers` is 0"), (["--num-speakers", "two"], "whole number, 'auto' or 'outputs'")],
+    [
+        (["--num-speakers", "0"], "`num_speakers` is 0"),
+        (["--num-speakers", "two"], "whole number, 'auto' or 'outputs'"),
+    ],
 )
 def test_invalid_options_are_refused(recordings, checkpoint, capsys, options, message):
     with pytest.raises(SystemExit):

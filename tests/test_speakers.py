@@ -17,6 +17,7 @@ import pytest
 from audioslots_hf.speakers import (
     MAX_NARROW_SIMILARITY,
     MAX_SIMILARITY,
+    TOGETHER_COST,
     VoiceEvidence,
     assign_voices,
     find_voices,
@@ -130,6 +131,16 @@ def test_two_estimates_nearly_as_near_to_one_voice_are_parts_of_it():
     embeddings = normalize(np.stack([[first, 0.3 * first + 0.7 * second]]))
     evidence = VoiceEvidence(embeddings, *np.full((2, 1, 2), 2.0), np.ones((1, 2)))
     assert assign_voices(evidence, np.stack([first, second]))[0].tolist() == [[0, 1]]
+
+
+def test_two_estimates_that_sound_at_once_are_no_parts_of_one_voice_once_the_number_is_known():
+    first, second = voices(2)
+    embeddings = normalize(np.stack([[first, 0.505 * first + 0.495 * second]]))
+    for alone_s, expected in ((2.0, [0, 0]), (0.5, [0, 1])):
+        evidence = VoiceEvidence(embeddings, np.full((1, 2), 2.0), np.full((1, 2), alone_s), np.ones((1, 2)))
+        centroids = np.stack([first, second])
+        assert assign_voices(evidence, centroids)[0].tolist() == [[0, 0]]
+        assert assign_voices(evidence, centroids, TOGETHER_COST)[0].tolist() == [expected]
 
 
 def test_an_estimate_without_speech_decides_nothing_and_goes_with_the_other():

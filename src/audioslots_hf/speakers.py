@@ -23,6 +23,10 @@ from .activity import is_narrow_band
 
 # Two estimates of one chunk count as two voices if their similarity to two voices exceeds that to one by this cosine.
 JOIN_MARGIN = 0.05
+# Once the number of voices is known, by more for each second in which both sound at once, because parts of one voice follow each other.
+# Chosen on 60 full overlaps of validation speakers, which gain 0.4 dB, and on 12 conversations, which neither gain nor lose. Voices that are too
+# many would keep apart by it, too.
+TOGETHER_COST = 0.3
 # With less speech an embedding is unreliable: no decision about voices uses it.
 MIN_SPEECH_S = 0.6
 # weight of a second with another voice, relative to one alone
@@ -169,11 +173,14 @@ def normalize(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
-def assign_voices(evidence: VoiceEvidence, centroids: np.ndarray) -> tuple[np.ndarray, float]:
+def assign_voices(
+    evidence: VoiceEvidence, centroids: np.ndarray, together_cost: float = 0.0
+) -> tuple[np.ndarray, float]:
     """
     The voice of every estimate, given the voices.
 
-    Two estimates of one chunk are different people unless one voice explains both of them nearly as well as two.
+    Two estimates of one chunk are different people unless one voice explains both of them nearly as well as two, and they do not sound
+    at once.
 
     Returns:
         `tuple` of the assignment, `(num_chunks, num_estimates)`, and the mean score of a second of speech.
@@ -187,12 +194,21 @@ def assign_voices(evidence: VoiceEvidence, centroids: np.ndarray) -> tuple[np.nd
         scores += similarities[:, estimate, states[:, estimate]]
     # what is joined is rewarded by the speech of all but the longest of the estimates; those without speech are joined
     joined = states[:, :, None] == np.arange(len(centroids))
-    speech = evidence.speech_s[:, None, :, None] + 1e-6
-    inside = np.where(joined, speech, 0.0)
-    scores += JOIN_MARGIN * (inside.sum(axis=2) - inside.max(axis=2)).sum(axis=-1)
+    scores += JOIN_MARGIN * _sum_joined(evidence.speech_s + 1e-6, joined)
+    scores -= together_cost * _sum_joined(evidence.speech_s - evidence.alone_s, joined)
     best = scores.argmax(axis=1)
     total = max(float(evidence.speech_s.sum()), 1e-12)
     return states[best], float(scores[np.arange(num_chunks), best].sum()) / total
+
+
+def _sum_joined(seconds: np.ndarray, joined: np.ndarray) -> np.ndarray:
+    """
+    Seconds of all but the longest of the estimates that a state gives to one voice.
+
+    `(num_chunks, num_estimates)` and bool `(num_states, num_estimates, num_voices)` -> `(num_chunks, num_states)`
+    """
+    inside = np.where(joined, seconds[:, None, :, None], 0.0)
+    return (inside.sum(axis=2) - inside.max(axis=2)).sum(axis=-1)
 
 
 def _update_centroids(
@@ -211,17 +227,19 @@ def find_similarities(evidence: VoiceEvidence, assignment: np.ndarray, centroids
     return (evidence.embeddings * centroids[assignment]).sum(axis=-1)
 
 
-def refine_clusters(evidence: VoiceEvidence, centroids: np.ndarray, min_similarity: float = -np.inf) -> VoiceClusters:
+def refine_clusters(
+    evidence: VoiceEvidence, centroids: np.ndarray, min_similarity: float = -np.inf, together_cost: float = 0.0
+) -> VoiceClusters:
     """
     Constrained k-means from first centroids on, until no estimate changes its voice.
 
     Estimates whose cosine to their voice is below `min_similarity` change no centroid.
     """
-    assignment, score = assign_voices(evidence, centroids)
+    assignment, score = assign_voices(evidence, centroids, together_cost)
     for _ in range(MAX_ITERATIONS):
         centroids = _update_centroids(evidence, assignment, centroids, min_similarity)
         before = assignment
-        assignment, score = assign_voices(evidence, centroids)
+        assignment, score = assign_voices(evidence, centroids, together_cost)
         if np.array_equal(assignment, before):
             break
     return VoiceClusters(assignment, centroids, score)
@@ -248,7 +266,7 @@ def _link_embeddings(embeddings: np.ndarray, counts: list[int]) -> list[np.ndarr
     return [fcluster(tree, count, "maxclust") - 1 for count in counts]
 
 
-def _cluster_voices(evidence: VoiceEvidence, num_voices: int) -> VoiceClusters:
+def _cluster_voices(evidence: VoiceEvidence, num_voices: int, together_cost: float = 0.0) -> VoiceClusters:
     """
     The clusters of a known number of voices: the best of several seeds.
 
@@ -269,7 +287,7 @@ def _cluster_voices(evidence: VoiceEvidence, num_voices: int) -> VoiceClusters:
             continue
         tried.add(members)
         seeds = np.stack([(weights * (labels == voice)) @ embeddings for voice in heaviest])
-        found.append(refine_clusters(evidence, normalize(seeds)))
+        found.append(refine_clusters(evidence, normalize(seeds), together_cost=together_cost))
     if not found:
         raise ValueError(
             f"The recording holds too little speech for {num_voices} voices: only {len(embeddings)} estimates of its chunks tell "
@@ -340,9 +358,10 @@ def find_voices(
         # too little speech to tell: one voice
         size = evidence.embeddings.shape[-1]
         return VoiceClusters(np.zeros(evidence.speech_s.shape, int), np.zeros((1, size)), 0.0)
-    if num_speakers is not None:
-        return _cluster_voices(evidence, num_speakers)
-    return count_voices(evidence, DEFAULT_MAX_SPEAKERS if max_speakers is None else max_speakers)
+    if num_speakers is None:
+        most = DEFAULT_MAX_SPEAKERS if max_speakers is None else max_speakers
+        num_speakers = len(count_voices(evidence, most).centroids)
+    return _cluster_voices(evidence, num_speakers, TOGETHER_COST)
 
 
 __all__ = [
@@ -362,6 +381,7 @@ __all__ = [
     "OUTPUTS",
     "OVERLAP_WEIGHT",
     "SHORT_VOICE_MARGIN",
+    "TOGETHER_COST",
     "VoiceClusters",
     "VoiceEvidence",
     "assign_voices",
