@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 from .matching import UNMATCHED, match_estimates
-from .panning import are_panned
+from .panning import are_panned, locate_voices
 from .speakers import (
+    TOGETHER_COST,
     VoiceClusters,
     VoiceEvidence,
     assign_voices,
@@ -140,11 +141,11 @@ class OnlineVoices:
         is_complete = self.is_known and len(self.centroids) == self.num_tracks
         most = self.num_tracks - len(self.centroids) + len(tracks)
         try:
-            found = find_voices(past, len(tracks) if is_complete else None, most)
+            found = locate_voices(past, find_voices(past, len(tracks) if is_complete else None, most))
         except ValueError:
             # too little speech for so many
             return
-        before, score = assign_voices(past, np.stack([self.centroids[track] for track in tracks]))
+        before, score = assign_voices(past, np.stack([self.centroids[track] for track in tracks]), TOGETHER_COST)
         if is_complete and found.score < score + MIN_GAIN:
             return
         # each keeps the track on which most of its speech was

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from .activity import frame_length
-from .speakers import VoiceClusters, VoiceEvidence, assign_voices, find_voices, normalize
+from .speakers import TOGETHER_COST, VoiceClusters, VoiceEvidence, assign_voices, find_voices, normalize
 from .stft import istft, stft
 from .turns import window_frames
 
@@ -128,7 +128,7 @@ def locate_voices(evidence: VoiceEvidence, voices: VoiceClusters) -> VoiceCluste
     joint = normalize(np.concatenate([evidence.embeddings, PANNING_WEIGHT**0.5 * evidence.panning], axis=-1))
     found = find_voices(replace(evidence, embeddings=joint), len(voices.centroids))
     centroids = normalize(found.centroids[:, :size])
-    score = assign_voices(evidence, centroids)[1]
+    score = assign_voices(evidence, centroids, TOGETHER_COST)[1]
     if score >= voices.score - MAX_LOSS:
         return VoiceClusters(found.assignment, centroids, score, normalize(found.centroids[:, size:]))
     is_own = voices.assignment[..., None] == np.arange(len(voices.centroids))
