@@ -110,9 +110,9 @@ def test_the_loss_reaches_every_weight_and_falls():
 
 def test_the_benchmark_trains_a_flow_and_compares_it_with_two_passes(tmp_path, capsys):
     results = benchmark.run(build_options(tmp_path, "--minutes=0.01"))
-    assert list(results["rows"]) == ["1 pass", "2 passes", "1 pass, 1 of the flow"]
+    assert list(results["rows"]) == ["1 pass", "2 passes", "1 pass, 1 step of the flow"]
     assert results["rows"]["1 pass"]["gain_db"] == 0
-    assert results["rows"]["1 pass, 1 of the flow"]["relative_time"] > 1
+    assert results["rows"]["1 pass, 1 step of the flow"]["relative_time"] > 1
     assert results["curve"][-1]["minutes"] >= 0.01
     assert json.loads((tmp_path / "refine.json").read_text())["curve"] == results["curve"]
     assert (tmp_path / "refine.png").exists()

@@ -193,7 +193,8 @@ class Training:
             for mixture, estimates in zip(self.valid, self.estimates, strict=True)
         ]
         point = {"minutes": self.used / 60, "step": step, "loss_db": loss, "gain_db": statistics.mean(gains)}
-        print(json.dumps(point), file=sys.stderr, flush=True)
+        # beside the bar, on a line of its own
+        tqdm.write(json.dumps(point), file=sys.stderr)
         self.curve.append(point)
         with replacing(self.output / "refiner.safetensors") as temporary:
             save_file({name: weight.contiguous() for name, weight in self.refiner.state_dict().items()}, temporary)
@@ -218,7 +219,11 @@ def measure(
 ) -> dict[str, Row]:
     """Separate, refine and score the test mixtures in every way."""
     twice = Separator(separator.model, separator.feature_extractor, passes=2)
-    names = ["1 pass", "2 passes", *(f"1 pass, {count} of the flow" for count in steps)]
+    names = [
+        "1 pass",
+        "2 passes",
+        *(f"1 pass, {count} {'step' if count == 1 else 'steps'} of the flow" for count in steps),
+    ]
     rows = {name: Row() for name in names}
     refiner.eval()
     for index, mixture in enumerate(tqdm(mixtures, desc="Testing", unit="mixture")):
