@@ -96,8 +96,6 @@ INVALID_DUAL_PATH = [
     {"hidden_size": "16"},
     {"lstm_hidden_size": 0},
     {"layer_norm_eps": 0.0},
-    {"num_repeats": 0},
-    {"early_loss_weight": -0.1},
 ]
 
 

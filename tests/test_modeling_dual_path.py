@@ -16,7 +16,6 @@ import torch
 from transformers import AutoModel
 
 from audioslots_hf import DprnnConfig, DprnnForAudioSeparation, modeling_dual_path
-from audioslots_hf.losses import matched_negative_si_snr
 from audioslots_hf.modeling_dual_path import (
     DualPathDecoder,
     DualPathEncoder,
@@ -183,39 +182,3 @@ def test_fresh_weights_have_the_scale_of_pytorch():
     outputs = model(torch.randn(1, 1600), labels=torch.randn(1, 2, 1600))
     # half of the mixture is half of the mixture: the estimates do differ from the start
     assert (outputs.estimates[:, 0] - outputs.estimates[:, 1]).std() > 1e-3
-
-
-def test_repeats_pass_through_the_same_layers_again():
-    torch.manual_seed(0)
-    repeated = DprnnForAudioSeparation(DprnnConfig(**TINY_DUAL_PATH | {"num_repeats": 2})).eval()
-    unrolled = DprnnForAudioSeparation(DprnnConfig(**TINY_DUAL_PATH | {"num_hidden_layers": 4})).eval()
-    weights = repeated.state_dict()
-    later = {
-        name.replace(f"layers.{index}.", f"layers.{index + 2}."): value
-        for index in range(2)
-        for name, value in weights.items()
-        if f"layers.{index}." in name
-    }
-    unrolled.load_state_dict(weights | later)
-    mixtures = torch.randn(2, 800)
-    with torch.no_grad():
-        assert torch.equal(repeated(mixtures).estimates, unrolled(mixtures).estimates)
-
-
-def test_the_early_loss_is_the_mean_over_models_that_end_after_an_earlier_layer():
-    torch.manual_seed(0)
-    sizes = TINY_DUAL_PATH | {"num_hidden_layers": 3}
-    model = DprnnForAudioSeparation(DprnnConfig(**sizes, early_loss_weight=0.5))
-    mixtures, labels = torch.randn(2, 800), torch.randn(2, 2, 800)
-
-    def final_loss(num_layers: int) -> torch.Tensor:
-        shorter = DprnnForAudioSeparation(DprnnConfig(**sizes | {"num_hidden_layers": num_layers}))
-        kept = shorter.state_dict().keys()
-        shorter.load_state_dict({name: value for name, value in model.state_dict().items() if name in kept})
-        outputs = shorter(mixtures, labels=labels)
-        assert torch.equal(outputs.loss, matched_negative_si_snr(outputs.estimates, labels))
-        return outputs.loss
-
-    losses = [final_loss(num_layers) for num_layers in (1, 2, 3)]
-    torch.testing.assert_close(model.train()(mixtures, labels=labels).loss, losses[2] + 0.25 * (losses[0] + losses[1]))
-    assert torch.equal(model.eval()(mixtures, labels=labels).loss, losses[2])

@@ -66,14 +66,6 @@ class TestGalrWithThreeSources(FamilyVariant, TestGalr):
     num_sources = 3
 
 
-class TestGalrWithSharedLayersAndEarlyLosses(FamilyVariant, TestGalr):
-    # one layer cannot be divided between memory and disk
-    test_shards_of_which_some_stay_on_the_disk_give_the_same = None
-
-    def make_config(self, **overrides):
-        return super().make_config(**{"num_hidden_layers": 1, "num_repeats": 2, "early_loss_weight": 0.5} | overrides)
-
-
 @pytest.mark.parametrize(("hidden_size", "expected"), [(64, 1_450_777), (128, 2_293_017)])
 def test_published_sizes_have_the_published_parameters(hidden_size, expected):
     """Small and large of the paper: M = 16, K = 100, Q = 32, H = 128, N = 6, J = 8."""

@@ -40,10 +40,6 @@ lstm_hidden_size (`int`, *optional*, defaults to 128):
 filterbank_init (`str`, *optional*, defaults to `"random"`):
     Initialization of the encoder and the decoder: `"random"` filters, as in the papers, or a windowed `"fourier"` basis.
     The basis needs a `hidden_size` of twice `encoder_kernel_size` and learns faster.
-num_repeats (`int`, *optional*, defaults to 1):
-    Number of passes through the stack of `num_hidden_layers` layers; all passes share its weights.
-early_loss_weight (`float`, *optional*, defaults to 0.0):
-    Weight of the mean loss of the estimates after each layer but the last, beside the loss after the last. In training only.
 """
 
 
@@ -64,8 +60,6 @@ class DualPathConfig(ConfigCapabilities, PreTrainedConfig):
     lstm_hidden_size: int = positive_int_field(default=128)
     filterbank_init: str = "random"
     num_hidden_layers: int = positive_int_field(default=6)
-    num_repeats: int = positive_int_field(default=1)
-    early_loss_weight: float = interval(min=0.0)(default=0.0)
     layer_norm_eps: float = interval(min=0.0)(default=1e-5)
 
     def validate_architecture(self) -> None:

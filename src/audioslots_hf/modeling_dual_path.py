@@ -50,13 +50,10 @@ class DualPathModelOutput(ModelOutput):
         Hidden states that the masks are computed from.
     encoded (`torch.Tensor` of shape `(batch_size, num_frames, hidden_size)`):
         The encoded mixture, to which the masks are applied.
-    early_hidden_states (`tuple` of `torch.Tensor` of shape `(batch_size, num_frames, hidden_size)`):
-        The same as `last_hidden_state` after each layer but the last, if they are trained by a loss of their own.
     """
 
     last_hidden_state: torch.Tensor | None = None
     encoded: torch.Tensor | None = None
-    early_hidden_states: tuple[torch.Tensor, ...] | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
 
@@ -286,19 +283,10 @@ class DualPathModel(DualPathPreTrainedModel):
         encoded = self.encoder(input_values.to(self.encoder.filterbank.weight.dtype))
         normalized = self.norm(encoded.unsqueeze(0)).squeeze(0)
         hidden_states = segment_frames(normalized, self.config.segment_length)
-        # CODEPATH: no shipped configuration has an `early_loss_weight` or `num_repeats`; a race compares them
-        has_early_loss = self.training and self.config.early_loss_weight > 0
-        inputs = []
-        for _ in range(self.config.num_repeats):
-            for layer in self.layers:
-                if has_early_loss:
-                    inputs.append(hidden_states)
-                hidden_states = layer(hidden_states, **kwargs)
-        return DualPathModelOutput(
-            last_hidden_state=overlap_add(hidden_states, encoded.shape[1]),
-            encoded=encoded,
-            early_hidden_states=tuple(overlap_add(states, encoded.shape[1]) for states in inputs[1:]) or None,
-        )
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, **kwargs)
+        hidden_states = overlap_add(hidden_states, encoded.shape[1])
+        return DualPathModelOutput(last_hidden_state=hidden_states, encoded=encoded)
 
 
 @auto_docstring(custom_intro="One waveform per source of a mixture. A family sets its `model_class`.")
@@ -322,12 +310,6 @@ class DualPathForAudioSeparation(DualPathPreTrainedModel, ModelCapabilities):
                 layer.global_block.silence()
                 added |= {f"model.layers.{index}.{name}" for name in layer.state_dict()}
         return added
-
-    def estimate(self, hidden_states: torch.Tensor, encoded: torch.Tensor, input_values: torch.Tensor) -> torch.Tensor:
-        """(batch_size, num_frames, hidden_size) twice, (batch_size, num_samples) -> (batch_size, num_sources, num_samples)"""
-        estimates = self.decoder(self.masker(hidden_states) * encoded.unsqueeze(1))
-        # in float32: estimates in half precision would not sum to the mixture
-        return mixture_consistent(estimates.float(), input_values.float())
 
     @can_return_tuple
     @auto_docstring
@@ -355,17 +337,14 @@ class DualPathForAudioSeparation(DualPathPreTrainedModel, ModelCapabilities):
                 f"({self.config.encoder_stride}), as the feature extractor pads to chunks."
             )
         outputs: DualPathModelOutput = self.model(input_values, return_dict=True, **kwargs)
-        estimates = self.estimate(outputs.last_hidden_state, outputs.encoded, input_values)
+        masks = self.masker(outputs.last_hidden_state)
+        estimates = self.decoder(masks * outputs.encoded.unsqueeze(1))
+        # in float32: estimates in half precision would not sum to the mixture
+        estimates = mixture_consistent(estimates.float(), input_values.float())
 
         loss = None
         if labels is not None:
             loss = matched_negative_si_snr(estimates, labels)
-            early_losses = [
-                matched_negative_si_snr(self.estimate(states, outputs.encoded, input_values), labels)
-                for states in outputs.early_hidden_states or ()
-            ]
-            if early_losses:
-                loss = loss + self.config.early_loss_weight * torch.stack(early_losses).mean()
 
         return AudioSeparationOutput(
             loss=loss,
