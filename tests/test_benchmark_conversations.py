@@ -24,6 +24,9 @@ from training.data.conversations import ConversationSimulator, ConversationStyle
 from training.settings import SettingsError
 
 
+OUTPUTS = ["--num-speakers", "outputs"]
+
+
 def parse(root, *words):
     parser = argparse.ArgumentParser()
     conversations.add_arguments(parser)
@@ -55,7 +58,8 @@ def oracle(monkeypatch):
         known[conversation.mixture.tobytes()] = conversation.references
         return conversation
 
-    def pipeline(mixture, sampling_rate, show_progress):
+    def pipeline(mixture, sampling_rate, show_progress, num_speakers):
+        assert num_speakers == "outputs"
         return [{"audio": reference} for reference in known[mixture.tobytes()][::-1]]
 
     monkeypatch.setattr(ConversationSimulator, "__getitem__", remember)
@@ -64,7 +68,7 @@ def oracle(monkeypatch):
 
 
 def test_an_oracle_scores_best_in_every_list(root, oracle, capsys):
-    options = parse(root, "--durations", "12", "--overlaps", "0", "30", "--recordings", "2")
+    options = parse(root, "--durations", "12", "--overlaps", "0", "30", "--recordings", "2", *OUTPUTS)
     results = conversations.run(options)
     assert list(results["lists"]) == [
         "here, 2 voices, 12 s, overlap 0 %",
@@ -81,7 +85,7 @@ def test_an_oracle_scores_best_in_every_list(root, oracle, capsys):
 
 
 def test_a_picture_is_drawn_of_every_recording(root, oracle):
-    options = parse(root, "--durations", "5", "--overlaps", "20", "--voices", "2", "--recordings", "2")
+    options = parse(root, "--durations", "5", "--overlaps", "20", "--voices", "2", "--recordings", "2", *OUTPUTS)
     options.plot = root / "pictures"
     conversations.run(options)
     assert sorted(path.name for path in options.plot.iterdir()) == ["00-00.png", "00-01.png"]
@@ -91,7 +95,7 @@ def test_the_mixture_on_every_track_is_seen(root, monkeypatch):
     monkeypatch.setattr(
         conversations, "load_separator", lambda model, device: lambda mixture, **options: [{"audio": mixture}] * 2
     )
-    options = parse(root, "--durations", "10", "--overlaps", "20", "--voices", "2", "--recordings", "1")
+    options = parse(root, "--durations", "10", "--overlaps", "20", "--voices", "2", "--recordings", "1", *OUTPUTS)
     (scores,) = conversations.run(options)["lists"].values()
     assert scores["si_sdri"] == pytest.approx(0, abs=1e-6) and scores["own_track"] == 0
 
@@ -106,8 +110,8 @@ def test_segments_are_taken_where_people_are_told_apart():
         return [{"audio": mixture, "segments": [(0.0, 0.5), (0.8, 1.2)]}, {"audio": mixture, "segments": []}]
 
     recording = np.stack([np.ones(16000, np.float32), np.zeros(16000, np.float32)])
-    assert separate(pipeline, recording)[1] is None
-    tracks, activity = separate(pipeline, recording, "auto")
+    assert separate(pipeline, recording, "outputs")[1] is None
+    tracks, activity = separate(pipeline, recording)
     # the means of the channels
     assert (tracks == 0.5).all()
     assert tracks.shape == (2, 16000)
@@ -143,8 +147,9 @@ def test_speech_that_is_not_there_is_named(root):
     [
         (["--voices", "1", "--overlaps", "20"], "--voices 1 needs --overlaps 0"),
         (["--recordings", "0"], "at least 1"),
-        (["--truth", "both"], "--truth needs --num-speakers"),
-        (["--truth", "both", "--num-speakers", "true", "--online"], "no --online"),
+        (["--truth", "both", "--num-speakers", "outputs"], "--num-speakers outputs tells no people apart"),
+        (["--online", "--num-speakers", "outputs"], "--num-speakers outputs tells no people apart"),
+        (["--truth", "both", "--online"], "leave out --online"),
         (["--truth", "both", "--num-speakers", "true", "--panning", "6"], "--truth cannot be combined with --panning"),
         (["--passes", "2", "--num-speakers", "true", "--online"], "--passes 2 cannot be combined"),
     ],
@@ -268,7 +273,7 @@ def test_panned_voices_have_lists_of_their_own(root, monkeypatch):
     monkeypatch.setattr(ConversationSimulator, "__getitem__", remember)
     monkeypatch.setattr(conversations, "load_separator", lambda model, device: pipeline)
     words = ["--voices", "2", "--durations", "5", "--overlaps", "20", "--recordings", "1"]
-    [(name, scores)] = conversations.run(parse(root, *words, "--panning", "6"))["lists"].items()
+    [(name, scores)] = conversations.run(parse(root, *words, "--panning", "6", *OUTPUTS))["lists"].items()
     assert name == "here, 2 voices, 5 s, overlap 20 %, panned by 6 dB"
     assert given[0].shape == (2, 80000) and scores["si_sdr"] == 60
 

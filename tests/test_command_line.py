@@ -174,7 +174,22 @@ def test_the_default_output_is_a_folder_beside_the_caller(checkpoint, tmp_path, 
     write(tmp_path / "a.wav")
     for _ in range(2):
         # the tracks of the first run are no input of the second
-        assert main(["separate", ".", "--force", "--model", str(checkpoint), "--device", "cpu"]) == 0
+        assert (
+            main(
+                [
+                    "separate",
+                    ".",
+                    "--force",
+                    "--model",
+                    str(checkpoint),
+                    "--device",
+                    "cpu",
+                    "--num-speakers",
+                    "outputs",
+                ]
+            )
+            == 0
+        )
     assert files_in(tmp_path) == ["a.wav", "separated/a_source_0.wav", "separated/a_source_1.wav"]
 
 

@@ -45,7 +45,7 @@ from training.settings import SettingsError
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "audioslots_hf"
-# A family's own files, and the benchmark of AudioSlots' own decoder.
+# A family's own files, and the benchmarks of AudioSlots' decoder and of a network of SlotGALR's layers.
 FAMILY_FILES = [
     path
     for kind in ("configuration", "feature_extraction", "modeling")
@@ -53,7 +53,8 @@ FAMILY_FILES = [
     # shared base classes, and classes that do not separate
     if path.stem != "modeling_outputs" and "_voice_" not in path.stem
 ]
-OWN_FILES = [*FAMILY_FILES, ROOT / "training" / "benchmark" / "broadcast_decoder.py"]
+OWN_BENCHMARKS = ("broadcast_decoder.py", "refine.py", "refiner.py")
+OWN_FILES = [*FAMILY_FILES, *(ROOT / "training" / "benchmark" / name for name in OWN_BENCHMARKS)]
 SHARED_FILES = sorted(
     {*PACKAGE.glob("*.py"), *(ROOT / "training").rglob("*.py")} - {*OWN_FILES, PACKAGE / "families.py"}
 )
@@ -127,7 +128,7 @@ def test_every_family_names_its_classes():
 
 
 def test_a_new_family_separates_in_the_pipeline_and_is_exported(toy, tmp_path):
-    pipeline = load_separator(toy, device="cpu")
+    pipeline = load_separator(toy, device="cpu", num_speakers="outputs")
     assert type(pipeline.model) is toy_family.ToyForAudioSeparation
     audio, _ = soundfile.read(SAMPLES / "two_voices.flac", dtype="float32")
     sources = pipeline(str(SAMPLES / "two_voices.flac"))

@@ -25,7 +25,7 @@ import torch
 from audioslots_hf import load_separator
 
 torch.set_num_threads(2)
-pipeline = load_separator(sys.argv[1], device="cpu")
+pipeline = load_separator(sys.argv[1], device="cpu", num_speakers="outputs")
 separator = pipeline.separator
 audio = (0.1 * np.sin(np.arange(8_000))).astype("float32")
 waveforms = torch.from_numpy(audio)[None]

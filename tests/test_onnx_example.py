@@ -59,7 +59,7 @@ def check_against_the_pipeline(session, pipeline, atol: float):
 
 
 def test_the_rules_of_the_example_are_those_of_the_pipeline():
-    pipeline = load_separator(device="cpu")
+    pipeline = load_separator(device="cpu", num_speakers="outputs")
     # the level is summed in float64 here
     check_against_the_pipeline(EagerSession(pipeline), pipeline, atol=1e-5)
 
@@ -69,7 +69,7 @@ def test_the_example_on_an_exported_file_equals_the_pipeline(tmp_path):
     path = tmp_path / "model.onnx"
     assert main(["export", "--format", "onnx", "-o", str(path)]) == 0
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    pipeline = load_separator(device="cpu")
+    pipeline = load_separator(device="cpu", num_speakers="outputs")
     check_against_the_pipeline(session, pipeline, atol=export.TOLERANCE)
     onnx_separate.main(str(path), str(SPEECH), str(tmp_path / "separated"))
     for index, source in enumerate(pipeline(str(SPEECH))):

@@ -68,7 +68,7 @@ def test_the_pipeline_averages_passes_as_the_separator_does(model):
     extractor = tiny_waveform_feature_extractor()
     pipeline = AudioSeparationPipeline(model=model, feature_extractor=extractor, device="cpu")
     mixture = torch.randn(1900)
-    tracks = pipeline(mixture, passes=2)
+    tracks = pipeline(mixture, passes=2, num_speakers="outputs")
     expected = Separator(model, extractor, passes=2).separate(mixture[None])[0]
     torch.testing.assert_close(
         torch.stack([torch.from_numpy(track["audio"]) for track in tracks]), expected, atol=1e-5, rtol=1e-4

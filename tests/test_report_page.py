@@ -77,6 +77,7 @@ def page(checkpoint, tmp_path_factory) -> Page:
     """The page of a recording of 5 s."""
     folder = tmp_path_factory.mktemp("reports")
     words = ["separate", write(folder / NAME, tones(5 * RATE, RATE)), "-o", folder, "--report", "--model", checkpoint]
+    words += ["--num-speakers", "outputs"]
     assert main([*map(str, words), "--device", "cpu"]) == 0
     return Page(folder / f"{NAME[:-4]}_report.html")
 

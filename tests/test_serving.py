@@ -115,7 +115,10 @@ class SlowSeparator:
 
 def test_fifty_clients_at_once_get_their_own_tracks(checkpoint):
     limits = Limits(max_waiting=NUM_CLIENTS)
-    with serving(lambda: load_separator(checkpoint, device="cpu"), limits) as address, ThreadPoolExecutor(50) as pool:
+    with (
+        serving(lambda: load_separator(checkpoint, device="cpu", num_speakers="outputs"), limits) as address,
+        ThreadPoolExecutor(50) as pool,
+    ):
         answers = list(pool.map(lambda client: send(address, as_file(recording_of(client))), range(NUM_CLIENTS)))
         assert read_health(address) == {"status": "ok", "waiting": 0, "max_waiting": NUM_CLIENTS}
     for client, (status, tracks, _) in enumerate(answers):

@@ -68,9 +68,9 @@ def test_a_run_writes_a_model_checkpoints_log_and_curves(debug_run):
     for key in ("auto_map", "custom_pipelines", "architectures"):
         assert configs[0][key] == configs[1][key]
     for name in ("best", "last", "checkpoint-60"):
-        tracks = pipeline("audio-to-audio", model=str(debug_run / name), trust_remote_code=True, device="cpu")(
-            noise(4001)
-        )
+        tracks = pipeline(
+            "audio-to-audio", model=str(debug_run / name), trust_remote_code=True, device="cpu", num_speakers="outputs"
+        )(noise(4001))
         assert [track["audio"].shape for track in tracks] == [(4001,), (4001,)]
         assert AutoFeatureExtractor.from_pretrained(debug_run / name).chunk_length == 4000
     assert not list(debug_run.glob(".tmp-*"))
