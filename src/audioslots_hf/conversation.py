@@ -39,6 +39,7 @@ from .separator import Separator
 from .speakers import VoiceClusters, VoiceEvidence, check_speakers, find_voices
 from .summaries import ChunkSummary, find_chunk_turns, find_dominant, gather_evidence
 from .turns import ChunkTurns, cross_fade, cut_windows, decide_activity, widen_activity, window_gains
+from .waveforms import find_offset
 
 
 # Chunks of 2 s contain one or two turns, and enough speech to identify a voice. GALR keeps the order of its sources within them
@@ -209,7 +210,8 @@ class ConversationSeparator:
                 From the first pass.
 
         Yields:
-            `torch.Tensor` of shape `(num_channels, num_voices, num_samples)`: the tracks of successive samples.
+            `torch.Tensor` of shape `(num_channels, num_voices, num_samples)`: the tracks of successive samples. Those of several voices
+            have no DC offset.
         """
         if plan.num_voices == 1:
             yield from (block.unsqueeze(1) for block in blocks)
@@ -224,15 +226,19 @@ class ConversationSeparator:
             separated = iter(self.separate_chunks(several, is_final=True) if several else [])
             for chunk in batch:
                 num_channels, num_samples = chunk.samples.shape
-                tracks = chunk.samples.new_zeros(num_channels, plan.num_voices + 1, num_samples)
+                # a DC offset is no sound: gates would make clicks of it
+                offsets = torch.stack([find_offset(row, self.sampling_rate) for row in chunk.samples])[:, None]
+                samples = chunk.samples - offsets
+                tracks = samples.new_zeros(num_channels, plan.num_voices + 1, num_samples)
                 if plan.is_overlapped[index]:
                     gains = window_gains(plan.assignment[index], plan.num_voices, times[:num_samples])
-                    tracks[:, :-1] = torch.einsum("ven,cen->cvn", gains, next(separated))
+                    estimates = next(separated)
+                    # which share it equally
+                    estimates = estimates - offsets[:, None] / estimates.shape[1]
+                    tracks[:, :-1] = torch.einsum("ven,cen->cvn", gains, estimates)
                     if plan.panning is not None:
-                        tracks[:, :-1] = sharpen_tracks(
-                            tracks[:, :-1], chunk.samples, plan.panning, self.sampling_rate
-                        )
-                tracks[:, -1] = chunk.samples
+                        tracks[:, :-1] = sharpen_tracks(tracks[:, :-1], samples, plan.panning, self.sampling_rate)
+                tracks[:, -1] = samples
                 joined = overlap_add.add(tracks, chunk.is_last)
                 yield gate_tracks(joined, audible, num_finished, self.sampling_rate)
                 num_finished += joined.shape[-1]
