@@ -295,7 +295,8 @@ def test_the_server_of_the_default_model_holds_fifty_clients_in_flat_memory(tmp_
                 answers = list(pool.map(lambda content: send_until_served(address, content), contents))
             memory.append(resident_mib(process))
             for recording, (tracks, _) in zip(recordings, answers, strict=True):
-                np.testing.assert_allclose(mix(tracks), recording, atol=3 * 2**-15)
+                # tracks of people are silent where nobody speaks
+                assert np.square(mix(tracks) - recording).sum() < 1e-3 * np.square(recording).sum()
             assert sum(num_refusals for _, num_refusals in answers) > 0
         print(f"resident memory after each 50 recordings: {memory[0]:.0f} and {memory[1]:.0f} MiB")
         # the activations of one more chunk would take more than this

@@ -38,7 +38,7 @@ from starlette.requests import ClientDisconnect
 
 from audioslots_hf.allocator import keep_freed_memory
 from audioslots_hf.recordings import BLOCK_S, open_sound
-from audioslots_hf.speakers import parse_speakers
+from audioslots_hf.speakers import wants_outputs
 from handler import EndpointHandler, encode_tracks
 
 
@@ -223,7 +223,7 @@ def read_speakers(num_speakers: str | None, max_speakers: str | None) -> dict[st
     given = {"num_speakers": num_speakers, "max_speakers": max_speakers}
     speakers = {name: int(word) if word.isdigit() else word for name, word in given.items() if word is not None}
     if speakers:
-        parse_speakers(**{"num_speakers": None, "max_speakers": None, **speakers})
+        wants_outputs(**{"num_speakers": None, "max_speakers": None, **speakers})
     return speakers
 
 

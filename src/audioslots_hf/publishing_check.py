@@ -34,7 +34,8 @@ job = json.load(sys.stdin)
 namespace = {}
 exec(job["code"], namespace)
 import numpy, soundfile
-tracks = namespace["tracks"]
+# the snippet finds the people of the sample, and the stored tracks are the outputs of the model
+tracks = namespace["separator"](namespace["mixture"], num_speakers="outputs")
 assert type(namespace["separator"]).__module__.startswith("transformers_modules."), "the code is not that of the repository"
 assert len(tracks) == len(job["stored"]), f"{len(tracks)} tracks instead of {len(job['stored'])}"
 for track, path in zip(tracks, job["stored"]):
@@ -47,7 +48,7 @@ for track, path in zip(tracks, job["stored"]):
 
 def check_apart(folder: Path, repo_id: str, cache: Path) -> None:
     """
-    Run the snippet of a card in a process without this package, and compare its tracks with the stored ones.
+    Run the snippet of a card in a process without this package, and compare the outputs of its model with the stored tracks.
 
     Args:
         folder (`Path`):
@@ -58,7 +59,7 @@ def check_apart(folder: Path, repo_id: str, cache: Path) -> None:
             Cache of the Hub in which `repo_id` is this folder.
 
     Raises:
-        `ValueError`: the snippet fails, or its tracks differ.
+        `ValueError`: the snippet fails, or the tracks differ.
     """
     samples = folder / SAMPLES_NAME
     stored = sorted(samples.glob(f"{Path(MIXTURE_NAME).stem}_source_*.flac"), key=lambda path: (len(path.name), path))
