@@ -162,7 +162,7 @@ def test_overload_is_refused_before_the_upload_with_a_time_to_come_back():
         (b"", "", 422, "The recording cannot be read as audio: it is empty."),
         (b"no audio at all", "", 422, "The recording cannot be read as audio"),
         (as_file(np.zeros(RATE))[:-1000], "", 422, "The recording is truncated"),
-        (as_file(np.zeros(8)), "?num_speakers=many", 422, "`num_speakers` is 'many': it must be a whole number or"),
+        (as_file(np.zeros(8)), "?num_speakers=many", 422, "`num_speakers` is 'many': it must be a whole number,"),
         (as_file(np.zeros(8)), "?num_speakers=0", 422, "`num_speakers` is 0: it must be"),
     ],
     ids=["bytes", "seconds", "channels", "empty", "text", "truncated", "word", "nobody"],
