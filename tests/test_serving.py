@@ -290,7 +290,7 @@ def test_the_server_of_the_default_model_holds_fifty_clients_in_flat_memory(tmp_
     try:
         wait_for(lambda: is_up(address), timeout=120)
         memory = []
-        for _ in range(2):
+        for _ in range(5):
             with ThreadPoolExecutor(NUM_CLIENTS) as pool:
                 answers = list(pool.map(lambda content: send_until_served(address, content), contents))
             memory.append(resident_mib(process))
@@ -298,9 +298,9 @@ def test_the_server_of_the_default_model_holds_fifty_clients_in_flat_memory(tmp_
                 # tracks of people are silent where nobody speaks
                 assert np.square(mix(tracks) - recording).sum() < 1e-3 * np.square(recording).sum()
             assert sum(num_refusals for _, num_refusals in answers) > 0
-        print(f"resident memory after each 50 recordings: {memory[0]:.0f} and {memory[1]:.0f} MiB")
-        # the activations of one more chunk would take more than this
-        assert memory[1] - memory[0] < 20, memory
+        print("resident memory after each 50 recordings:", *(f"{size:.0f} MiB" for size in memory))
+        # the first ones fill the pools of the allocator; the activations of one more chunk would take more than this
+        assert memory[-1] - memory[2] < 20, memory
         check_with_the_client_of_the_hub(address, contents[0], answers[0][0])
     finally:
         process.terminate()
