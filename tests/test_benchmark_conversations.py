@@ -17,10 +17,13 @@ import numpy as np
 import pytest
 import torch
 
+from audioslots_hf.publishing import hash_weights
+from audioslots_hf.shipped import CHECKPOINTS_DIR
 from tests.data.helpers import write_voices
 from training.benchmark import conversations
 from training.benchmark.conversations import ConversationList, SpeechList, frames_of_segments, separate, summarize
 from training.data.conversations import ConversationSimulator, ConversationStyle
+from training.reporting.conversations import read_conversations
 from training.settings import SettingsError
 
 
@@ -82,6 +85,28 @@ def test_an_oracle_scores_best_in_every_list(root, oracle, capsys):
         assert scores["count_accuracy"] == 1 and scores["der"] < 0.05 and scores["real_time_factor"] < 1
     assert results["model"] == "galr-small"
     assert capsys.readouterr().out.count("| here,") == 5
+
+
+def test_the_lists_of_several_runs_are_in_one_file(root, oracle):
+    path = root / "results" / "conversations.json"
+    words = ["--voices", "2", "--durations", "5", *OUTPUTS, "--output", str(path)]
+    first = conversations.run(parse(root, *words, "--overlaps", "20", "0", "--recordings", "1"))
+    second = conversations.run(parse(root, *words, "--overlaps", "0", "--recordings", "2"))
+    [result] = read_conversations(path)
+    assert result["lists"] == first["lists"] | second["lists"] and len(result["lists"]) == 2
+    assert result | {"lists": None} == first | {"lists": None}
+    assert result["weights"]["sha256"] == hash_weights(CHECKPOINTS_DIR / "galr-small")
+    assert [scores["num_recordings"] for scores in result["lists"].values()] == [1, 2]
+
+
+def test_another_file_is_not_written_over(root, oracle):
+    path = root / "results.json"
+    path.write_text('{"rows": {}}')
+    with pytest.raises(
+        SettingsError, match=r"results\.json is not a file of training\.benchmark conversations --output"
+    ):
+        conversations.run(parse(root, "--output", str(path), *OUTPUTS))
+    assert path.read_text() == '{"rows": {}}'
 
 
 def test_a_picture_is_drawn_of_every_recording(root, oracle):
@@ -181,15 +206,15 @@ def test_the_lists_of_speech_ship(speech):
 def test_people_on_whom_thresholds_were_chosen_are_not_among_the_default(root):
     (root / "voices").rename(root / "speech")
     lists = {
-        "test": SpeechList("speech", str(root / "voices.csv")),
-        "valid": SpeechList("speech", str(root / "voices.csv"), is_validation=True),
+        "here": SpeechList("speech", str(root / "voices.csv")),
+        "here-valid": SpeechList("speech", str(root / "voices.csv")),
     }
     conversations.SPEECH.clear()
     conversations.SPEECH.update(lists)
     options = parse(root)
-    assert conversations.find_speech(options) == ["test"]
-    options.speech = ["valid"]
-    assert conversations.find_speech(options) == ["valid"]
+    assert conversations.find_speech(options) == ["here"]
+    options.speech = ["here-valid"]
+    assert conversations.find_speech(options) == ["here-valid"]
 
 
 def test_the_number_of_people_goes_to_the_pipeline(root, oracle, monkeypatch):

@@ -204,9 +204,18 @@ def test_conditions_are_measured_on_the_same_conversations_or_said_to_be_unknown
     lists = {"a, 2 voices, 60 s": (0.5, 1.0), "b, 2 voices, 60 s": (0.9, 9.0), "a, 1 voice, 60 s": (1.0, None)}
     people = {"a, 2 voices, 60 s": (0.8, 7.25), "a, 1 voice, 60 s": (0.95, None)}
     room = {"a, 2 voices, 60 s, room 0.4 s": (0.25, -1.0)}
+    variants = {"a, 2 voices, 60 s, panned by 3 dB": (0.1, 3.0), "a-valid, 2 voices, 60 s": (0.1, 3.0)}
     results = [
-        {"num_speakers": option, "lists": {name: conversation(*scores) for name, scores in found.items()}}
-        for option, found in (("outputs", lists | room), ("auto", people | room))
+        {"num_speakers": option, "online": is_online, "passes": passes}
+        | {"lists": {name: conversation(*scores) for name, scores in found.items()}}
+        for option, is_online, passes, found in (
+            ("outputs", False, 1, lists | room | variants),
+            ("auto", False, 1, people | room | variants),
+            # other options than those of the default
+            ("true", False, 1, lists),
+            ("auto", True, 1, lists),
+            ("auto", False, 2, lists),
+        )
     ]
     (tmp_path / "conversations.json").write_text(json.dumps(results))
     evaluations = [evaluation(mode="min, mix_both", si_snri=5.0), evaluation("my_prompts.csv", si_snri=3.0)]
@@ -221,10 +230,6 @@ def test_conditions_are_measured_on_the_same_conversations_or_said_to_be_unknown
     assert rows["rooms"].startswith("people told apart: 25 % of the speech on its own track, -1.0 dB SI-SDRi")
     assert rows["noise"] == "`list.csv`, min, mix_both: 5.0 dB SI-SNRi"
     assert rows["telephone"] == "`my_prompts.csv`, min, clean: 3.0 dB SI-SNRi"
-    # the form of the results of this repository
-    both = {"model": "a", "lists": results[0]["lists"], "lists_of_people": results[1]["lists"]}
-    (tmp_path / "conversations.json").write_text(json.dumps(both))
-    assert format_conditions(evaluations, load_conversations(tmp_path), {}) == table
     # one alone
     (tmp_path / "conversations.json").write_text(json.dumps(results[1]))
     assert "outputs of the model" not in format_conditions([], load_conversations(tmp_path), {})

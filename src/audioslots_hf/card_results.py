@@ -28,10 +28,12 @@ LIST_NAME = re.compile(r"(.+?)[_-](train|dev|valid|validation|eval|test)(?:[_-].
 NOT_MEASURED = "not measured"
 WITH_PEOPLE = "people told apart"
 WITH_OUTPUTS = "outputs of the model"
+# by the options of a result: number of speakers, online, passes
+KINDS = {("auto", False, 1): WITH_PEOPLE, ("outputs", False, 1): WITH_OUTPUTS}
 # in the name of a list of conversations
 ROOM = ", room "
 CONVERSATIONS = {
-    title: re.compile(rf"\b{voices}\b(?!.*{ROOM})")
+    title: re.compile(rf"^(?!.*(-valid,|{ROOM}|, panned by |, truth: )).*\b{voices}\b")
     for title, voices in (
         ("one voice", "1 voice"),
         ("conversation of two", "2 voices"),
@@ -77,7 +79,8 @@ def load_results(folder: Path) -> list[dict]:
 
 def load_conversations(folder: Path) -> dict[str, dict[str, dict]]:
     """
-    What `training.benchmark conversations` found: one result, or a list.
+    The lists of `training.benchmark conversations`, from one of its results or several: those of the command by default, and
+    those with `--num-speakers outputs`.
 
     Args:
         folder (`Path`):
@@ -96,9 +99,9 @@ def load_conversations(folder: Path) -> dict[str, dict[str, dict]]:
     conversations: dict[str, dict[str, dict]] = {}
     try:
         for result in content if isinstance(content, list) else [content]:
-            kind = WITH_OUTPUTS if result.get("num_speakers") in (None, "outputs") else WITH_PEOPLE
-            conversations.setdefault(kind, {}).update(result["lists"])
-            conversations.setdefault(WITH_PEOPLE, {}).update(result.get("lists_of_people", {}))
+            kind = KINDS.get((result["num_speakers"], result["online"], result["passes"]))
+            if kind is not None:
+                conversations.setdefault(kind, {}).update(result["lists"])
         for lists in conversations.values():
             _average(list(lists.values()))
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -31,6 +31,8 @@ no collar; real_time_factor: seconds of computing for a second of audio.
 
 With `--num-speakers outputs`, the activity of a track is told by its energy.
 
+`--output` adds each list to a file of several runs, whose tables `python -m training.publish tables FILE` prints.
+
 `--truth` puts the truth in the place of one part of the separation, a row of the table for each: `none`; `clusters`, the mean embedding of
 each voice is that of the estimates that are truly its own; `voices`, so is the voice of each estimate in each fifth of a second, too;
 `activity`, the frames in which each voice speaks; `both`, voices and activity; `separation`, the estimates of a chunk are its voices. All
@@ -49,12 +51,14 @@ from typing import Any
 import numpy as np
 import torch
 from tqdm.auto import tqdm
+from transformers.utils import cached_file
 
 from audioslots_hf import AudioSeparationPipeline, load_separator
 from audioslots_hf.jobs import make_folder
 from audioslots_hf.plots import require_matplotlib
+from audioslots_hf.publishing import hash_weights
 from audioslots_hf.resampling import resample
-from audioslots_hf.shipped import DEFAULT_CHECKPOINT
+from audioslots_hf.shipped import DEFAULT_CHECKPOINT, find_checkpoint
 from training.arguments import SpeechArguments
 from training.benchmark.conversation_truth import TRUTHS, TrueConversationSeparator
 from training.data.activity import FRAMES_PER_S
@@ -62,6 +66,14 @@ from training.data.conversations import Conversation, ConversationSimulator, Con
 from training.data.rooms import require_pyroomacoustics
 from training.data.speech import load_speech
 from training.evaluation.conversation_scores import find_track_activity, score_conversation
+from training.evaluation.subject import name_run
+from training.reporting.conversations import (
+    SCORES,
+    VALIDATION,
+    add_conversations,
+    format_scores,
+    read_conversations,
+)
 from training.settings import SettingsError
 
 
@@ -72,23 +84,18 @@ SEED = 72
 
 @dataclass(frozen=True)
 class SpeechList:
-    """
-    Speech of people nobody trains on: a folder below `--root`, and the csv of the utterances in it.
-
-    Thresholds may be chosen on validation speakers, so they are not among the default.
-    """
+    """Speech of people nobody trains on: a folder below `--root`, and the csv of the utterances in it."""
 
     folder: str
     csv: str
-    is_validation: bool = False
 
 
 SPEECH = {
     "test-other": SpeechList("librispeech", "librispeech_test.csv"),
     "speechocean762": SpeechList("speechocean762", "speechocean762_test.csv"),
     "prompts": SpeechList("prompts/usr/share/asterisk/sounds", "prompts_speech.csv"),
-    "librispeech-valid": SpeechList("librispeech", "librispeech_valid.csv", is_validation=True),
-    "speechocean762-valid": SpeechList("speechocean762", "speechocean762_valid.csv", is_validation=True),
+    "librispeech-valid": SpeechList("librispeech", "librispeech_valid.csv"),
+    "speechocean762-valid": SpeechList("speechocean762", "speechocean762_valid.csv"),
 }
 
 
@@ -132,14 +139,14 @@ def plan(options: argparse.Namespace) -> list[ConversationList]:
 
 
 def find_speech(options: argparse.Namespace) -> list[str]:
-    """Names of the speech that lies below the root."""
+    """Names of the speech that lies below the root; that of validation speakers, on whom thresholds are chosen, only if asked for."""
     found = [name for name, speech in SPEECH.items() if (options.root / speech.folder).is_dir()]
     if missing := [name for name in options.speech or [] if name not in found]:
         raise SettingsError(f"{options.root / SPEECH[missing[0]].folder} is no folder: {missing[0]} belongs there.")
     if not found:
         folders = ", ".join(dict.fromkeys(speech.folder for speech in SPEECH.values()))
         raise SettingsError(f"--root {options.root} holds none of {folders}.")
-    return options.speech or [name for name in found if not SPEECH[name].is_validation]
+    return options.speech or [name for name in found if not name.endswith(VALIDATION)]
 
 
 def parse_count(word: str) -> int | str:
@@ -293,6 +300,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truth", nargs="+", choices=TRUTHS, help="parts in whose place the truth is put")
     parser.add_argument("--quick", action="store_true", help="two voices, 60 s, 20 %% alone")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw who speaks when in each recording")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="JSON of several runs to which each list is added; replaces its own",
+    )
 
 
 def check(options: argparse.Namespace) -> None:
@@ -317,6 +330,22 @@ def check(options: argparse.Namespace) -> None:
     if options.plot is not None:
         require_matplotlib()
         make_folder(options.plot)
+    if options.output is not None:
+        make_folder(options.output.parent)
+        if options.output.exists():
+            read_conversations(options.output)
+
+
+def describe_run(options: argparse.Namespace) -> dict[str, Any]:
+    """The model, its weights, and the options on which the scores of a list depend."""
+    checkpoint = find_checkpoint(options.model)
+    return {
+        "model": name_run(options.model or DEFAULT_CHECKPOINT),
+        "weights": {"sha256": hash_weights(Path(cached_file(checkpoint, "config.json")).parent)},
+        "num_speakers": options.num_speakers or "auto",
+        "online": options.online,
+        "passes": options.passes,
+    }
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -324,6 +353,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     lists = plan(options)
     check(options)
     separator = load_separator(options.model, device=options.device)
+    description = describe_run(options)
     results: dict[str, dict[str, float | None]] = {}
     speech: dict[str, list] = {}
     with tqdm(total=len(lists) * options.recordings, desc="Conversations", unit="recording", file=sys.stderr) as bar:
@@ -344,23 +374,18 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                         measure(separate_by_form, conversation, picture, title)
                     )
                 bar.update()
-            for name, scores in rows.items():
-                results[name] = summarize(scores)
-                print_row(name, results[name], is_first=len(results) == 1)
-    return {
-        "model": options.model or DEFAULT_CHECKPOINT,
-        "num_speakers": options.num_speakers or "auto",
-        "online": options.online,
-        "truth": options.truth,
-        "passes": options.passes,
-        "recordings_per_list": options.recordings,
-        "lists": results,
-    }
+            found = {name: {"num_recordings": len(scores)} | summarize(scores) for name, scores in rows.items()}
+            for name, summary in found.items():
+                print_row(name, summary, is_first=not results)
+                results[name] = summary
+            if options.output is not None:
+                add_conversations(options.output, description | {"lists": found})
+    return description | {"lists": results}
 
 
 def print_row(name: str, summary: dict[str, float | None], is_first: bool) -> None:
     """A line of the table, the head before the first."""
+    names = [name for name in SCORES if name in summary]
     if is_first:
-        tqdm.write(f"| list | {' | '.join(summary)} |\n|{' --- |' * (len(summary) + 1)}")
-    cells = ["-" if value is None else f"{value:.2f}" for value in summary.values()]
-    tqdm.write(f"| {name} | {' | '.join(cells)} |")
+        tqdm.write(f"| list | {' | '.join(SCORES[name][0] for name in names)} |\n|{' --- |' * (len(names) + 1)}")
+    tqdm.write(f"| {name} | {' | '.join(format_scores(summary, names))} |")

@@ -28,6 +28,7 @@ from audioslots_hf.files import write_text
 from audioslots_hf.model_files import build_skeleton
 from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 
+from .conversations import format_tables, read_conversations
 from .featured import format_featured, format_limits
 from .results import RESULTS_DIR, ROOT, format_json, group_by_conditions
 
@@ -35,12 +36,18 @@ from .results import RESULTS_DIR, ROOT, format_json, group_by_conditions
 # of this repository: an installed package stays as it is
 CHECKPOINTS_DIR = ROOT / "src" / "audioslots_hf" / "checkpoints"
 CONVERSATIONS = RESULTS_DIR / "benchmarks" / CONVERSATIONS_NAME
+CONVERSATIONS_PAGE = RESULTS_DIR / "benchmarks" / "conversations.md"
 
 
 def write_cards(evaluations: list[dict]) -> None:
-    """Write the generated parts of the README, the results and the card of each shipped checkpoint, and the project's card."""
+    """
+    Write the generated parts of the README and of the page of conversations, the results and the card of each shipped
+    checkpoint, and the project's card.
+    """
     insert_part(ROOT / "README.md", "results", format_featured(evaluations))
     insert_part(ROOT / "README.md", "limits", format_limits(evaluations))
+    for options, table in format_tables(read_conversations(CONVERSATIONS)).items():
+        insert_part(CONVERSATIONS_PAGE, name_part(options), table)
     for folder in sorted(path.parent for path in CHECKPOINTS_DIR.glob("*/config.json")):
         for name, text in format_results_files(folder.name, evaluations).items():
             write_text(folder / name, text)
@@ -63,6 +70,11 @@ def insert_part(path: Path, name: str, text: str) -> None:
     write_text(path, f"{before}{start}{text}{end}{rest.split(end, 1)[1]}")
 
 
+def name_part(options: str) -> str:
+    """The mark of the table of conversations with these options; two hyphens may not stand in a comment."""
+    return options.replace("--", "")
+
+
 def format_results_files(name: str, evaluations: list[dict]) -> dict[str, str]:
     """
     The results files beside a shipped checkpoint: the means of each test set, and the conversations of the benchmark.
@@ -75,8 +87,7 @@ def format_results_files(name: str, evaluations: list[dict]) -> dict[str, str]:
         raise ValueError(f"The checkpoint {name} has no results: evaluate it, because its card needs them.")
     ordered = [compact(results) for [results] in group_by_conditions(own).values()]
     files = {RESULTS_NAME: format_json(ordered)}
-    conversations = json.loads(CONVERSATIONS.read_text(encoding="utf-8"))
-    if conversations["model"] == name:
+    if conversations := [result for result in read_conversations(CONVERSATIONS) if result["model"] == name]:
         files[CONVERSATIONS_NAME] = format_json(conversations)
     return files
 

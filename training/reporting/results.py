@@ -117,7 +117,7 @@ def round_value(value: str | float | None) -> str | float | None:
     return round(value, 2) if math.isfinite(value) else None
 
 
-def format_json(values: dict) -> str:
+def format_json(values: dict | list) -> str:
     """Indented JSON with each list of numbers or words on one line."""
     text = json.dumps(values, indent=2, allow_nan=False)
     return re.sub(r"\[[^\[\]{}]+\]", lambda match: f"[{' '.join(match[0][1:-1].split())}]", text) + "\n"
