@@ -179,6 +179,15 @@ def test_one_evaluation_or_several_make_a_row_each(tmp_path):
         " – ",
         " 12.00 ",
     ]
+    for people, cell in (
+        ({"si_snri": 7.0, "num_missed": 0, "num_false": 3}, "7.00; tracks without a source: 3"),
+        ({"si_snri": None, "num_missed": 8, "num_false": 0}, "no source has a track; sources without a track: 8"),
+    ):
+        told_apart = evaluation()
+        told_apart["rows"]["model_people"] = {"num_mixtures": 4, **people}
+        header, _, *lines = format_evaluations([single, oracle, told_apart], {}).splitlines()
+        assert header.endswith("| people told apart | oracle |")
+        assert [line.split("|")[-3].strip() for line in lines] == ["–", "–", cell]
     results = list_eval_results([single, evaluation(mode="max, clean")], {})
     assert len({result.unique_identifier for result in results}) == 2
 

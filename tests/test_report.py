@@ -155,6 +155,17 @@ def test_results_stand_in_one_table_from_the_best_down(evaluations):
     )
 
 
+def test_people_have_a_column_where_they_were_told_apart(evaluations):
+    rows = evaluations[0]["rows"] | {
+        "model_people": {"num_mixtures": 8, "si_snri": 9.876, "standard_error": 0.25, "num_missed": 2, "num_false": 0}
+    }
+    lines = format_results([evaluations[0] | {"rows": rows}, *evaluations[1:]]).splitlines()
+    assert lines[0].endswith("SI-SNRi in dB, mean over all sources, of people over those that have a track.")
+    assert lines[2].endswith("| disjoint chunks, ordered by the references | people told apart |")
+    cells = [line.split(" | ")[-1] for line in lines[4:] if line.startswith("| ")]
+    assert cells == ["9.88 ± 0.25; sources without a track: 2 |", *["– |"] * 4]
+
+
 def test_results_of_other_lists_have_a_table_of_their_own(evaluations):
     other = evaluations[0] | {"metadata": "other.csv"}
     tables = format_results([*evaluations[1:], other]).split("\n8 mixtures of ")

@@ -17,9 +17,13 @@ Evaluate a model on a list of mixtures: `python -m training.run_evaluation --mod
 Scores the model under two protocols: `order_by_tracker`, which orders the sources without references, and `order_by_references`
 of the AudioSlots paper. A model of magnitudes is scored with Wiener and with binary masks, and its oracle with it: the true
 magnitudes in the same framing, with the paper's masks. The model's own masks under `order_by_tracker` may be softer.
-`--oracle SECONDS` scores the oracle alone, with chunks of that length. `--num-speakers` adds the row `model_people`: a track for each
-person. There the means are those of the sources that have a track, and the others are counted as missed, as are false tracks. Writes `results.json`, which `python -m training.report`
-turns into tables and figures.
+`--oracle SECONDS` scores the oracle alone, with chunks of that length.
+
+The row `model_people` has a track for each person, as the pipeline gives them: of as many as are found, unless `--num-speakers`
+or `--max-speakers` says more, and left out by `--num-speakers outputs`. Its means are those of the sources that have a track. The
+other sources count as missed, and tracks of no source as false.
+
+Writes `results.json`, which `python -m training.report` turns into tables and figures.
 
 Under `accelerate launch` or `python -m torch.distributed.run` each process takes a share of the mixtures.
 """
@@ -60,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
         make_folder(options.output)
     except (ValueError, OSError, RuntimeError, StrictDataclassError) as error:
         parser.error(str(error))
-    rows = plan_rows(subject.model, subject.feature_extractor, options.num_speakers)
+    rows = plan_rows(subject.model, subject.feature_extractor, subject.people)
     started = time.perf_counter()
     with state.split_between_processes(list(range(len(subject.mixtures)))) as share:
         reader = MixtureReader(subject.mixtures, share, has_pitch(), subject.transmission)

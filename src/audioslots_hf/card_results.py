@@ -30,6 +30,8 @@ WITH_PEOPLE = "people told apart"
 WITH_OUTPUTS = "outputs of the model"
 # by the options of a result: number of speakers, online, passes
 KINDS = {("auto", False, 1): WITH_PEOPLE, ("outputs", False, 1): WITH_OUTPUTS}
+# errors of the tracks of people, by their names in results
+ERRORS = {"num_missed": "sources without a track", "num_false": "tracks without a source"}
 # in the name of a list of conversations
 ROOM = ", room "
 CONVERSATIONS = {
@@ -44,6 +46,7 @@ PROTOCOLS = {
     "order_by_tracker": "no reference",
     "order_by_references": "disjoint chunks, ordered by the references",
 }
+PEOPLE_ROW = "model_people"
 # a test set of the condition has one of the words in its name or its mode
 CONDITIONS = {
     "noise": ("mix_both", "mix_single", "noise"),
@@ -72,6 +75,7 @@ def load_results(folder: Path) -> list[dict]:
         for evaluation in evaluations:
             _name_test_set(evaluation, {})
             _format_scores(evaluation)
+            format_people(evaluation)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is not a results file of training.run_evaluation: {error!r}") from error
     return evaluations
@@ -138,16 +142,30 @@ def format_table(header: list[str], rows: list[list[str]]) -> str:
 def format_evaluations(evaluations: list[dict], titles: dict[str, str]) -> str:
     """The scores of a model as a table, a row for each test set, with the standard error over its mixtures; titles by file name."""
     with_oracle = any("oracle_order_by_tracker" in evaluation["rows"] for evaluation in evaluations)
-    header = ["test set", "mixtures", *PROTOCOLS.values(), *(["oracle"] if with_oracle else [])]
+    with_people = any(PEOPLE_ROW in evaluation["rows"] for evaluation in evaluations)
+    header = ["test set", "mixtures", *PROTOCOLS.values()]
+    header += [*([WITH_PEOPLE] if with_people else []), *(["oracle"] if with_oracle else [])]
     rows = []
     for evaluation in evaluations:
         num_mixtures = next(iter(evaluation["rows"].values()))["num_mixtures"]
         cells = [_name_test_set(evaluation, titles), str(num_mixtures), *_format_scores(evaluation)]
+        if with_people:
+            cells.append(format_people(evaluation))
         if with_oracle:
             oracle = evaluation["rows"].get("oracle_order_by_tracker")
             cells.append("–" if oracle is None else f"{oracle['si_snri']:.2f}")
         rows.append(cells)
     return format_table(header, rows)
+
+
+def format_people(evaluation: dict) -> str:
+    """The SI-SNRi of the sources that have a track, where there is one for each person, and the numbers of errors; "–" if not scored."""
+    row = evaluation["rows"].get(PEOPLE_ROW)
+    if row is None:
+        return "–"
+    errors = [f"{title}: {row[key]}" for key, title in ERRORS.items() if row.get(key)]
+    score = "no source has a track" if row["si_snri"] is None else _format_mean(row)
+    return "; ".join([score, *errors])
 
 
 def format_conditions(
@@ -216,13 +234,13 @@ def _name_test_set(evaluation: dict, titles: dict[str, str]) -> str:
 
 def _format_scores(evaluation: dict) -> list[str]:
     """The SI-SNRi of an evaluation under both protocols."""
-    cells = []
-    for protocol in PROTOCOLS:
-        row = evaluation["rows"][f"model_{protocol}"]
-        # a single mixture has no spread
-        spread = f" ± {row['standard_error']:.2f}" if "standard_error" in row else ""
-        cells.append(f"{row['si_snri']:.2f}{spread}")
-    return cells
+    return [_format_mean(evaluation["rows"][f"model_{protocol}"]) for protocol in PROTOCOLS]
+
+
+def _format_mean(row: dict) -> str:
+    """The mean SI-SNRi of a row, with its standard error unless it has a single mixture."""
+    spread = f" ± {row['standard_error']:.2f}" if "standard_error" in row else ""
+    return f"{row['si_snri']:.2f}{spread}"
 
 
 def _describe_conversations(conversations: dict[str, dict[str, dict]], pattern: re.Pattern) -> list[str]:
@@ -246,8 +264,10 @@ __all__ = [
     "CONDITIONS",
     "CONVERSATIONS",
     "CONVERSATIONS_NAME",
+    "ERRORS",
     "LIST_NAME",
     "NOT_MEASURED",
+    "PEOPLE_ROW",
     "PROTOCOLS",
     "RESULTS_NAME",
     "ROOM",
@@ -257,6 +277,7 @@ __all__ = [
     "compact",
     "format_conditions",
     "format_evaluations",
+    "format_people",
     "format_table",
     "list_eval_results",
     "load_conversations",

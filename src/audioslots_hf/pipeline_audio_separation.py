@@ -333,15 +333,26 @@ class AudioSeparationPipeline(ChunkPipeline):
         if show_progress is None:
             show_progress = recording.duration_s > MAX_QUIET_S
         with showing_progress(on_progress, show_progress) as report:
-            if not wants_outputs(num_speakers, max_speakers, chunk_hop_length):
-                is_asked = num_speakers is not None or max_speakers is not None
-                if is_asked or self._can_find_people():
-                    speakers = {"num_speakers": num_speakers, "max_speakers": max_speakers}
-                    return self._separate_conversation(recording, report, cancel, **speakers, **options)
+            if self.separates_people(num_speakers, max_speakers, chunk_hop_length):
+                speakers = {"num_speakers": num_speakers, "max_speakers": max_speakers}
+                return self._separate_conversation(recording, report, cancel, **speakers, **options)
             return self._separate_whole(recording, report, cancel, chunk_hop_length=chunk_hop_length, **options)
 
-    def _can_find_people(self) -> bool:
-        """Whether SciPy and a voice encoder are there; warns if one is not."""
+    def separates_people(
+        self,
+        num_speakers: int | str | None = None,
+        max_speakers: int | None = None,
+        chunk_hop_length: int | None = None,
+    ) -> bool:
+        """
+        Whether these options give a source for each person, not the outputs of the model; a `ValueError` if they make no sense.
+
+        By default they give people, or outputs and a warning where SciPy or the voice encoder is missing.
+        """
+        if wants_outputs(num_speakers, max_speakers, chunk_hop_length):
+            return False
+        if num_speakers is not None or max_speakers is not None:
+            return True
         try:
             import scipy  # noqa: F401
 
@@ -394,12 +405,10 @@ class AudioSeparationPipeline(ChunkPipeline):
         tracks, plan = separator.separate(waveforms, on_progress, cancel)
         if plan.num_voices == 0:
             logger.warning("Nobody speaks in this recording: there are no sources.")
-        num_samples = recording.waveforms.shape[-1]
         if plan.num_voices == 1:
-            tracks = recording.waveforms.unsqueeze(1)
-        else:
-            tracks = resample(tracks, separator.sampling_rate, recording.sampling_rate)[..., :num_samples]
-        return format_tracks(recording, tracks, plan.segments)
+            return format_tracks(recording, recording.waveforms.unsqueeze(1), plan.segments)
+        tracks = resample(tracks, separator.sampling_rate, recording.sampling_rate)
+        return format_tracks(recording, tracks[..., : recording.waveforms.shape[-1]], plan.segments)
 
 
 def _listen(recording: Recording) -> ChannelActivity:

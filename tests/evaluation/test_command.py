@@ -33,7 +33,7 @@ from audioslots_hf import (
 )
 from audioslots_hf.modeling_dual_path import DualPathForAudioSeparation
 from tests.conftest import SAMPLES
-from tests.evaluation.helpers import run
+from tests.evaluation.helpers import evaluate, run
 from training import run_evaluation
 from training.data.effects import high_pass, match_spectra
 from training.data.mixtures import Mixture
@@ -168,7 +168,7 @@ def test_two_processes_give_the_results_of_one(checkpoint, evaluation, tmp_path)
     one = read_results(evaluation[0] / "results.json")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m"]
     command += ["training.run_evaluation", "--model", checkpoint, "--root", SAMPLES / "speech"]
-    command += ["--metadata", SAMPLES / "valid.csv", "--output", tmp_path / "two"]
+    command += ["--metadata", SAMPLES / "valid.csv", "--output", tmp_path / "two", "--num-speakers", "outputs"]
     # where there is nothing else, they take the CPU by themselves
     command += ["--device", "cpu"] if torch.accelerator.is_available() else []
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -200,8 +200,9 @@ def test_two_processes_give_the_results_of_one(checkpoint, evaluation, tmp_path)
         (["--high-pass", "nan"], "--high-pass is nan"),
         (["--metadata", str(SAMPLES / "README.md")], "README.md"),
         (["--oracle", "0.5"], "--oracle: not allowed with argument --model"),
-        (["--num-speakers", "0"], "--num-speakers is 0: it must be at least 1, auto or true"),
-        (["--num-speakers", "some"], "invalid parse_people value"),
+        (["--num-speakers", "0"], "`num_speakers` is 0: it must be a whole number of at least 1"),
+        (["--num-speakers", "auto"], "'auto' is neither a whole number nor outputs"),
+        (["--max-speakers", "2"], "`max_speakers` (2) bounds the people who are found: leave out 'outputs'"),
     ],
 )
 def test_bad_options_are_named_before_any_work(checkpoint, tmp_path, capsys, monkeypatch, options, message):
@@ -301,17 +302,57 @@ def test_a_model_of_one_source_separates_no_single_voice_from_noise(checkpoint, 
     assert "its estimate is the mixture itself" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
-def test_tracks_of_people_are_one_more_row(waveform_checkpoint, tmp_path, capsys):
-    results = run(waveform_checkpoint, tmp_path / "people", "--num-speakers", "true", "--num-mixtures", "1")
+def test_people_are_found_by_default_and_scored_in_a_row_of_their_own(waveform_checkpoint, tmp_path, capsys):
+    results = evaluate(waveform_checkpoint, tmp_path / "people", "--num-mixtures", "1")
+    assert list(results["rows"]) == ["model_order_by_tracker", "model_order_by_references", "model_people"]
     row = results["rows"]["model_people"]
-    assert row["protocol"] == "people" and row["num_speakers"] == "true" and row["num_mixtures"] == 1
-    counts = (row.get("num_missed", 0), row.get("num_false", 0))
-    # the model is a random one, whose estimates may count as one voice
-    assert counts in ((0, 0), (1, 0), (2, 0))
+    assert row["protocol"] == "people" and row["num_mixtures"] == 1 and not {"num_speakers", "max_speakers"} & set(row)
     [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("model_people")]
-    assert ("missed" in line) == (counts != (0, 0))
-    # tables have the rows that all results have
-    assert "people" not in format_results([read_results(tmp_path / "people" / "results.json")])
+    # a random model gives twice the mixture, which is one voice
+    assert "1 missed, 0 false tracks" in line and (row["num_missed"], row["num_false"]) == (1, 0)
+    # most of the time is that of the networks, whatever they compute
+    assert results["share_outside_model"] < 0.5
+    table = format_results([read_results(tmp_path / "people" / "results.json")])
+    assert "| people told apart |" in table and f"| {row['si_snri']:.2f}; sources without a track: 1 |" in table
+
+
+def test_the_number_of_people_may_be_given_or_bounded(waveform_checkpoint, tmp_path, monkeypatch):
+    plans = []
+    monkeypatch.setattr(run_evaluation, "evaluate_rows", lambda rows, *arguments: plans.append(rows) or 0.0)
+    for options in (["--num-speakers", "3"], ["--max-speakers", "2"], ["--num-speakers", "outputs"]):
+        evaluate(waveform_checkpoint, tmp_path / "out", *options)
+    people = [[row.people.describe() for row in rows if row.name == "model_people"] for rows in plans]
+    assert people == [[{"num_speakers": 3}], [{"max_speakers": 2}], []]
+
+
+def test_without_a_voice_encoder_the_outputs_alone_are_scored(
+    waveform_checkpoint, tmp_path, monkeypatch, caplog, capsys
+):
+    def fail(*args, **kwargs):
+        raise OSError("no such folder")
+
+    monkeypatch.setattr("audioslots_hf.voice_encoders.load_voice_encoder", fail)
+    with caplog.at_level("WARNING"):
+        results = evaluate(waveform_checkpoint, tmp_path / "out", "--num-mixtures", "1")
+    assert set(results["rows"]) == {"model_order_by_tracker", "model_order_by_references"}
+    assert "The sources are the outputs of the model" in caplog.text
+    with pytest.raises(SystemExit):
+        evaluate(waveform_checkpoint, tmp_path / "asked", "--num-speakers", "2")
+    assert "The voice encoder that ships with the package" in capsys.readouterr().err
+
+
+def test_people_are_not_found_by_what_hears_the_references(checkpoint, tmp_path, capsys):
+    arguments = ["--oracle", "0.5", "--root", SAMPLES / "speech", "--num-speakers", "2", "--output", tmp_path / "out"]
+    with pytest.raises(SystemExit):
+        run_evaluation.main([str(word) for word in arguments])
+    assert "--oracle hears the references, so there are no people to find" in capsys.readouterr().err
+    folder = shutil.copytree(checkpoint, tmp_path / "one")
+    config = json.loads((folder / "config.json").read_text()) | {"num_slots": 1}
+    AudioSlotsForAudioSeparation(AudioSlotsConfig.from_dict(config)).save_pretrained(folder)
+    with pytest.raises(SystemExit):
+        evaluate(folder, tmp_path / "out", "--max-speakers", "2")
+    assert "one hears the references" in capsys.readouterr().err
+    assert "model_people" not in evaluate(folder, tmp_path / "out", "--num-mixtures", "1")["rows"]
 
 
 def test_means_without_a_matched_source_are_called_so():

@@ -19,13 +19,16 @@ from transformers import AutoModel
 from audioslots_hf import (
     AudioSlotsConfig,
     AudioSlotsFeatureExtractor,
+    WaveformFeatureExtractor,
 )
 from audioslots_hf.chunking import SeparatedChunks
+from audioslots_hf.conversation import ConversationSeparator
 from audioslots_hf.metrics import si_snr
+from audioslots_hf.voice_encoders import load_voice_encoder
 from tests.conftest import SAMPLES
 from training.data.libri2mix import read_metadata
 from training.data.mixtures import Mixture
-from training.evaluation.protocols import PEOPLE, join_mixtures
+from training.evaluation.protocols import PEOPLE, People, join_mixtures
 from training.evaluation.scoring import evaluate_mixtures, score_estimates, summarize
 from training.evaluation.separators import OracleSeparator
 from training.settings import SettingsError
@@ -156,24 +159,34 @@ def test_only_sources_that_sound_and_have_an_estimate_are_scored():
     assert summarize([nothing])["si_snri"] is None
 
 
-def test_tracks_of_people_are_scored_whatever_their_number(mixtures, monkeypatch):
-    """A separator of people who are the references, one more than asked for."""
+def test_tracks_of_people_are_scored_whatever_their_number(mixtures, waveform_checkpoint, monkeypatch):
+    """A separator of people who are the references, and one more."""
     asked = []
 
-    class People:
-        def __init__(self, separator, encoder, num_speakers, max_speakers):
-            asked.append(num_speakers)
-
+    class Conversation(ConversationSeparator):
         def separate(self, waveform):
+            asked.append((self.num_speakers, self.max_speakers))
             [mixture] = [mixture for mixture in mixtures if torch.equal(mixture.waveform, waveform[0])]
             false = torch.randn(1, len(mixture.waveform), generator=torch.Generator().manual_seed(0))
             return torch.cat([mixture.references.flip(0), false])[None], None
 
-    monkeypatch.setattr("training.evaluation.protocols.ConversationSeparator", People)
-    monkeypatch.setattr("training.evaluation.protocols.load_default_voice_encoder", lambda: torch.nn.Identity())
-    for number, expected in (("true", 2), ("auto", None), (3, 3)):
-        results = list(evaluate_mixtures(mixtures, None, AudioSlotsFeatureExtractor(), PEOPLE, num_speakers=number))
-        assert asked == [expected] * 2
+    monkeypatch.setattr("training.evaluation.protocols.ConversationSeparator", Conversation)
+    model = AutoModel.from_pretrained(waveform_checkpoint)
+    for numbers in ({}, {"num_speakers": 3}, {"max_speakers": 4}):
+        people = People(torch.nn.Identity(), **numbers)
+        results = list(
+            evaluate_mixtures(mixtures, model, WaveformFeatureExtractor(chunk_length=16000), PEOPLE, people=people)
+        )
+        assert asked == [(numbers.get("num_speakers"), numbers.get("max_speakers"))] * 2
+        assert people.describe() == numbers
         assert [(score["num_missed"], score["num_false"]) for score in results] == [(0, 1), (0, 1)]
         assert min(score["si_snr"] for score in results) > 100
         asked.clear()
+
+
+def test_a_mixture_of_too_few_words_for_so_many_people_is_named(mixtures, waveform_checkpoint):
+    short = Mixture("a word", mixtures[0].references[:, 16000:32000])
+    people = People(load_voice_encoder(), num_speakers=5)
+    model = AutoModel.from_pretrained(waveform_checkpoint)
+    with pytest.raises(SettingsError, match="Scoring stops at a word: The recording holds too little speech for 5"):
+        list(evaluate_mixtures([short], model, WaveformFeatureExtractor(chunk_length=16000), PEOPLE, people=people))

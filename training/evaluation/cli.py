@@ -17,6 +17,7 @@ import argparse
 from pathlib import Path
 
 from audioslots_hf.shipped import DEFAULT_CHECKPOINT
+from audioslots_hf.speakers import OUTPUTS, wants_outputs
 
 from ..arguments import MIX_TYPES
 
@@ -63,9 +64,10 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--num-speakers",
         type=parse_people,
-        metavar="N|auto|true",
-        help="also score a track for each person: of so many, found ones, or as many as there are references",
+        metavar="N|outputs",
+        help="number of people, who have a track each (default: it is found); outputs: score only the outputs of the model",
     )
+    parser.add_argument("--max-speakers", type=int, metavar="N", help="the most people who may be found (default: 6)")
     parser.add_argument("--output", type=Path, required=True, help="folder for results.json")
     parser.add_argument("--num-mixtures", type=int, help="evaluate only this many mixtures from the start of the list")
     parser.add_argument("--num-workers", type=int, default=2, help="processes that read the mixtures (default: 2)")
@@ -74,8 +76,13 @@ def build_parser(description: str) -> argparse.ArgumentParser:
 
 
 def parse_people(word: str) -> int | str:
-    """A number of people, or `auto` or `true`."""
-    return word if word in ("auto", "true") else int(word)
+    """The `type` of a number of people, or of `outputs`."""
+    if word == OUTPUTS:
+        return word
+    try:
+        return int(word)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither a whole number nor outputs") from error
 
 
 def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -90,10 +97,10 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         parser.error(
             "--mode and --noise-root apply only to --metadata, because a --tree is already mixed: leave them out."
         )
-    if isinstance(options.num_speakers, int) and options.num_speakers < 1:
-        parser.error(f"--num-speakers is {options.num_speakers}: it must be at least 1, auto or true.")
-    if options.oracle is not None and options.num_speakers is not None:
-        parser.error("--num-speakers needs a model, and --oracle has none: leave one of them out.")
+    try:
+        wants_outputs(options.num_speakers, options.max_speakers)
+    except ValueError as error:
+        parser.error(str(error))
     if options.oracle is not None and options.mix_type == "mix_single":
         parser.error("--oracle needs two sources, but --mix-type mix_single has one: use another type.")
     if options.shared_spectrum and options.mix_type == "mix_single":

@@ -22,7 +22,7 @@ from accelerate.utils import gather_object, tqdm
 from torch.utils.data import DataLoader
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
-from .protocols import PEOPLE, PROTOCOLS
+from .protocols import PEOPLE, PROTOCOLS, People
 from .reader import MixtureReader
 from .scoring import evaluate_mixtures, summarize
 from .stopwatch import Stopwatch
@@ -40,7 +40,7 @@ class Row:
     model: PreTrainedModel | None
     protocol: str
     masks: dict[str, str | float] = field(default_factory=dict)
-    num_speakers: int | str | None = None
+    people: People | None = None
     results: list[dict[str, float | str]] = field(default_factory=list)
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -48,7 +48,7 @@ class Row:
         """Means over the mixtures, and the conditions of the measurement."""
         return {
             "protocol": self.protocol,
-            **({} if self.num_speakers is None else {"num_speakers": self.num_speakers}),
+            **({} if self.people is None else self.people.describe()),
             **self.masks,
             **summarize(self.results),
             "seconds": self.stopwatch.seconds["all"],
@@ -58,12 +58,12 @@ class Row:
 def plan_rows(
     model: PreTrainedModel | None,
     feature_extractor: FeatureExtractionMixin,
-    num_speakers: int | str | None = None,
+    people: People | None = None,
 ) -> list[Row]:
-    """The rows of a model, or of the oracle alone; with a number of people, the tracks of people are one more."""
+    """The rows of a model, or of the oracle alone; where people are told apart, their tracks are one more."""
     rows = _plan_protocols(model, feature_extractor)
-    if num_speakers is not None:
-        rows.append(Row(f"model_{PEOPLE}", model, PEOPLE, feature_extractor.default_masks, num_speakers))
+    if people is not None:
+        rows.append(Row(f"model_{PEOPLE}", model, PEOPLE, feature_extractor.default_masks, people))
     return rows
 
 
@@ -106,7 +106,7 @@ def evaluate_rows(
             for row in rows:
                 bar.set_postfix_str(row.name)
                 scores = evaluate_mixtures(
-                    mixtures, row.model, extractor, row.protocol, row.stopwatch, row.num_speakers, **row.masks
+                    mixtures, row.model, extractor, row.protocol, row.stopwatch, row.people, **row.masks
                 )
                 with row.stopwatch.measure("all"):
                     for score, known in zip(scores, voices, strict=True):

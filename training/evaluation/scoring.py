@@ -24,7 +24,7 @@ from audioslots_hf.separator import NotFiniteError
 
 from ..data.mixtures import Mixture
 from ..settings import SettingsError
-from .protocols import separate_mixtures
+from .protocols import People, separate_mixtures
 from .stopwatch import Stopwatch
 
 
@@ -82,7 +82,7 @@ def evaluate_mixtures(
     feature_extractor: FeatureExtractionMixin,
     protocol: str = "order_by_tracker",
     stopwatch: Stopwatch | None = None,
-    num_speakers: int | str | None = None,
+    people: People | None = None,
     **post_process_kwargs,
 ) -> Iterator[Score]:
     """
@@ -90,16 +90,15 @@ def evaluate_mixtures(
 
     `"order_by_tracker"` overlaps the chunks and follows the sources without references, as the pipeline does.
     `"order_by_references"` takes disjoint chunks and orders the sources of each by the references (AudioSlots, section 3).
-    `"people"` gives a track for each person, of whom there are `num_speakers`: a number, `"auto"`, or `"true"` for as many as there
-    are references.
+    `"people"` gives a track for each person, as the pipeline does by default, told apart as `people` says.
 
     Raises:
-        `SettingsError`: estimates hold NaN or infinite samples.
+        `SettingsError`: estimates hold NaN or infinite samples, or a mixture too little speech for the number of people.
     """
     previous = None
     try:
         for mixture, estimates in separate_mixtures(
-            mixtures, model, feature_extractor, protocol, stopwatch, num_speakers, **post_process_kwargs
+            mixtures, model, feature_extractor, protocol, stopwatch, people, **post_process_kwargs
         ):
             yield score_estimates(mixture, estimates)
             previous = mixture.mixture_id

@@ -26,22 +26,30 @@ from transformers.utils import cached_file
 
 from audioslots_hf import load_separator
 from audioslots_hf.families import DEFAULT_FAMILY
+from audioslots_hf.pipeline_audio_separation import AudioSeparationPipeline
 from audioslots_hf.resources import count_macs
 from audioslots_hf.shipped import find_checkpoint
+from audioslots_hf.speakers import OUTPUTS
 
 from ..arguments import MixtureArguments
 from ..data.mixtures import MixtureList, load_mixtures
+from .protocols import People
 from .transmission import Transmission
 
 
 @dataclass
 class Subject:
-    """A model, or `None` for the oracle alone, its evaluation mixtures, and a description of both."""
+    """
+    A model, or `None` for the oracle alone, its evaluation mixtures, and a description of both.
+
+    `people` says how people are told apart; `None` where the outputs of the model alone are scored.
+    """
 
     model: PreTrainedModel | None
     feature_extractor: FeatureExtractionMixin
     mixtures: MixtureList
     transmission: Transmission
+    people: People | None
     description: dict
 
 
@@ -53,13 +61,21 @@ def prepare(options: argparse.Namespace, device: str | torch.device) -> Subject:
         `ValueError`, `OSError`, `RuntimeError`: the model, the list or the transmission cannot be used.
     """
     transmission = Transmission(options.shared_spectrum, options.high_pass)
-    model, extractor = load_model(options, device)
+    pipeline = None if options.oracle is not None else load_separator(options.model, device=device)
+    model = None if pipeline is None else pipeline.model
+    extractor = build_oracle_extractor(options.oracle) if pipeline is None else pipeline.feature_extractor
     transmission.check(extractor.sampling_rate)
     hears_references = model is None or model.config.is_autoencoder
     if hears_references and options.mix_type == "mix_single":
         raise ValueError(
             f"--mix-type mix_single has one source and {options.model} returns one: its estimate is the mixture itself. Use "
             "another type."
+        )
+    is_asked_for_people = options.num_speakers not in (None, OUTPUTS) or options.max_speakers is not None
+    if hears_references and is_asked_for_people:
+        raise ValueError(
+            f"{'--oracle' if model is None else options.model} hears the references, so there are no people to find: leave out "
+            "--num-speakers and --max-speakers."
         )
     listed = list_arguments(options)
     num_sources = None if hears_references else model.config.num_sources
@@ -71,23 +87,28 @@ def prepare(options: argparse.Namespace, device: str | torch.device) -> Subject:
         "chunk_length": extractor.chunk_length,
         **extractor.describe_framing(),
     }
-    return Subject(model, extractor, mixtures, transmission, description)
+    people = None if hears_references else choose_people(pipeline, options.num_speakers, options.max_speakers)
+    return Subject(model, extractor, mixtures, transmission, people, description)
 
 
-def load_model(
-    options: argparse.Namespace, device: str | torch.device
-) -> tuple[PreTrainedModel | None, FeatureExtractionMixin]:
-    """The model and its feature extractor; for the oracle only the paper's feature extractor."""
-    if options.oracle is None:
-        pipeline = load_separator(options.model, device=device)
-        return pipeline.model, pipeline.feature_extractor
+def build_oracle_extractor(duration_s: float) -> FeatureExtractionMixin:
+    """The paper's feature extractor, for chunks of a length in seconds."""
     config_class = DEFAULT_FAMILY.config_class
-    chunk_length = round(options.oracle * config_class().sampling_rate)
+    chunk_length = round(duration_s * config_class().sampling_rate)
     try:
         config = config_class(chunk_length=chunk_length)
     except StrictDataclassError as error:
-        raise ValueError(f"--oracle is {options.oracle:g} s, {chunk_length} samples: {error}") from error
-    return None, DEFAULT_FAMILY.feature_extractor_class.from_config(config)
+        raise ValueError(f"--oracle is {duration_s:g} s, {chunk_length} samples: {error}") from error
+    return DEFAULT_FAMILY.feature_extractor_class.from_config(config)
+
+
+def choose_people(
+    pipeline: AudioSeparationPipeline, num_speakers: int | str | None, max_speakers: int | None
+) -> People | None:
+    """How people are told apart, as by the pipeline with these options; `None` where it gives the outputs of the model."""
+    if not pipeline.separates_people(num_speakers, max_speakers):
+        return None
+    return People(pipeline.voice_encoder, num_speakers, max_speakers)
 
 
 def describe_model(

@@ -13,7 +13,7 @@
 # limitations under the License.
 """Markdown tables of results files."""
 
-from audioslots_hf.card_results import PROTOCOLS, format_table
+from audioslots_hf.card_results import PEOPLE_ROW, PROTOCOLS, WITH_PEOPLE, format_people, format_table
 from audioslots_hf.families import FAMILIES, Family
 
 from .results import Conditions, group_by_conditions
@@ -42,21 +42,25 @@ def format_results(evaluations: list[dict]) -> str:
 def format_group(conditions: Conditions, evaluations: list[dict]) -> str:
     """The table of results under the same conditions."""
     rows, oracles = [], set()
+    with_people = any(PEOPLE_ROW in results["rows"] for results in evaluations)
     for results in evaluations:
         if "oracle_order_by_tracker" in results["rows"]:
             mask = results["rows"]["oracle_order_by_tracker"]["mask"]
             oracle = f"oracle: true magnitudes, {name_oracle(results)}, {mask} masks"
             if oracle not in oracles:
                 oracles.add(oracle)
-                rows.append([oracle, "", *format_scores(results, "oracle")])
+                rows.append([oracle, "", *format_scores(results, "oracle"), *(["–"] if with_people else [])])
         if "model_order_by_tracker" in results["rows"]:
             name = f"`{name_model(results, evaluations)}` ({describe_kind(results)})"
-            rows.append([name, f"{results['weights']['num_parameters']:,}", *format_scores(results, "model")])
-    table = format_table(["", "parameters", *PROTOCOLS.values()], rows)
+            people = [format_people(results)] if with_people else []
+            parameters = f"{results['weights']['num_parameters']:,}"
+            rows.append([name, parameters, *format_scores(results, "model"), *people])
+    table = format_table(["", "parameters", *PROTOCOLS.values(), *([WITH_PEOPLE] if with_people else [])], rows)
     checksums = [
         f"`{results['model']}` {results['weights']['sha256'][:16]}" for results in evaluations if results["weights"]
     ]
-    text = f"{conditions}; SI-SNRi in dB, mean over all sources.\n\n{table}"
+    means = "mean over all sources" + (", of people over those that have a track" if with_people else "")
+    text = f"{conditions}; SI-SNRi in dB, {means}.\n\n{table}"
     return f"{text}\nsha256 of the weights: {', '.join(checksums)}.\n" if checksums else text
 
 
