@@ -23,7 +23,9 @@ from training.data.augmentations import (
     DynamicRangeCompression,
     FormantShift,
     HighPass,
+    LowPass,
     Polarity,
+    Reverberation,
     SharedSpectrum,
     SpectralTilt,
     Turns,
@@ -79,6 +81,47 @@ def test_a_high_pass_takes_the_lows_of_a_voice_and_nothing_else(build_mixer):
     lows, highs = frequencies < 200, frequencies > 1000
     assert after[0, lows].sum() < 0.01 * before[0, lows].sum()
     assert after[0, highs].sum() == pytest.approx(before[0, highs].sum(), rel=0.01)
+
+
+def test_a_share_of_the_mixtures_has_no_high_frequencies():
+    telephone = LowPass(cutoff_hz=[3400.0, 4000.0], share=0.3)
+    cutoffs_hz = parameters_of(telephone, 400)
+    is_cut = np.isfinite(cutoffs_hz)
+    assert (cutoffs_hz[:, 0] == cutoffs_hz[:, 1]).all()
+    # three standard deviations of 400 draws
+    assert (
+        abs(is_cut[:, 0].mean() - 0.3) < 0.07
+        and 3400 <= cutoffs_hz.min() < 3450 < 3950 < cutoffs_hz[is_cut].max() <= 4000
+    )
+    voices = torch.from_numpy(noise(2, 2, 16000))
+    cut = telephone.apply(voices, np.array([[3500.0, 3500.0], [math.inf, math.inf]]), 16000)
+    torch.testing.assert_close(cut[1], voices[1])
+    powers = torch.fft.rfft(cut[0]).abs().square()
+    assert powers[:, 3700:].sum() < 1e-4 * powers.sum()
+    passed = torch.fft.rfft(voices[0]).abs().square()[:, 100:3200].sum()
+    torch.testing.assert_close(powers[:, 100:3200].sum(), passed, rtol=1e-3, atol=0)
+    with pytest.raises(SettingsError, match=r"`cutoff_hz` \(\[4000.0, 3400.0\]\) must be \[lowest, highest\]"):
+        LowPass(cutoff_hz=[4000.0, 3400.0], share=0.3)
+
+
+def test_a_share_of_the_mixtures_is_in_a_room_and_each_voice_has_its_place():
+    rooms = Reverberation(rt60_s=[0.2, 0.4], share=0.5)
+    seeds = parameters_of(rooms, 400)
+    # three standard deviations of 400 draws
+    assert (seeds[:, 0] == seeds[:, 1]).all() and abs((seeds[:, 0] > 0).mean() - 0.5) < 0.075
+    clicks = torch.zeros(3, 2, 8000)
+    clicks[:, :, 100] = 1
+    wet = rooms.apply(clicks, np.array([[0.0, 0.0], [7.0, 7.0], [7.0, 7.0]]), 8000)
+    assert torch.equal(wet[0], clicks[0]) and torch.equal(wet[1], wet[2]) and not torch.equal(wet[1, 0], wet[1, 1])
+    torch.testing.assert_close(wet.square().sum(dim=-1), clicks.square().sum(dim=-1))
+    # nothing before the click but rounding, and nothing later than the reverberation time, which both voices share
+    is_audible = wet[1].abs() > 1e-6
+    ends = [int(is_audible[voice].nonzero().max()) - 100 for voice in range(2)]
+    assert not is_audible[:, :100].any() and 0.2 * 8000 - 2 <= ends[0] <= 0.4 * 8000 and abs(ends[0] - ends[1]) <= 2
+    silence = rooms.apply(torch.zeros(1, 2, 8000), np.array([[7.0, 7.0]]), 8000)
+    assert not silence.any()
+    with pytest.raises(SettingsError, match=r"`rt60_s` \(\[0.4, 0.2\]\) must be \[lowest, highest\]"):
+        Reverberation(rt60_s=[0.4, 0.2], share=0.5)
 
 
 def test_each_voice_has_its_own_compression(build_mixer):

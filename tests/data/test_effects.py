@@ -33,6 +33,7 @@ from training.data.effects import (
     shift_formants,
     tilt,
 )
+from training.data.reverberation import DIRECT_DB, draw_response
 
 
 @pytest.mark.parametrize("speed", [Fraction(1, 2), Fraction(4, 5), Fraction(19, 20), Fraction(23, 20), Fraction(2)])
@@ -175,3 +176,15 @@ def test_a_factor_of_1_changes_nothing_and_each_voice_has_its_own_factor():
         torch.testing.assert_close(moved[1, index], shift_formants(voices[0, index], factors[index], 16000))
     silence = torch.zeros(2, 1000)
     assert torch.equal(shift_formants(silence, 1.1, 16000), silence)
+
+
+@pytest.mark.parametrize("rt60_s", [0.2, 0.6])
+def test_the_noise_of_a_room_decays_by_sixty_decibels_in_its_reverberation_time(rt60_s):
+    tails = [draw_response(np.random.default_rng(seed), rt60_s, 16000) for seed in range(20)]
+    powers = np.mean([np.square(tail[1:]) for tail in tails], axis=0)
+    thirds = np.array_split(powers[400:], 3)
+    # a third of the time is a third of the decay
+    decays_db = [10 * np.log10(thirds[k].mean() / thirds[k + 1].mean()) for k in range(2)]
+    assert np.mean(decays_db) == pytest.approx(20 * (len(powers) - 400) / len(powers), rel=0.1)
+    direct_db = [-10 * np.log10(np.square(tail[1:]).sum()) for tail in tails]
+    assert DIRECT_DB[0] <= min(direct_db) < max(direct_db) <= DIRECT_DB[1] and all(tail[0] == 1 for tail in tails)

@@ -29,7 +29,17 @@ import torch
 from pydantic import Field
 
 from ..settings import STRICT, SettingsError
-from .effects import change_speed, compress_dynamic_range, high_pass, keep_power, match_spectra, shift_formants, tilt
+from .effects import (
+    change_speed,
+    compress_dynamic_range,
+    high_pass,
+    keep_power,
+    low_pass,
+    match_spectra,
+    shift_formants,
+    tilt,
+)
+from .reverberation import draw_response, reverberate
 from .turns import STEP_S, draw_gates, draw_lone_voice, gate_voices
 
 
@@ -158,6 +168,76 @@ class HighPass(Augmentation):
     def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
         """Filter each voice."""
         return high_pass(voices, upload(parameters, voices.device), sampling_rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowPass(Augmentation):
+    """
+    Removes the frequencies above a cutoff from all voices of a share of the mixtures.
+
+    Telephone speech is sampled at 8 kHz, so nothing remains above 4 kHz.
+    """
+
+    __pydantic_config__ = STRICT
+
+    type: Literal["low_pass"] = "low_pass"
+    cutoff_hz: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
+    """Range [lowest, highest] of the cutoff."""
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Share of the mixtures."""
+
+    def __post_init__(self):
+        if self.cutoff_hz != sorted(self.cutoff_hz):
+            raise SettingsError(f"`cutoff_hz` ({self.cutoff_hz}) must be [lowest, highest].")
+
+    def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
+        """Draw the cutoff of a mixture in hertz, repeated for each of its voices; infinity for those that stay."""
+        cutoff_hz = rng.uniform(*self.cutoff_hz)
+        return [cutoff_hz if rng.random() < self.share else math.inf] * num_voices
+
+    def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
+        """Filter each voice."""
+        return low_pass(voices, upload(parameters, voices.device), sampling_rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reverberation(Augmentation):
+    """
+    Puts the voices of a share of the mixtures into a room, each at a place of its own.
+
+    The references are the voices as they reach the microphone.
+    """
+
+    __pydantic_config__ = STRICT
+
+    type: Literal["reverberation"] = "reverberation"
+    rt60_s: Annotated[list[Annotated[float, Field(ge=0.05, le=2)]], Field(min_length=2, max_length=2)]
+    """Range [lowest, highest] of the reverberation time."""
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Share of the mixtures."""
+
+    def __post_init__(self):
+        if self.rt60_s != sorted(self.rt60_s):
+            raise SettingsError(f"`rt60_s` ({self.rt60_s}) must be [lowest, highest].")
+
+    def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
+        """A seed for each voice of a mixture in a room, the same for all; 0 for those that stay dry."""
+        is_drawn, seed = rng.random() < self.share, float(rng.integers(1, 2**24))
+        return [seed if is_drawn else 0.0] * num_voices
+
+    def draw_responses(self, seed: float, num_voices: int, sampling_rate: int) -> np.ndarray:
+        """The impulse responses of the voices of a mixture, float32 (num_voices, response length)"""
+        rng = np.random.default_rng(int(seed))
+        rt60_s = rng.uniform(*self.rt60_s)
+        return np.stack([draw_response(rng, rt60_s, sampling_rate) for _ in range(num_voices)])
+
+    def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
+        """Convolve each voice with the response of its place."""
+        voices = voices.clone()
+        for row in np.flatnonzero(np.all(parameters, axis=1)):
+            responses = self.draw_responses(parameters[row, 0], voices.shape[1], sampling_rate)
+            voices[row] = reverberate(voices[row], upload(responses, voices.device))
+        return voices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,6 +406,8 @@ AnyAugmentation = Annotated[
     | SpectralTilt
     | DynamicRangeCompression
     | HighPass
+    | LowPass
+    | Reverberation
     | SharedSpectrum
     | Polarity
     | FormantShift

@@ -13,8 +13,8 @@
 # limitations under the License.
 
 """
-Effects on waveforms, as pure functions in torch over arbitrary leading dimensions: speed, tilt, dynamic range, high-pass, spectrum,
-formants.
+Effects on waveforms, as pure functions in torch over arbitrary leading dimensions: speed, tilt, dynamic range, high-pass, low-pass,
+spectrum, formants.
 
 Workers, speech on the device and evaluation share them.
 """
@@ -35,6 +35,8 @@ NUM_CROSSINGS = 10
 KAISER_BETA = 5.0
 # order of the Butterworth filter: 24 dB per octave
 ORDER = 4
+# width of the transition of the low-pass filter
+TRANSITION_HZ = 200.0
 # padding for the ringing of a filter, which would otherwise wrap around to the other end
 PADDING_S = 0.1
 # window as short as that of a compressor for speech, but longer than a pitch period
@@ -128,6 +130,26 @@ def high_pass(waveforms: torch.Tensor, cutoffs_hz: float | torch.Tensor, samplin
     cutoffs = torch.as_tensor(cutoffs_hz, dtype=waveforms.dtype, device=waveforms.device)
     # for cutoffs of 20 Hz and more, this gain rounds to zero at 0 Hz, so 0 Hz needs no special case
     gains = (1 + (cutoffs[..., None] / frequencies.clamp(min=1.0)) ** (2 * ORDER)).rsqrt()
+    return torch.fft.irfft(torch.fft.rfft(waveforms, padded_length) * gains, padded_length)[..., :num_samples]
+
+
+def low_pass(waveforms: torch.Tensor, cutoffs_hz: float | torch.Tensor, sampling_rate: int) -> torch.Tensor:
+    """
+    Remove the frequencies above a cutoff, as a lower sampling rate does, with zero phase.
+
+    Args:
+        waveforms (`torch.Tensor` of shape `(..., num_samples)`):
+            On any device.
+        cutoffs_hz (`float` or `torch.Tensor` of shape `(...)`):
+            Above it nothing remains, in hertz; infinity passes all frequencies.
+        sampling_rate (`int`):
+            In hertz.
+    """
+    num_samples = waveforms.shape[-1]
+    padded_length = num_samples + round(PADDING_S * sampling_rate)
+    frequencies = torch.fft.rfftfreq(padded_length, 1 / sampling_rate, dtype=waveforms.dtype, device=waveforms.device)
+    cutoffs = torch.as_tensor(cutoffs_hz, dtype=waveforms.dtype, device=waveforms.device)
+    gains = ((cutoffs[..., None] - frequencies) / TRANSITION_HZ).clamp(0, 1)
     return torch.fft.irfft(torch.fft.rfft(waveforms, padded_length) * gains, padded_length)[..., :num_samples]
 
 
