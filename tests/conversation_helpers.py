@@ -16,6 +16,7 @@
 import torch
 
 from audioslots_hf.chunking import Chunk, SeparatedChunks
+from audioslots_hf.waveforms import find_offset
 
 
 RATE = 8000
@@ -43,14 +44,15 @@ def turns(segments: list[tuple[int, float, float]], duration_s: float, num_voice
 
 
 def split_by_band(chunks: list[Chunk]) -> SeparatedChunks:
-    """The two loudest bands of each chunk, in an order that changes from chunk to chunk; they add up to it."""
+    """The two loudest bands of each chunk, in an order that changes from chunk to chunk; they add up to it, and share its DC offset."""
     rows = torch.nn.utils.rnn.pad_sequence([row for chunk in chunks for row in chunk.samples], batch_first=True)
     bands = torch.stack([band_filter(rows, band) for band in BANDS], dim=1)
+    offsets = [find_offset(row, RATE) for chunk in chunks for row in chunk.samples]
     estimates = []
-    for row, parts in zip(rows, bands, strict=True):
+    for row, parts, offset in zip(rows, bands, offsets, strict=True):
         first, second = parts.square().sum(dim=-1).topk(2).indices.tolist()
         # what the bands leave out goes with the louder
-        pair = torch.stack([row - parts[second], parts[second]])
+        pair = torch.stack([row - offset - parts[second], parts[second]]) + offset / 2
         estimates.append(pair.flip(0) if int(1e6 * row.abs().sum()) % 2 else pair)
     return SeparatedChunks(torch.stack(estimates))
 

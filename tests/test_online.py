@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from audioslots_hf import load_separator, online, online_voices, pipeline_audio_separation, speakers
+from audioslots_hf import load_separator, online_voices, pipeline_audio_separation, placing, speakers
 from audioslots_hf.chunking import Chunk, SeparatedChunks
 from audioslots_hf.online import OnlineConversation
 from audioslots_hf.online_voices import OnlineVoices
@@ -197,7 +197,7 @@ def test_panned_voices_that_the_model_mixes_are_told_apart_by_their_places(separ
     shares = []
     for is_sharp in (True, False):
         if not is_sharp:
-            monkeypatch.setattr(online, "sharpen_tracks", lambda tracks, *others: tracks)
+            monkeypatch.setattr(placing, "sharpen_tracks", lambda tracks, *others: tracks)
         tracks = stream(OnlineConversation(separator, encode_bands, num_speakers=2), gains @ references)
         images = gains.T[..., None] * references[:, None]
         shares.append([share_on_track(tracks[:, voice], images[voice]) for voice in range(2)])

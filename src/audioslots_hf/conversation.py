@@ -32,14 +32,14 @@ from .activity import (
     to_db,
 )
 from .chunking import Chunk, OverlapAdd, align_channels, batch_chunks, cut_recording
-from .panning import embed_panning, locate_voices, sharpen_tracks
+from .panning import embed_panning, locate_voices
+from .placing import gate_tracks, place_chunk
 from .progress import Progress, cut_blocks
 from .resampling import resample
 from .separator import Separator
 from .speakers import VoiceClusters, VoiceEvidence, check_speakers, find_voices
 from .summaries import ChunkSummary, find_chunk_turns, find_dominant, gather_evidence
-from .turns import ChunkTurns, cross_fade, cut_windows, decide_activity, widen_activity, window_gains
-from .waveforms import find_offset
+from .turns import ChunkTurns, cross_fade, cut_windows, decide_activity, widen_activity
 
 
 # Chunks of 2 s contain one or two turns, and enough speech to identify a voice. GALR keeps the order of its sources within them
@@ -218,28 +218,15 @@ class ConversationSeparator:
             return
         overlap_add = OverlapAdd(self.window_length, self.hop_length)
         audible = widen_activity(plan.activity)
-        times = (torch.arange(self.window_length, dtype=torch.float32) + 0.5) / self.sampling_rate
         index = num_finished = 0
         for batch in batch_chunks(self.cut(blocks), self.separator.batch_size):
-            # where one voice speaks, the track is the mixture
             several = [chunk for place, chunk in enumerate(batch) if plan.is_overlapped[index + place]]
             separated = iter(self.separate_chunks(several, is_final=True) if several else [])
             for chunk in batch:
-                num_channels, num_samples = chunk.samples.shape
-                # a DC offset is no sound: gates would make clicks of it
-                offsets = torch.stack([find_offset(row, self.sampling_rate) for row in chunk.samples])[:, None]
-                samples = chunk.samples - offsets
-                tracks = samples.new_zeros(num_channels, plan.num_voices + 1, num_samples)
-                if plan.is_overlapped[index]:
-                    gains = window_gains(plan.assignment[index], plan.num_voices, times[:num_samples])
-                    estimates = next(separated)
-                    # which share it equally
-                    estimates = estimates - offsets[:, None] / estimates.shape[1]
-                    tracks[:, :-1] = torch.einsum("ven,cen->cvn", gains, estimates)
-                    if plan.panning is not None:
-                        tracks[:, :-1] = sharpen_tracks(tracks[:, :-1], samples, plan.panning, self.sampling_rate)
-                tracks[:, -1] = samples
-                joined = overlap_add.add(tracks, chunk.is_last)
+                # where one voice speaks, the track is the mixture
+                estimates = next(separated) if plan.is_overlapped[index] else None
+                place = (plan.assignment[index], plan.num_voices, self.sampling_rate, plan.panning)
+                joined = overlap_add.add(place_chunk(chunk, estimates, *place), chunk.is_last)
                 yield gate_tracks(joined, audible, num_finished, self.sampling_rate)
                 num_finished += joined.shape[-1]
                 index += 1
@@ -397,40 +384,11 @@ def _order_voices(plan: ConversationPlan, keep_silent: bool) -> ConversationPlan
     return replace(plan, assignment=numbers[plan.assignment], activity=plan.activity[order], panning=panning)
 
 
-def gate_tracks(tracks: torch.Tensor, activity: np.ndarray, start: int, sampling_rate: int) -> torch.Tensor:
-    """
-    Silence each voice while it does not speak, and add its leak to the active voices.
-
-    Args:
-        tracks (`torch.Tensor` of shape `(num_channels, num_voices + 1, num_samples)`):
-            The tracks, and the mixture.
-        activity (bool `np.ndarray` of shape `(num_voices, num_frames)`):
-            Of the whole recording.
-        start (`int`):
-            Start of the tracks in the recording, in samples.
-        sampling_rate (`int`):
-            In hertz.
-
-    Returns:
-        `torch.Tensor` of shape `(num_channels, num_voices, num_samples)`.
-    """
-    tracks, mixture = tracks[:, :-1], tracks[:, -1:]
-    # fully open in each active frame, and closed 10 ms away from it
-    places = (np.arange(start, start + tracks.shape[-1]) + 0.5) / frame_length(sampling_rate) - 0.5
-    frames = np.arange(max(0, int(places[0])), min(activity.shape[1], int(places[-1]) + 2))
-    gates = np.stack([np.interp(places, frames, active[frames]) for active in activity])
-    gates = torch.from_numpy(np.minimum(1, 2 * gates)).float()
-    gated = gates * tracks
-    rest = gates.amax(dim=0) * mixture - gated.sum(dim=1, keepdim=True)
-    return gated + rest * gates / gates.sum(dim=0).clamp(min=1e-6)
-
-
 __all__ = [
     "ConversationPlan",
     "ConversationSeparator",
     "MIN_EMBEDDED_S",
     "VoiceEncoder",
     "WINDOW_S",
-    "gate_tracks",
     "window_length",
 ]

@@ -22,13 +22,13 @@ import torch
 
 from .activity import FRAMES_PER_S, find_spans, find_threshold_db, frame_length, loud_level_db, to_db
 from .chunking import Chunk, OverlapAdd
-from .conversation import ConversationSeparator, VoiceEncoder, gate_tracks
+from .conversation import ConversationSeparator, VoiceEncoder
 from .online_voices import OnlineVoices
-from .panning import sharpen_tracks
+from .placing import gate_tracks, place_chunk
 from .separator import Separator
 from .speakers import DEFAULT_MAX_SPEAKERS, VoiceClusters
 from .summaries import ChunkSummary, find_chunk_turns, gather_evidence
-from .turns import MAX_LOG_ODDS, ChunkTurns, cross_fade, decide_activity, widen_activity, window_gains
+from .turns import MAX_LOG_ODDS, ChunkTurns, cross_fade, decide_activity, widen_activity
 
 
 # levels and noise are those of the last minute
@@ -193,7 +193,7 @@ class OnlineConversation:
 
         Yields:
             `torch.Tensor` of shape `(num_channels, num_tracks, num_samples)`: the tracks of successive samples. Tracks are in the
-            order of the first words; those of people who have not spoken yet are zero.
+            order of the first words; those of people who have not spoken yet are zero. They have no DC offset.
         """
         conversation = self.conversation
         hop_s = conversation.hop_length / self.sampling_rate
@@ -225,20 +225,9 @@ class OnlineConversation:
         """The last chunks on their tracks, and the mixture, up to where the next one begins."""
         overlap_add = OverlapAdd(self.conversation.window_length, self.conversation.hop_length)
         for recent in chunks:
-            joined = overlap_add.add(self._place(recent, panning), recent.chunk.is_last)
+            place = (recent.turns.assignment, self.num_tracks, self.sampling_rate, panning)
+            joined = overlap_add.add(place_chunk(recent.chunk, recent.estimates, *place), recent.chunk.is_last)
         return joined
-
-    def _place(self, recent: RecentChunk, panning: np.ndarray | None) -> torch.Tensor:
-        """The estimates of a chunk on their tracks, and the mixture, `(num_channels, num_tracks + 1, num_samples)`."""
-        samples = recent.chunk.samples
-        placed = samples.new_zeros(len(samples), self.num_tracks + 1, samples.shape[-1])
-        placed[:, -1] = samples
-        times = (torch.arange(samples.shape[-1], dtype=torch.float32) + 0.5) / self.sampling_rate
-        gains = window_gains(recent.turns.assignment, self.num_tracks, times)
-        placed[:, :-1] = torch.einsum("ven,cen->cvn", gains, recent.estimates)
-        if panning is not None:
-            placed[:, :-1] = sharpen_tracks(placed[:, :-1], samples, panning, self.sampling_rate)
-        return placed
 
 
 __all__ = [
