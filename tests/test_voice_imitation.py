@@ -23,7 +23,7 @@ from torch.nn.functional import normalize
 
 from tests.test_voice_encoder import TINY
 from tests.test_voice_training import ROOT, tiny_arguments, train_until_killed
-from training.settings import SettingsError, load_settings
+from training.settings import SettingsError, build, load_settings
 from training.torchaudio_import import import_torchaudio
 from training.voice.crops import Voice, VoiceCrops
 from training.voice.loop import train
@@ -156,8 +156,9 @@ def test_crops_may_be_separated_by_a_model_and_its_rate_is_that_of_the_speech(tm
 def test_settings_that_a_teacher_cannot_use_are_refused_before_any_work(tmp_path, monkeypatch):
     with pytest.raises(SettingsError, match=r"`clip_s` \(0.6\) must be at least the longest `duration_s` \(0.75\)"):
         taught_arguments(tmp_path, clip_s=0.6)
-    with pytest.raises(SettingsError, match=r"`formants` \(\[1.1, 0.9\]\) must be \[lowest, highest\]"):
-        taught_arguments(tmp_path, augmentations=VoiceAugmentations(formants=[1.1, 0.9]))
+    for name in ("formants", "leak_db", "noise_db"):
+        with pytest.raises(SettingsError, match=rf"`{name}`: \[1.1, 0.9\] must be \[lowest, highest\]"):
+            build(VoiceAugmentations, {name: [1.1, 0.9]})
     with pytest.raises(SettingsError, match=r"`augmentations.formants` .* needs `teacher: true`"):
         taught_arguments(tmp_path, teacher=False)
     with pytest.raises(SettingsError, match=r"`batch_size` \(5\) must be even"):

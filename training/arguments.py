@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from .data.augmentations import AnyAugmentation
-from .settings import STRICT, SettingsError, load_settings
+from .settings import STRICT, Range, SettingsError, load_settings
 
 
 MixType = Literal["mix_clean", "mix_both", "mix_single"]
@@ -45,12 +45,8 @@ class SpeechArguments:
     """Read all speech at the start, 115 MB an hour at 16 kHz; false reads each file when it is drawn."""
     weight: Positive = 1.0
     """Share of the draws, relative to the other folders."""
-    noise_floor_db: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    noise_floor_db: Range[float] | None = None
     """Range [lowest, highest] of a white noise floor in dB below the speech, for speech that is too clean."""
-
-    def __post_init__(self):
-        if self.noise_floor_db is not None and self.noise_floor_db != sorted(self.noise_floor_db):
-            raise SettingsError(f"`noise_floor_db` ({self.noise_floor_db}) must be [lowest, highest].")
 
 
 @dataclass

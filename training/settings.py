@@ -21,9 +21,9 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -34,6 +34,18 @@ from .settings_help import explain
 STRICT = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 Schema = TypeVar("Schema")
+Bound = TypeVar("Bound")
+
+
+def check_range(bounds: list[Bound]) -> list[Bound]:
+    """The bounds, or a `ValueError` if the first is above the second."""
+    if bounds != sorted(bounds):
+        raise ValueError(f"{bounds} must be [lowest, highest].")
+    return bounds
+
+
+# a setting [lowest, highest], of bounds of a type: `Range[float]`
+Range = Annotated[list[Bound], Field(min_length=2, max_length=2), AfterValidator(check_range)]
 
 
 class SettingsError(ValueError):

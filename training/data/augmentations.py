@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ..settings import STRICT, SettingsError
+from ..settings import STRICT, Range, SettingsError
 from .effects import (
     change_speed,
     compress_dynamic_range,
@@ -147,12 +147,8 @@ class HighPass(Augmentation):
     __pydantic_config__ = STRICT
 
     type: Literal["high_pass"] = "high_pass"
-    cutoff_hz: Annotated[list[Annotated[float, Field(ge=LOWEST_CUTOFF_HZ)]], Field(min_length=2, max_length=2)]
+    cutoff_hz: Range[Annotated[float, Field(ge=LOWEST_CUTOFF_HZ)]]
     """Range [lowest, highest] of the cutoff."""
-
-    def __post_init__(self):
-        if self.cutoff_hz != sorted(self.cutoff_hz):
-            raise SettingsError(f"`cutoff_hz` ({self.cutoff_hz}) must be [lowest, highest].")
 
     def check(self, sampling_rate: int) -> None:
         """Check that the cutoff is below half of the sampling rate."""
@@ -181,14 +177,10 @@ class LowPass(Augmentation):
     __pydantic_config__ = STRICT
 
     type: Literal["low_pass"] = "low_pass"
-    cutoff_hz: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
+    cutoff_hz: Range[Annotated[float, Field(gt=0)]]
     """Range [lowest, highest] of the cutoff."""
     share: Annotated[float, Field(gt=0, le=1)]
     """Share of the mixtures."""
-
-    def __post_init__(self):
-        if self.cutoff_hz != sorted(self.cutoff_hz):
-            raise SettingsError(f"`cutoff_hz` ({self.cutoff_hz}) must be [lowest, highest].")
 
     def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
         """Draw the cutoff of a mixture in hertz, repeated for each of its voices; infinity for those that stay."""
@@ -211,14 +203,10 @@ class Reverberation(Augmentation):
     __pydantic_config__ = STRICT
 
     type: Literal["reverberation"] = "reverberation"
-    rt60_s: Annotated[list[Annotated[float, Field(ge=0.05, le=2)]], Field(min_length=2, max_length=2)]
+    rt60_s: Range[Annotated[float, Field(ge=0.05, le=2)]]
     """Range [lowest, highest] of the reverberation time."""
     share: Annotated[float, Field(gt=0, le=1)]
     """Share of the mixtures."""
-
-    def __post_init__(self):
-        if self.rt60_s != sorted(self.rt60_s):
-            raise SettingsError(f"`rt60_s` ({self.rt60_s}) must be [lowest, highest].")
 
     def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
         """A seed for each voice of a mixture in a room, the same for all; 0 for those that stay dry."""
@@ -296,16 +284,10 @@ class FormantShift(Augmentation):
     __pydantic_config__ = STRICT
 
     type: Literal["formant_shift"] = "formant_shift"
-    factors: Annotated[
-        list[Annotated[float, Field(ge=FORMANT_FACTORS[0], le=FORMANT_FACTORS[1])]], Field(min_length=2, max_length=2)
-    ]
+    factors: Range[Annotated[float, Field(ge=FORMANT_FACTORS[0], le=FORMANT_FACTORS[1])]]
     """Range [lowest, highest] of the factor by which formants move."""
     share: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of the voices."""
-
-    def __post_init__(self):
-        if self.factors != sorted(self.factors):
-            raise SettingsError(f"`factors` ({self.factors}) must be [lowest, highest].")
 
     def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
         """Draw a factor for each voice, 1 for those that stay."""

@@ -19,13 +19,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ..settings import STRICT, SettingsError
+from ..settings import STRICT, Range, SettingsError
 
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 # a crop is a multiple of it, so that few lengths occur
 DURATION_STEP_S = 0.25
 
@@ -52,7 +51,7 @@ class VoiceAugmentations:
 
     speeds: Annotated[list[Positive], Field(min_length=1)] = field(default_factory=lambda: [1.0])
     """Speeds, pitch included, drawn with equal probability: each makes another speaker of a speaker."""
-    formants: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
+    formants: Range[Positive] | None = None
     """Range of the factor by which the formants of half of the voices move, pitch not included; only with a teacher."""
     tilt_db: Annotated[float, Field(ge=0)] = 0.0
     """Range, up and down, of the gain of high over low frequencies."""
@@ -66,11 +65,11 @@ class VoiceAugmentations:
     """Share of the crops that galr-small separates from a mixture with another voice of the batch."""
     leak_share: Share = 0.0
     """Share of the crops that another voice of the batch leaks into."""
-    leak_db: Range = field(default_factory=lambda: [-25.0, -5.0])
+    leak_db: Range[float] = field(default_factory=lambda: [-25.0, -5.0])
     """Range of the level of the leak relative to the voice."""
     noise_share: Share = 0.0
     """Share of the crops with noise."""
-    noise_db: Range = field(default_factory=lambda: [-40.0, -10.0])
+    noise_db: Range[float] = field(default_factory=lambda: [-40.0, -10.0])
     """Range of the level of the noise relative to the voice."""
     gap_share: Share = 0.0
     """Share of the crops with a gap of up to half of it, in which only leak and noise remain."""
@@ -98,7 +97,7 @@ class VoiceTrainingArguments:
     """Length of a clip that the teacher hears, in seconds; the model hears a crop of it."""
     augmentations: VoiceAugmentations = field(default_factory=VoiceAugmentations)
     """Changes to the crops."""
-    duration_s: Range = field(default_factory=lambda: [1.0, 3.0])
+    duration_s: Range[float] = field(default_factory=lambda: [1.0, 3.0])
     """Range of the length of the crops in seconds, multiples of 0.25; one length for a batch."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 72
     """Seed of weights and crops."""
@@ -128,11 +127,6 @@ class VoiceTrainingArguments:
     def __post_init__(self):
         if self.pretrained is not None and self.model:
             raise SettingsError(f"`model` ({self.model}) conflicts with `pretrained`: leave one of them out.")
-        formants = self.augmentations.formants
-        ranges = {"duration_s": self.duration_s, "leak_db": self.augmentations.leak_db, "formants": formants or []}
-        for name, bounds in ranges.items():
-            if bounds != sorted(bounds):
-                raise SettingsError(f"`{name}` ({bounds}) must be [lowest, highest].")
         if self.duration_s[0] <= 0 or any(bound % DURATION_STEP_S for bound in self.duration_s):
             raise SettingsError(
                 f"`duration_s` ({self.duration_s}) must hold positive multiples of {DURATION_STEP_S} s."
@@ -142,9 +136,9 @@ class VoiceTrainingArguments:
             raise SettingsError(
                 f"`separated_share` and `separator_share` add up to {shares}: they must be at most 1 together."
             )
-        if not self.teacher and formants is not None:
+        if not self.teacher and self.augmentations.formants is not None:
             raise SettingsError(
-                f"`augmentations.formants` ({formants}) needs `teacher: true`: add it, or leave them out."
+                f"`augmentations.formants` ({self.augmentations.formants}) needs `teacher: true`: add it, or leave them out."
             )
         if self.teacher and self.clip_s < self.duration_s[1]:
             raise SettingsError(
