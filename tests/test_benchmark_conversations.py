@@ -177,6 +177,7 @@ def test_speech_that_is_not_there_is_named(root):
         (["--truth", "both", "--online"], "leave out --online"),
         (["--truth", "both", "--num-speakers", "true", "--panning", "6"], "--truth cannot be combined with --panning"),
         (["--passes", "2", "--num-speakers", "true", "--online"], "--passes 2 cannot be combined"),
+        (["--channels", "mix", "--panning", "0", "6"], "--channels mix needs --panning above 0"),
     ],
 )
 def test_lists_that_cannot_be_are_refused(root, words, message):
@@ -301,6 +302,32 @@ def test_panned_voices_have_lists_of_their_own(root, monkeypatch):
     [(name, scores)] = conversations.run(parse(root, *words, "--panning", "6", *OUTPUTS))["lists"].items()
     assert name == "here, 2 voices, 5 s, overlap 20 %, panned by 6 dB"
     assert given[0].shape == (2, 80000) and scores["si_sdr"] == 60
+
+
+@pytest.mark.parametrize("is_online", [False, True])
+def test_without_the_panning_the_mean_of_the_channels_is_heard(root, monkeypatch, is_online):
+    given = []
+
+    class Pipeline:
+        def __call__(self, recording, channels, **options):
+            given.append(recording)
+            # tracks of one channel
+            return [{"audio": recording.mean(axis=0), "segments": []}] * 2 if channels == "mix" else []
+
+        def online_conversation(self, num_speakers):
+            return argparse.Namespace(sampling_rate=16000, segments=[[(0.0, 5.0)]], stream=self.stream)
+
+        def stream(self, blocks):
+            heard = torch.cat(list(blocks), dim=-1)
+            given.append(heard)
+            yield heard[:, None]
+
+    monkeypatch.setattr(conversations, "load_separator", lambda model, device: Pipeline())
+    words = ["--voices", "2", "--durations", "5", "--overlaps", "20", "--recordings", "1", "--panning", "6"]
+    results = conversations.run(parse(root, *words, "--channels", "mix", *(["--online"] if is_online else [])))
+    [scores] = results["lists"].values()
+    assert results["channels"] == "mix" and scores["si_sdri"] == pytest.approx(0, abs=1e-3)
+    assert given[0].shape == (1 if is_online else 2, 80000)
 
 
 def test_each_truth_is_a_row_of_its_list(root, monkeypatch):

@@ -26,7 +26,8 @@ def result(lists, model="first", sha256="a", **options):
     """The scores of lists, each of `num_recordings`, `own_track` and `si_sdri`."""
     names = ("num_recordings", "own_track", "si_sdri")
     summaries = {name: dict(zip(names, scores, strict=True)) for name, scores in lists.items()}
-    described = {"model": model, "weights": {"sha256": sha256}, "num_speakers": "auto", "online": False, "passes": 1}
+    described = {"model": model, "weights": {"sha256": sha256}}
+    described |= {"num_speakers": "auto", "online": False, "passes": 1, "channels": "each"}
     return described | options | {"lists": summaries}
 
 
@@ -52,9 +53,13 @@ def test_lists_of_other_weights_of_the_same_name_are_dropped(tmp_path):
 
 
 def test_each_set_of_options_has_a_table():
-    results = [result(TWO | ONE), result(TWO, num_speakers="true", online=True), result(TWO, passes=2)]
+    results = [result(TWO | ONE), result(TWO, num_speakers="true", online=True), result(TWO, passes=2, channels="mix")]
     tables = format_tables(results)
-    assert list(tables) == ["--num-speakers auto", "--num-speakers true --online", "--num-speakers auto --passes 2"]
+    assert list(tables) == [
+        "--num-speakers auto",
+        "--num-speakers true --online",
+        "--num-speakers auto --passes 2 --channels mix",
+    ]
     assert tables["--num-speakers auto"].splitlines() == [
         "| list | recordings | si_sdri, dB | own_track |",
         "| --- | --- | --- | --- |",

@@ -27,7 +27,8 @@ recordings with as many tracks that are active for a second as people speak; mis
 audible tracks without a voice, in a recording; der: diarization error rate, overlaps included,
 no collar; real_time_factor: seconds of computing for a second of audio.
 
-`--panning` gives each voice its own level difference between two channels, and the means of the channels are scored.
+`--panning` gives each voice its own level difference between two channels, and the means of the channels are scored; with `--channels mix`
+only the mean is heard.
 
 With `--num-speakers outputs`, the activity of a track is told by its energy.
 
@@ -158,20 +159,19 @@ def separate(
     separator: AudioSeparationPipeline,
     recording: np.ndarray,
     num_speakers: int | str | None = None,
-    passes: int = 1,
+    **options: int | str,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """
     Tracks (num_tracks, num_samples), the means of their channels, and, where people are told apart, their activity (num_tracks, num_frames).
 
-    The recording has shape (num_channels, num_samples).
+    The recording has shape (num_channels, num_samples); further options are those of the pipeline.
     """
-    options = {} if passes == 1 else {"passes": passes}
     if num_speakers is not None:
         options["num_speakers"] = num_speakers
     sources = separator(recording, sampling_rate=SAMPLING_RATE, show_progress=False, **options)
     num_samples = recording.shape[1]
-    tracks = np.array([source["audio"] for source in sources], np.float32)
-    tracks = tracks.reshape(len(sources), *recording.shape).mean(axis=1)
+    tracks = [np.reshape(source["audio"], (-1, num_samples)).mean(axis=0) for source in sources]
+    tracks = np.array(tracks, np.float32).reshape(len(sources), num_samples)
     # segments of outputs are no claim about people
     if not sources or num_speakers == "outputs":
         return tracks, None
@@ -248,8 +248,12 @@ def plan_forms(
         separator = TrueConversationSeparator(pipeline, conversation, SAMPLING_RATE, number)
         return {f", truth: {truth}": partial(separate_truly, separator, truth) for truth in options.truth}
     if options.online:
-        return {"": partial(separate_online, pipeline, recording, num_speakers)}
-    return {"": partial(separate, pipeline, recording, num_speakers, options.passes)}
+        heard = recording.mean(axis=0, keepdims=True) if options.channels == "mix" else recording
+        return {"": partial(separate_online, pipeline, heard, num_speakers)}
+    chosen = {} if options.passes == 1 else {"passes": options.passes}
+    if options.channels != "each":
+        chosen["channels"] = options.channels
+    return {"": partial(separate, pipeline, recording, num_speakers, **chosen)}
 
 
 def summarize(rows: list[dict[str, Any]]) -> dict[str, float | None]:
@@ -286,6 +290,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[0.0],
         metavar="DB",
         help="highest level difference of a voice between two channels in dB, 0 for one channel (default: 0)",
+    )
+    parser.add_argument(
+        "--channels",
+        choices=["each", "mix"],
+        default="each",
+        help="of panned voices: separate each, or their mean, in which no panning is heard (default: each)",
     )
     parser.add_argument("--recordings", type=int, default=4, help="number of each list (default: 4)")
     parser.add_argument(
@@ -325,6 +335,8 @@ def check(options: argparse.Namespace) -> None:
         raise SettingsError("--truth is about the two passes over a file: leave out --online.")
     if options.truth and any(options.panning):
         raise SettingsError("--truth cannot be combined with --panning: it is about recordings of one channel.")
+    if options.channels != "each" and not all(options.panning):
+        raise SettingsError(f"--channels {options.channels} needs --panning above 0: without it there is one channel.")
     if options.passes != 1 and (options.truth or options.online):
         raise SettingsError(f"--passes {options.passes} cannot be combined with --truth or --online.")
     if options.plot is not None:
@@ -345,6 +357,7 @@ def describe_run(options: argparse.Namespace) -> dict[str, Any]:
         "num_speakers": options.num_speakers or "auto",
         "online": options.online,
         "passes": options.passes,
+        "channels": options.channels,
     }
 
 

@@ -94,6 +94,7 @@ def options_of(result: dict[str, Any]) -> str:
     words = [f"--num-speakers {result['num_speakers']}"]
     words += ["--online"] if result["online"] else []
     words += [f"--passes {result['passes']}"] if result["passes"] != 1 else []
+    words += [f"--channels {result['channels']}"] if result["channels"] != "each" else []
     return " ".join(words)
 
 
