@@ -21,6 +21,7 @@ from training.settings import SettingsError
 from . import (
     broadcast_decoder,
     conversations,
+    counting,
     galr_vs_dprnn,
     gpu_step,
     hours,
@@ -39,6 +40,7 @@ from . import (
 BENCHMARKS = {
     "broadcast-decoder": broadcast_decoder,
     "conversations": conversations,
+    "counting": counting,
     "galr-vs-dprnn": galr_vs_dprnn,
     "gpu-step": gpu_step,
     "hours": hours,
