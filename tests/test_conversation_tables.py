@@ -45,11 +45,12 @@ def test_lists_replace_those_of_the_same_name_model_and_options(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["conversations.json"]
 
 
-def test_lists_of_other_weights_of_the_same_name_are_dropped(tmp_path):
+def test_lists_of_other_weights_of_the_same_name_are_dropped(tmp_path, capsys):
     path = tmp_path / "conversations.json"
     for added in (result(TWO), result(TWO, passes=2), result(TWO, "second"), result(THREE, sha256="b")):
         add_conversations(path, added)
     assert read_conversations(path) == [result(TWO, "second"), result(THREE, sha256="b")]
+    assert capsys.readouterr().err == f"{path}: the lists of other weights of first are dropped.\n"
 
 
 def test_each_set_of_options_has_a_table():

@@ -14,6 +14,7 @@
 """The scores of simulated conversations: the file that keeps those of several runs, and its tables."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,10 @@ def add_conversations(path: Path, result: dict[str, Any]) -> None:
         result (`dict`):
             The model and its weights, the options, and as `lists` the scores by the name of the list.
     """
-    results = [
-        other
-        for other in (read_conversations(path) if path.exists() else [])
-        if other["model"] != result["model"] or other["weights"] == result["weights"]
-    ]
+    known = read_conversations(path) if path.exists() else []
+    results = [other for other in known if other["model"] != result["model"] or other["weights"] == result["weights"]]
+    if len(results) < len(known):
+        print(f"{path}: the lists of other weights of {result['model']} are dropped.", file=sys.stderr)
     for other in results:
         if other | {"lists": None} == result | {"lists": None}:
             other["lists"] |= result["lists"]
