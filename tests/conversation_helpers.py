@@ -16,7 +16,6 @@
 import torch
 
 from audioslots_hf.chunking import Chunk, SeparatedChunks
-from audioslots_hf.waveforms import find_offset
 
 
 RATE = 8000
@@ -47,7 +46,7 @@ def split_by_band(chunks: list[Chunk]) -> SeparatedChunks:
     """The two loudest bands of each chunk, in an order that changes from chunk to chunk; they add up to it, and share its DC offset."""
     rows = torch.nn.utils.rnn.pad_sequence([row for chunk in chunks for row in chunk.samples], batch_first=True)
     bands = torch.stack([band_filter(rows, band) for band in BANDS], dim=1)
-    offsets = [find_offset(row, RATE) for chunk in chunks for row in chunk.samples]
+    offsets = [offset for chunk in chunks for offset in chunk.find_offsets(RATE)]
     estimates = []
     for row, parts, offset in zip(rows, bands, offsets, strict=True):
         first, second = parts.square().sum(dim=-1).topk(2).indices.tolist()

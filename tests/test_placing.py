@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 import torch
 
+from audioslots_hf import chunking
 from audioslots_hf.chunking import Chunk
-from audioslots_hf.conversation import ConversationSeparator
+from audioslots_hf.conversation import ConversationPlan, ConversationSeparator
 from audioslots_hf.online import OnlineConversation
 from audioslots_hf.placing import place_chunk
 from audioslots_hf.separator import Separator
+from audioslots_hf.waveforms import find_offset
 from tests.conversation_helpers import RATE, encode_bands, split_by_band, turns
 from tests.test_conversation import DURATION_S, TURNS, tiny_separator
 
@@ -54,3 +56,14 @@ def test_estimates_and_mixture_are_placed_without_their_offset():
     assert not placed[:, 1].any() and not placed[:, 0, : RATE // 5].any() and not placed[:, 2, 2 * RATE // 5 :].any()
     alone = place_chunk(Chunk(samples + 2, True), None, assignment, 3, RATE)
     assert not alone[:, :-1].any() and torch.equal(alone[:, -1], placed[:, -1])
+
+
+def test_the_offset_of_a_chunk_is_found_once_for_the_model_and_for_the_tracks(monkeypatch):
+    found = []
+    monkeypatch.setattr(chunking, "find_offset", lambda row, rate: found.append(len(row)) or find_offset(row, rate))
+    waveforms = torch.randn(2, 5 * RATE, generator=torch.Generator().manual_seed(0))
+    separator = ConversationSeparator(tiny_separator(), encode_bands, 2)
+    # chunks of 2 s, one every second
+    plan = ConversationPlan(np.zeros((4, 11, 2), int), np.ones((2, 250), bool), 5.0, np.ones(4, bool))
+    assert torch.cat(list(separator.stream([waveforms], plan)), dim=-1).shape == (2, 2, 5 * RATE)
+    assert found == [2 * RATE] * 8

@@ -15,7 +15,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from .losses import pairwise_mse, without_autocast
 from .matching import match_estimates, reorder_estimates
 from .stft import stft
 from .tracking import Tracker
+from .waveforms import find_offset
 
 
 @dataclass
@@ -46,6 +47,13 @@ class Chunk:
     is_last: bool
     references: torch.Tensor | None = None
     recording: Any = None
+    _offsets: torch.Tensor | None = field(default=None, init=False, repr=False, compare=False)
+
+    def find_offsets(self, sampling_rate: int) -> torch.Tensor:
+        """The DC offset of each channel, by [`~waveforms.find_offset`]: `(num_channels,)`, found once."""
+        if self._offsets is None:
+            self._offsets = torch.stack([find_offset(row, sampling_rate) for row in self.samples])
+        return self._offsets
 
 
 @dataclass

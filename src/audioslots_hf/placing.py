@@ -20,7 +20,6 @@ from .activity import frame_length
 from .chunking import Chunk
 from .panning import sharpen_tracks
 from .turns import window_gains
-from .waveforms import find_offset
 
 
 def place_chunk(
@@ -51,7 +50,7 @@ def place_chunk(
     Returns:
         `torch.Tensor` of shape `(num_channels, num_tracks + 1, num_samples)`: the tracks, and the mixture.
     """
-    offsets = torch.stack([find_offset(row, sampling_rate) for row in chunk.samples])[:, None]
+    offsets = chunk.find_offsets(sampling_rate)[:, None]
     samples = chunk.samples - offsets
     num_channels, num_samples = samples.shape
     placed = samples.new_zeros(num_channels, num_tracks + 1, num_samples)

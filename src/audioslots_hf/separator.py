@@ -27,7 +27,6 @@ from .chunking import Chunk, SeparatedChunks, Stitcher, batch_chunks, check_chun
 from .forks import use_one_thread_if_forked
 from .passes import average_passes, check_passes
 from .progress import Progress, cut_blocks
-from .waveforms import find_offset
 
 
 def default_chunk_hop_length(chunk_length: int, sampling_rate: int) -> int:
@@ -276,7 +275,7 @@ class Separator:
         """
         use_one_thread_if_forked(self._process)
         rows = [row.to(self.device) for chunk in chunks for row in chunk.samples]
-        offsets = [find_offset(row, self.sampling_rate) for row in rows]
+        offsets = torch.cat([chunk.find_offsets(self.sampling_rate) for chunk in chunks]).to(self.device)
         rows = [row - offset for row, offset in zip(rows, offsets, strict=True)]
         all_outputs = []
         slots = {} if carried is None else carried.begin(chunks, self.model.config, self.device)
