@@ -52,7 +52,8 @@ SHORT_VOICE_MARGIN = 4.0
 MIN_TOGETHER_SHARE = 0.2
 MIN_TOGETHER_S = 0.5
 DEFAULT_MAX_SPEAKERS = 6
-# in place of a number of people: the outputs of the model as they are
+# in place of a number of people: it is to be found, or the outputs of the model as they are
+AUTO = "auto"
 OUTPUTS = "outputs"
 
 
@@ -134,12 +135,17 @@ def parse_speakers(num_speakers: int | str | None, max_speakers: int | None = No
     Raises:
         `ValueError`: they make no sense.
     """
-    if isinstance(num_speakers, str):
-        if num_speakers != "auto":
-            raise ValueError(f"`num_speakers` is {num_speakers!r}: it must be a whole number or 'auto'.")
-        num_speakers = None
-    check_speakers(num_speakers, max_speakers)
-    return num_speakers, max_speakers
+    number = _read_number(num_speakers, AUTO)
+    check_speakers(number, max_speakers)
+    return number, max_speakers
+
+
+def _read_number(num_speakers: int | str | None, *words: str) -> int | str | None:
+    """A number of speakers as users give it, `None` for `"auto"`; a `ValueError` for text that is none of the words."""
+    if isinstance(num_speakers, str) and num_speakers not in words:
+        *others, last = ["a whole number", *map(repr, words)]
+        raise ValueError(f"`num_speakers` is {num_speakers!r}: it must be {', '.join(others)} or {last}.")
+    return None if num_speakers == AUTO else num_speakers
 
 
 def wants_outputs(
@@ -151,13 +157,12 @@ def wants_outputs(
     Raises:
         `ValueError`: the options make no sense together.
     """
-    is_named = num_speakers == OUTPUTS
+    number = _read_number(num_speakers, AUTO, OUTPUTS)
+    is_named = number == OUTPUTS
     if is_named and max_speakers is not None:
         raise ValueError(f"`max_speakers` ({max_speakers}) bounds the people who are found: leave out 'outputs'.")
     if not is_named:
-        if isinstance(num_speakers, str) and num_speakers != "auto":
-            raise ValueError(f"`num_speakers` is {num_speakers!r}: it must be a whole number, 'auto' or 'outputs'.")
-        parse_speakers(num_speakers, max_speakers)
+        check_speakers(number, max_speakers)
     if chunk_hop_length is None or is_named:
         return is_named
     if num_speakers is not None or max_speakers is not None:
@@ -366,6 +371,7 @@ def find_voices(
 
 
 __all__ = [
+    "AUTO",
     "DEFAULT_MAX_SPEAKERS",
     "JOIN_MARGIN",
     "MAX_ITERATIONS",
