@@ -205,6 +205,34 @@ def test_long_audio_is_measured_per_length(monkeypatch, capsys):
     assert capsys.readouterr().out.count("| 8000 |") == 2
 
 
+def test_the_command_is_measured_on_conversations(monkeypatch, capsys):
+    recordings = []
+
+    def measure(recording):
+        recordings.append(soundfile.info(recording))
+        return 2.0, 2**29
+
+    monkeypatch.setattr(long_audio, "measure_command", measure)
+    results = long_audio.run(parse(long_audio, "--command", "--minutes", "0.1", "0.2"))
+    assert [(info.frames, info.samplerate, info.channels) for info in recordings] == [
+        (96000, 16000, 1),
+        (192000, 16000, 1),
+    ]
+    assert results == {"cpu_s": {"0.1 min": 2.0, "0.2 min": 2.0}, "memory_mib": {"0.1 min": 512.0, "0.2 min": 512.0}}
+    assert "| 0.1 | 2 | 3.0 | 512 |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_time_and_the_memory_of_the_command_are_its_own(tmp_path):
+    recording = tmp_path / "voices.wav"
+    soundfile.write(recording, 0.1 * torch.randn(32000).numpy(), 16000)
+    # more than the command needs
+    with mmap.mmap(-1, 2**31) as pages:
+        pages[:: mmap.PAGESIZE] = bytes(2**31 // mmap.PAGESIZE)
+        cpu_s, peak_bytes = long_audio.measure_command(recording)
+    assert 0.5 < cpu_s < 100 and 2**27 < peak_bytes < 2**31
+
+
 def test_a_measurement_runs_in_a_process_of_its_own():
     assert run_in_process(os.getpid) != os.getpid()
 
