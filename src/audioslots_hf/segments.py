@@ -18,6 +18,7 @@ import torch
 
 from .activity import find_activity, find_threshold_db, frame_powers
 from .conversation import ConversationPlan
+from .waveforms import find_offset
 
 
 def find_segments(
@@ -28,12 +29,16 @@ def find_segments(
 
     Args:
         tracks (`torch.Tensor` of shape `(num_channels, num_tracks, num_samples)`):
-            The separated recording.
+            The separated recording, whose tracks share its DC offset equally.
         waveforms (`torch.Tensor` of shape `(num_channels, num_samples)`):
             The recording, whose level and noise decide which frames contain speech.
         sampling_rate (`int`):
             Of both, in hertz.
     """
+    # a DC offset is no speech, and may hide it
+    offsets = torch.stack([find_offset(row, sampling_rate) for row in waveforms])[:, None]
+    waveforms = waveforms - offsets
+    tracks = tracks - offsets[:, None] / tracks.shape[1]
     powers = frame_powers(tracks, sampling_rate).mean(dim=0).numpy()
     activity = np.zeros(powers.shape, bool)
     if powers.size:
