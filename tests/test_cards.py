@@ -180,7 +180,10 @@ def test_one_evaluation_or_several_make_a_row_each(tmp_path):
         " 12.00 ",
     ]
     for people, cell in (
-        ({"si_snri": 7.0, "num_missed": 0, "num_false": 3}, "7.00; tracks without a source: 3"),
+        (
+            {"si_snri": 7.0, "standard_error": 0.5, "num_missed": 0, "num_false": 3},
+            "7.00 ± 0.50; tracks without a source: 3",
+        ),
         ({"si_snri": None, "num_missed": 8, "num_false": 0}, "no source has a track; sources without a track: 8"),
     ):
         told_apart = evaluation()

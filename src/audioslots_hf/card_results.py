@@ -158,13 +158,13 @@ def format_evaluations(evaluations: list[dict], titles: dict[str, str]) -> str:
     return format_table(header, rows)
 
 
-def format_people(evaluation: dict) -> str:
+def format_people(evaluation: dict, with_spread: bool = True) -> str:
     """The SI-SNRi of the sources that have a track, where there is one for each person, and the numbers of errors; "–" if not scored."""
     row = evaluation["rows"].get(PEOPLE_ROW)
     if row is None:
         return "–"
     errors = [f"{title}: {row[key]}" for key, title in ERRORS.items() if row.get(key)]
-    score = "no source has a track" if row["si_snri"] is None else _format_mean(row)
+    score = "no source has a track" if row["si_snri"] is None else _format_mean(row, with_spread)
     return "; ".join([score, *errors])
 
 
@@ -237,9 +237,9 @@ def _format_scores(evaluation: dict) -> list[str]:
     return [_format_mean(evaluation["rows"][f"model_{protocol}"]) for protocol in PROTOCOLS]
 
 
-def _format_mean(row: dict) -> str:
+def _format_mean(row: dict, with_spread: bool = True) -> str:
     """The mean SI-SNRi of a row, with its standard error unless it has a single mixture."""
-    spread = f" ± {row['standard_error']:.2f}" if "standard_error" in row else ""
+    spread = f" ± {row['standard_error']:.2f}" if with_spread and "standard_error" in row else ""
     return f"{row['si_snri']:.2f}{spread}"
 
 

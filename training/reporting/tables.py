@@ -52,7 +52,7 @@ def format_group(conditions: Conditions, evaluations: list[dict]) -> str:
                 rows.append([oracle, "", *format_scores(results, "oracle"), *(["–"] if with_people else [])])
         if "model_order_by_tracker" in results["rows"]:
             name = f"`{name_model(results, evaluations)}` ({describe_kind(results)})"
-            people = [format_people(results)] if with_people else []
+            people = [format_people(results, with_spread=False)] if with_people else []
             parameters = f"{results['weights']['num_parameters']:,}"
             rows.append([name, parameters, *format_scores(results, "model"), *people])
     table = format_table(["", "parameters", *PROTOCOLS.values(), *([WITH_PEOPLE] if with_people else [])], rows)
