@@ -18,8 +18,9 @@ Rebuild the synthetic English read speech (Kokoro-82M v1.0 voices, 16 kHz Opus) 
     npm pack kokoro-js@1.2.1
     python -m training.synthesize_speech --out kokoro --voices kokoro-js-1.2.1.tgz --workers 2
 
-The utterance lists in `training/metadata` give each file's path, voice and length. A voice is a stock voice of Kokoro or
-`A+B`, the mean of the voice packs of A and B. The script writes the same files to the same folders, one utterance each.
+The utterance lists in `training/metadata` give each file's path, voice and length. A voice is a stock voice of Kokoro, `A+B`, the
+mean of the voice packs of A and B, or `blend_NUMBER`, a random blend of stock voices for training: three of them give the timbre, and three
+others pitch and rhythm. The script writes the same files to the same folders, one utterance each.
 
 The audio differs from the original, because the sentence and the speed of each original file were not recorded. This script
 draws new ones from the same text (King James Bible, public domain) and the same range of speeds. The seed is the voice and
@@ -52,6 +53,12 @@ from tqdm import tqdm
 
 METADATA = Path(__file__).parent / "metadata"
 LISTS = tuple(METADATA / f"kokoro_{split}.csv" for split in ("train", "valid", "test"))
+# of random blends: those of the other lists would be heard in training
+BLENDED_LIST = METADATA / "kokoro_train.csv"
+BLEND = "blend_"
+BLEND_SEED = 20261127
+# the first part of a style is the timbre, the rest pitch and rhythm
+TIMBRE_SIZE = 128
 VOICES_PACKAGE = "kokoro-js@1.2.1"
 VOICES_ARCHIVE = Path("kokoro-js-1.2.1.tgz")
 # module -> distribution that holds it
@@ -155,8 +162,35 @@ def read_voices(archive: Path, names: set[str]) -> dict[str, np.ndarray]:
     return voices
 
 
+@functools.cache
+def blended_voices() -> list[str]:
+    """Return the stock voices that random blends consist of."""
+    return sorted({utterance.voice for utterance in read_list(BLENDED_LIST) if "+" not in utterance.voice})
+
+
+def stock_voices(name: str) -> list[str]:
+    """Return the stock voices of which a voice may consist."""
+    return blended_voices() if name.startswith(BLEND) else name.split("+")
+
+
+def draw_blend(voices: dict[str, np.ndarray], number: int) -> np.ndarray:
+    """Draw the voice pack of a random blend, always the same for the same number."""
+    rng = np.random.default_rng((BLEND_SEED, number))
+    names = blended_voices()
+
+    def mix() -> np.ndarray:
+        parts = rng.choice(len(names), 3, replace=False)
+        weights = rng.dirichlet([0.6] * 3)
+        return sum(float(weight) * voices[names[part]] for weight, part in zip(weights, parts, strict=True))
+
+    timbre, prosody = mix(), mix()
+    return np.concatenate([timbre[:, :TIMBRE_SIZE], prosody[:, TIMBRE_SIZE:]], axis=1).astype(np.float32)
+
+
 def blend_voices(voices: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """Return the voice pack of `A`, or for `A+B` the mean of the packs of A and B."""
+    """Return the voice pack of `A`, for `A+B` the mean of the packs of A and B, or that of a random blend."""
+    if name.startswith(BLEND):
+        return draw_blend(voices, int(name.removeprefix(BLEND)))
     return np.mean([voices[part] for part in name.split("+")], axis=0, dtype=np.float32)
 
 
@@ -216,7 +250,7 @@ def synthesize(utterances: list[Utterance], archive: Path, out: Path, num_worker
     if not missing:
         print(f"All {len(utterances)} files exist.")
         return
-    voices = read_voices(archive, {part for utterance in missing for part in utterance.voice.split("+")})
+    voices = read_voices(archive, {part for utterance in missing for part in stock_voices(utterance.voice)})
     tasks = ((utterance, blend_voices(voices, utterance.voice)) for utterance in missing)
     make = functools.partial(make_file, out=out)
     seconds = 0.0
