@@ -44,10 +44,22 @@ def test_the_mean_of_two_models_is_a_model_half_way_between_them(checkpoint, fin
         torch.testing.assert_close(states[1][name], states[0][name] + 0.05)
 
 
+def test_shares_weigh_the_models(checkpoint, fine_tuned, capsys, tmp_path):
+    arguments = [str(checkpoint), str(fine_tuned), "--output", str(tmp_path / "mean"), "--shares"]
+    for wrong in (["1"], ["1", "-1"], ["1", "inf"]):
+        with pytest.raises(SystemExit):
+            average.main([*arguments, *wrong])
+        assert "must be 2 positive numbers, one for each model" in capsys.readouterr().err
+    average.main([*arguments, "3", "1"])
+    states = [load_separator(folder, device="cpu").model.state_dict() for folder in (checkpoint, tmp_path / "mean")]
+    name = next(name for name, value in states[0].items() if value.is_floating_point())
+    torch.testing.assert_close(states[1][name], states[0][name] + 0.025)
+
+
 def test_the_mean_of_a_model_and_itself_is_the_model(checkpoint):
     model = load_separator(checkpoint, device="cpu").model
-    for name, value in average.average([model, copy.deepcopy(model)]).items():
-        torch.testing.assert_close(value, model.state_dict()[name], rtol=0, atol=0)
+    for name, value in average.average([model, copy.deepcopy(model)], [0.3, 0.9]).items():
+        torch.testing.assert_close(value, model.state_dict()[name])
 
 
 def test_models_that_differ_in_a_setting_have_no_mean(checkpoint, capsys, tmp_path):
