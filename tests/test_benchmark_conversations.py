@@ -21,6 +21,7 @@ from audioslots_hf.publishing import hash_weights
 from audioslots_hf.shipped import CHECKPOINTS_DIR
 from tests.data.helpers import write_voices
 from training.benchmark import conversations
+from training.benchmark.__main__ import main
 from training.benchmark.conversations import ConversationList, SpeechList, frames_of_segments, separate, summarize
 from training.data.conversations import ConversationSimulator, ConversationStyle
 from training.reporting.conversations import read_conversations
@@ -109,6 +110,26 @@ def test_another_file_is_not_written_over(root, oracle):
     assert path.read_text() == '{"rows": {}}'
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--output", "voices", "voices is a folder: name a file"),
+        ("--output", "voices.csv/results.json", "voices.csv is a file, not a folder"),
+        ("--plot", "voices.csv", "voices.csv is a file, not a folder"),
+        ("--num-speakers", "some", "'some' is neither a whole number nor auto nor outputs nor true"),
+    ],
+)
+def test_outputs_that_cannot_be_written_and_other_words_end_the_command_before_any_work(
+    root, monkeypatch, capsys, option, value, message
+):
+    monkeypatch.setattr(conversations, "load_separator", lambda model, device: pytest.fail("a model is loaded"))
+    value = value if option == "--num-speakers" else str(root / value)
+    monkeypatch.setattr("sys.argv", ["benchmark", "conversations", "--root", str(root), option, value])
+    with pytest.raises(SystemExit):
+        main()
+    assert message in capsys.readouterr().err
+
+
 def test_a_picture_is_drawn_of_every_recording(root, oracle):
     options = parse(root, "--durations", "5", "--overlaps", "20", "--voices", "2", "--recordings", "2", *OUTPUTS)
     options.plot = root / "pictures"
@@ -136,7 +157,7 @@ def test_segments_are_taken_where_people_are_told_apart():
 
     recording = np.stack([np.ones(16000, np.float32), np.zeros(16000, np.float32)])
     assert separate(pipeline, recording, "outputs")[1] is None
-    tracks, activity = separate(pipeline, recording)
+    tracks, activity = separate(pipeline, recording, "auto")
     # the means of the channels
     assert (tracks == 0.5).all()
     assert tracks.shape == (2, 16000)
@@ -145,7 +166,7 @@ def test_segments_are_taken_where_people_are_told_apart():
 
 
 def test_a_pipeline_may_find_nobody():
-    tracks, activity = separate(lambda mixture, **options: [], np.zeros((1, 16000), np.float32))
+    tracks, activity = separate(lambda mixture, **options: [], np.zeros((1, 16000), np.float32), "auto")
     assert tracks.shape == (0, 16000) and activity is None
 
 
@@ -172,6 +193,7 @@ def test_speech_that_is_not_there_is_named(root):
     [
         (["--voices", "1", "--overlaps", "20"], "--voices 1 needs --overlaps 0"),
         (["--recordings", "0"], "at least 1"),
+        (["--num-speakers", "0"], "--num-speakers is 0: it must be at least 1"),
         (["--truth", "both", "--num-speakers", "outputs"], "--num-speakers outputs tells no people apart"),
         (["--online", "--num-speakers", "outputs"], "--num-speakers outputs tells no people apart"),
         (["--truth", "both", "--online"], "leave out --online"),
@@ -233,7 +255,8 @@ def test_the_number_of_people_goes_to_the_pipeline(root, oracle, monkeypatch):
         given.clear()
     conversations.run(parse(root, *words))
     conversations.run(parse(root, *words, "--num-speakers", "2", "--passes", "4"))
-    assert given == [{}, {}] + [{"num_speakers": 2, "passes": 4}] * 2
+    # by name, so that without a voice encoder there is an error, and no outputs are taken for people
+    assert given == [{"num_speakers": "auto"}] * 2 + [{"num_speakers": 2, "passes": 4}] * 2
 
 
 def test_the_online_form_is_scored_as_a_stream_of_short_blocks(root, monkeypatch):

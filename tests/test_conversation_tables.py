@@ -99,6 +99,17 @@ def test_another_file_is_refused(tmp_path, content):
         read_conversations(path)
 
 
+@pytest.mark.parametrize("missing", ["model", "weights", "channels", "lists", "num_recordings"])
+def test_a_result_that_lacks_a_part_is_refused(tmp_path, missing):
+    path = tmp_path / "conversations.json"
+    known = result(TWO)
+    for place in (known, *known["lists"].values()):
+        place.pop(missing, None)
+    path.write_text(json.dumps([known]))
+    with pytest.raises(SettingsError, match=r"is not a file of training\.benchmark conversations --output"):
+        read_conversations(path)
+
+
 def test_the_tables_of_a_file_are_printed(tmp_path, capsys):
     path = tmp_path / "conversations.json"
     path.write_text(json.dumps([result(TWO)]))

@@ -96,14 +96,14 @@ def parse_model(word: str) -> str:
     )
 
 
-def parse_count(word: str) -> int | str:
-    """The `type` of a number of speakers, of `auto` or of `outputs`."""
-    if word in ("auto", "outputs"):
+def parse_count(word: str, words: tuple[str, ...] = ("auto", "outputs")) -> int | str:
+    """The `type` of a number of speakers, or of one of the words."""
+    if word in words:
         return word
     try:
         return int(word)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{word!r} is neither a whole number nor auto nor outputs") from error
+        raise argparse.ArgumentTypeError(f"{word!r} is neither a whole number nor {' nor '.join(words)}") from error
 
 
 def parse_device(word: str) -> str:

@@ -72,7 +72,7 @@ def main() -> None:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     try:
         results = BENCHMARKS[options.benchmark].run(options)
-    except (SettingsError, FileNotFoundError) as error:
+    except (SettingsError, OSError) as error:
         parser.error(str(error))
     print(json.dumps(results))
 

@@ -55,11 +55,13 @@ from tqdm.auto import tqdm
 from transformers.utils import cached_file
 
 from audioslots_hf import AudioSeparationPipeline, load_separator
+from audioslots_hf.command_line import parse_count
 from audioslots_hf.jobs import make_folder
 from audioslots_hf.plots import require_matplotlib
 from audioslots_hf.publishing import hash_weights
 from audioslots_hf.resampling import resample
 from audioslots_hf.shipped import DEFAULT_CHECKPOINT, find_checkpoint
+from audioslots_hf.speakers import AUTO, OUTPUTS
 from training.arguments import SpeechArguments
 from training.benchmark.conversation_truth import TRUTHS, TrueConversationSeparator
 from training.data.activity import FRAMES_PER_S
@@ -81,6 +83,8 @@ from training.settings import SettingsError
 SAMPLING_RATE = 16000
 METADATA = Path(__file__).parents[1] / "metadata"
 SEED = 72
+# in place of a number of people: as many as speak in the recordings of a list
+TRUE = "true"
 
 
 @dataclass(frozen=True)
@@ -150,15 +154,10 @@ def find_speech(options: argparse.Namespace) -> list[str]:
     return options.speech or [name for name in found if not name.endswith(VALIDATION)]
 
 
-def parse_count(word: str) -> int | str:
-    """A number of people, or `auto`, `outputs` or `true`."""
-    return word if word in ("auto", "outputs", "true") else int(word)
-
-
 def separate(
     separator: AudioSeparationPipeline,
     recording: np.ndarray,
-    num_speakers: int | str | None = None,
+    num_speakers: int | str,
     **options: int | str,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """
@@ -166,20 +165,19 @@ def separate(
 
     The recording has shape (num_channels, num_samples); further options are those of the pipeline.
     """
-    if num_speakers is not None:
-        options["num_speakers"] = num_speakers
-    sources = separator(recording, sampling_rate=SAMPLING_RATE, show_progress=False, **options)
+    options |= {"num_speakers": num_speakers, "show_progress": False}
+    sources = separator(recording, sampling_rate=SAMPLING_RATE, **options)
     num_samples = recording.shape[1]
     tracks = [np.reshape(source["audio"], (-1, num_samples)).mean(axis=0) for source in sources]
     tracks = np.array(tracks, np.float32).reshape(len(sources), num_samples)
     # segments of outputs are no claim about people
-    if not sources or num_speakers == "outputs":
+    if not sources or num_speakers == OUTPUTS:
         return tracks, None
     return tracks, stack_segments([source["segments"] for source in sources], num_samples)
 
 
 def separate_online(
-    separator: AudioSeparationPipeline, recording: np.ndarray, num_speakers: int | str | None
+    separator: AudioSeparationPipeline, recording: np.ndarray, num_speakers: int | str
 ) -> tuple[np.ndarray, np.ndarray]:
     """As [`separate`] does, in blocks of 0.1 s, as a sound card gives them; tracks on which nobody spoke are left out."""
     conversation = separator.online_conversation(num_speakers)
@@ -241,10 +239,10 @@ def plan_forms(
 ) -> dict[str, Callable[[], tuple[np.ndarray, np.ndarray | None]]]:
     """The function that separates a recording, for each row of its list in the table, by the end of the name of the row."""
     num_speakers, recording = options.num_speakers, conversation.recording
-    if num_speakers == "true":
+    if num_speakers == TRUE:
         num_speakers = len(conversation.references)
     if options.truth:
-        number = None if num_speakers == "auto" else num_speakers
+        number = None if num_speakers == AUTO else num_speakers
         separator = TrueConversationSeparator(pipeline, conversation, SAMPLING_RATE, number)
         return {f", truth: {truth}": partial(separate_truly, separator, truth) for truth in options.truth}
     if options.online:
@@ -300,8 +298,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recordings", type=int, default=4, help="number of each list (default: 4)")
     parser.add_argument(
         "--num-speakers",
-        type=parse_count,
-        help="passed to the pipeline: a number, auto, outputs, or true for that of each list (default: auto, as without it)",
+        type=partial(parse_count, words=(AUTO, OUTPUTS, TRUE)),
+        default=AUTO,
+        help="passed to the pipeline: a number, auto, outputs, or true for that of each list (default: auto)",
     )
     parser.add_argument("--passes", type=int, default=1, help="of the model, passed to the pipeline (default: 1)")
     parser.add_argument(
@@ -323,13 +322,15 @@ def check(options: argparse.Namespace) -> None:
     Raise an error about options that do not fit, before any work.
 
     Raises:
-        `SettingsError`: they do not. `ImportError`: a package is missing.
+        `SettingsError`: they do not. `ImportError`: a package is missing. `OSError`: an output folder cannot be used.
     """
     if any(options.rt60):
         require_pyroomacoustics()
+    if isinstance(options.num_speakers, int) and options.num_speakers < 1:
+        raise SettingsError(f"--num-speakers is {options.num_speakers}: it must be at least 1.")
     if options.recordings < 1:
         raise SettingsError(f"--recordings is {options.recordings}: it must be at least 1.")
-    if (options.truth or options.online) and options.num_speakers == "outputs":
+    if (options.truth or options.online) and options.num_speakers == OUTPUTS:
         raise SettingsError("--num-speakers outputs tells no people apart, as --truth and --online do: leave it out.")
     if options.truth and options.online:
         raise SettingsError("--truth is about the two passes over a file: leave out --online.")
@@ -343,6 +344,8 @@ def check(options: argparse.Namespace) -> None:
         require_matplotlib()
         make_folder(options.plot)
     if options.output is not None:
+        if options.output.is_dir():
+            raise SettingsError(f"--output {options.output} is a folder: name a file.")
         make_folder(options.output.parent)
         if options.output.exists():
             read_conversations(options.output)
@@ -354,7 +357,7 @@ def describe_run(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "model": name_run(options.model or DEFAULT_CHECKPOINT),
         "weights": {"sha256": hash_weights(Path(cached_file(checkpoint, "config.json")).parent)},
-        "num_speakers": options.num_speakers or "auto",
+        "num_speakers": options.num_speakers,
         "online": options.online,
         "passes": options.passes,
         "channels": options.channels,

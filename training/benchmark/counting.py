@@ -29,6 +29,7 @@ from tqdm.auto import tqdm
 
 from audioslots_hf import load_separator
 from audioslots_hf.shipped import DEFAULT_CHECKPOINT
+from audioslots_hf.speakers import AUTO
 from training.arguments import MixtureArguments
 from training.data.mixtures import load_mixtures
 from training.evaluation.subject import name_run
@@ -80,7 +81,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             for index in chosen:
                 mixture = mixtures.read(index, 0, round(seconds * SAMPLING_RATE))
                 for voices, waveform in zip(VOICES, (mixture.references[0], mixture.waveform), strict=True):
-                    tracks = separator(waveform.numpy(), sampling_rate=SAMPLING_RATE, show_progress=False)
+                    # without a voice encoder this is an error, and not the number of outputs of the model
+                    tracks = separator(
+                        waveform.numpy(), sampling_rate=SAMPLING_RATE, num_speakers=AUTO, show_progress=False
+                    )
                     counts[voices][FOUND[min(len(tracks), len(FOUND) - 1)]] += 1
                 bar.update()
             shares[f"{seconds:g} s"] = {

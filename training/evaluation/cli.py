@@ -14,8 +14,10 @@
 """The command line of `training.run_evaluation`."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
+from audioslots_hf.command_line import parse_count
 from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 from audioslots_hf.speakers import OUTPUTS, wants_outputs
 
@@ -63,7 +65,7 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--num-speakers",
-        type=parse_people,
+        type=partial(parse_count, words=(OUTPUTS,)),
         metavar="N|outputs",
         help="number of people, who have a track each (default: it is found); outputs: score only the outputs of the model",
     )
@@ -73,16 +75,6 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--num-workers", type=int, default=2, help="processes that read the mixtures (default: 2)")
     parser.add_argument("--device", help="device of the model (default: a GPU if available)")
     return parser
-
-
-def parse_people(word: str) -> int | str:
-    """The `type` of a number of people, or of `outputs`."""
-    if word == OUTPUTS:
-        return word
-    try:
-        return int(word)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{word!r} is neither a whole number nor outputs") from error
 
 
 def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

@@ -55,13 +55,25 @@ def read_conversations(path: Path) -> list[dict[str, Any]]:
     """
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(results, list) or not all(r["lists"] and r["weights"] and options_of(r) for r in results):
+        if not isinstance(results, list):
             raise ValueError("no list of results")
+        for result in results:
+            _check_result(result)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SettingsError(
             f"{path} is not a file of training.benchmark conversations --output ({error!r}): name another one."
         ) from error
     return results
+
+
+def _check_result(result: dict[str, Any]) -> None:
+    """Raise a `KeyError`, `TypeError`, `AttributeError` or `ValueError` unless this is a result."""
+    options_of(result)
+    if not all(result[name] for name in ("model", "weights", "lists")):
+        raise ValueError("a result without a model, weights or lists")
+    for name, scores in result["lists"].items():
+        if not isinstance(scores["num_recordings"], int):
+            raise ValueError(f"the list {name!r} without a number of recordings")
 
 
 def add_conversations(path: Path, result: dict[str, Any]) -> None:
