@@ -160,6 +160,16 @@ def test_results_of_another_form_are_named(tmp_path, content, message):
         load_conversations(tmp_path)
 
 
+def test_conversations_of_several_models_are_refused(tmp_path):
+    options = {"num_speakers": "auto", "online": False, "passes": 1}
+    results = [
+        {"model": name, "lists": {"2 voices": conversation(0.9, 9.0)}} | options for name in ("mine", "another")
+    ]
+    (tmp_path / "conversations.json").write_text(json.dumps(results))
+    with pytest.raises(ValueError, match="holds results of several models, another, mine: keep those of one"):
+        load_conversations(tmp_path)
+
+
 def test_scores_of_other_weights_are_refused():
     check_weights([evaluation()], "a" * 64)
     with pytest.raises(ValueError, match="scores of other weights .*evaluate the model again"):

@@ -94,15 +94,16 @@ def load_conversations(folder: Path) -> dict[str, dict[str, dict]]:
         The scores by the option, and by the name of the list.
 
     Raises:
-        `ValueError`: the file has another content.
+        `ValueError`: the file has another content, or the results of several models.
     """
     path = folder / CONVERSATIONS_NAME
     if not path.exists():
         return {}
     content = _read_json(path)
+    results = content if isinstance(content, list) else [content]
     conversations: dict[str, dict[str, dict]] = {}
     try:
-        for result in content if isinstance(content, list) else [content]:
+        for result in results:
             kind = KINDS.get((result["num_speakers"], result["online"], result["passes"]))
             if kind is not None:
                 conversations.setdefault(kind, {}).update(result["lists"])
@@ -110,6 +111,8 @@ def load_conversations(folder: Path) -> dict[str, dict[str, dict]]:
             _average(list(lists.values()))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is not a result of training.benchmark conversations: {error!r}") from error
+    if len(models := sorted({str(result.get("model")) for result in results})) > 1:
+        raise ValueError(f"{path} holds results of several models, {', '.join(models)}: keep those of one.")
     # by default people are told apart
     return {kind: conversations[kind] for kind in (WITH_PEOPLE, WITH_OUTPUTS) if conversations.get(kind)}
 

@@ -103,6 +103,16 @@ def test_a_share_of_the_mixtures_has_no_high_frequencies():
     torch.testing.assert_close(powers[:, 100:3200].sum(), passed, rtol=1e-3, atol=0)
 
 
+def test_a_low_pass_that_removes_nothing_or_all_is_refused():
+    telephone = LowPass(cutoff_hz=[3400.0, 4000.0], share=0.3)
+    # the lower cutoffs remove something
+    telephone.check(8000)
+    with pytest.raises(SettingsError, match=r"`cutoff_hz` \(\[3400.0, 4000.0\]\) must begin below 3000 Hz"):
+        telephone.check(6000)
+    with pytest.raises(SettingsError, match=r"`cutoff_hz.0` \(10.0\) must be at least 200"):
+        build(LowPass, {"cutoff_hz": [10.0, 4000.0], "share": 0.3})
+
+
 def test_a_share_of_the_mixtures_is_in_a_room_and_each_voice_has_its_place():
     rooms = Reverberation(rt60_s=[0.2, 0.4], share=0.5)
     seeds = parameters_of(rooms, 400)

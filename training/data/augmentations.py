@@ -30,6 +30,7 @@ from pydantic import Field
 
 from ..settings import STRICT, Range, SettingsError
 from .effects import (
+    TRANSITION_HZ,
     change_speed,
     compress_dynamic_range,
     high_pass,
@@ -177,10 +178,17 @@ class LowPass(Augmentation):
     __pydantic_config__ = STRICT
 
     type: Literal["low_pass"] = "low_pass"
-    cutoff_hz: Range[Annotated[float, Field(gt=0)]]
+    cutoff_hz: Range[Annotated[float, Field(ge=TRANSITION_HZ)]]
     """Range [lowest, highest] of the cutoff."""
     share: Annotated[float, Field(gt=0, le=1)]
     """Share of the mixtures."""
+
+    def check(self, sampling_rate: int) -> None:
+        """Check that the lowest cutoff is below half of the sampling rate, above which there is nothing to remove."""
+        if self.cutoff_hz[0] >= sampling_rate / 2:
+            raise SettingsError(
+                f"`cutoff_hz` ({self.cutoff_hz}) must begin below {sampling_rate / 2:g} Hz, half of the sampling rate."
+            )
 
     def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
         """Draw the cutoff of a mixture in hertz, repeated for each of its voices; infinity for those that stay."""
