@@ -57,6 +57,12 @@ def test_the_numbers_found_in_lone_voices_and_overlaps_are_shares_of_their_recor
     torch.testing.assert_close(torch.from_numpy(heard[1]), mixture.waveform[:16000])
 
 
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_fewer_mixtures_than_one_are_refused(number):
+    with pytest.raises(SettingsError, match=f"--mixtures is {number}: it must be at least 1"):
+        counting.run(parse("--mixtures", number))
+
+
 @pytest.mark.parametrize("seconds", ["0", "1000"])
 def test_lengths_that_no_mixture_has_are_refused(seconds):
     with pytest.raises(SettingsError, match=r"--seconds must be above 0, and at most \d"):

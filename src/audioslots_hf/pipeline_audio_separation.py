@@ -345,9 +345,10 @@ class AudioSeparationPipeline(ChunkPipeline):
         chunk_hop_length: int | None = None,
     ) -> bool:
         """
-        Whether these options give a source for each person, not the outputs of the model; a `ValueError` if they make no sense.
+        Whether these options of a call give people; by default outputs, and a warning, only without SciPy or a voice encoder.
 
-        By default they give people, or outputs and a warning where SciPy or the voice encoder is missing.
+        Raises:
+            `ValueError`: the options make no sense together.
         """
         if wants_outputs(num_speakers, max_speakers, chunk_hop_length):
             return False

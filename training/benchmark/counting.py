@@ -60,7 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Print a table of the shares, and return them by seconds and voices."""
+    """
+    Print a table of the shares, and return them by seconds and voices.
+
+    Raises:
+        `SettingsError`: a number or a length is out of range, or the list cannot be read. `ValueError`: people cannot be told apart.
+    """
+    if options.mixtures is not None and options.mixtures < 1:
+        raise SettingsError(f"--mixtures is {options.mixtures}: it must be at least 1.")
     listed = MixtureArguments(metadata=str(options.metadata), root=str(options.root))
     mixtures = load_mixtures(listed, SAMPLING_RATE, num_sources=2, max_mixtures=options.mixtures)
     lengths = [row["num_samples"] for row in mixtures.rows]
