@@ -130,6 +130,13 @@ def test_outputs_that_cannot_be_written_and_other_words_end_the_command_before_a
     assert message in capsys.readouterr().err
 
 
+def test_a_model_that_cannot_be_loaded_is_named(root, tmp_path):
+    with pytest.raises(
+        SettingsError, match=r"--model: The model .* cannot be loaded: the folder holds no config\.json"
+    ):
+        conversations.run(parse(root, "--model", str(tmp_path / "voices")))
+
+
 def test_a_picture_is_drawn_of_every_recording(root, oracle):
     options = parse(root, "--durations", "5", "--overlaps", "20", "--voices", "2", "--recordings", "2", *OUTPUTS)
     options.plot = root / "pictures"

@@ -127,6 +127,11 @@ def test_a_settings_file_that_is_none_is_named(folder, name, content):
     assert f"{name} is not valid JSON" in (message := refusal(folder)) or f"{name} holds a list" in message
 
 
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot be loaded: the folder holds no config\.json, so it is no model"):
+        load_separator(tmp_path)
+
+
 def test_missing_weights_are_named(folder):
     tensors = load_file(folder / "model.safetensors")
     kept = dict(list(tensors.items())[::2])

@@ -78,7 +78,11 @@ def _check_settings_files(checkpoint: str, pipeline_kwargs: dict[str, Any]) -> N
     """Download the files of a model, and raise a `ValueError` if it is not one of this package."""
     options = {**pipeline_kwargs, **(pipeline_kwargs.get("model_kwargs") or {})}
     options = {name: value for name, value in options.items() if name in HUB_ARGUMENTS}
-    config = read_json(cached_file(checkpoint, CONFIG_NAME, **options), CONFIG_NAME)
+    path = cached_file(checkpoint, CONFIG_NAME, **options)
+    # transformers raises no error for this file of a folder
+    if path is None:
+        raise ValueError(f"the folder holds no {CONFIG_NAME}, so it is no model.")
+    config = read_json(path, CONFIG_NAME)
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise ValueError(

@@ -69,7 +69,7 @@ from training.data.conversations import Conversation, ConversationSimulator, Con
 from training.data.rooms import require_pyroomacoustics
 from training.data.speech import load_speech
 from training.evaluation.conversation_scores import find_track_activity, score_conversation
-from training.evaluation.subject import name_run
+from training.evaluation.subject import name_run, naming_model
 from training.reporting.conversations import (
     SCORES,
     VALIDATION,
@@ -368,7 +368,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Print a table of the means by list, and return them."""
     lists = plan(options)
     check(options)
-    separator = load_separator(options.model, device=options.device)
+    with naming_model():
+        separator = load_separator(options.model, device=options.device)
     description = describe_run(options)
     results: dict[str, dict[str, float | None]] = {}
     speech: dict[str, list] = {}

@@ -32,7 +32,7 @@ from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 from audioslots_hf.speakers import AUTO
 from training.arguments import MixtureArguments
 from training.data.mixtures import load_mixtures
-from training.evaluation.subject import name_run
+from training.evaluation.subject import name_run, naming_model
 from training.settings import SettingsError
 
 
@@ -75,7 +75,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         raise SettingsError(
             f"--seconds must be above 0, and at most {max(lengths) / SAMPLING_RATE:g}, the longest mixture of {options.metadata}."
         )
-    separator = load_separator(options.model, device=options.device)
+    with naming_model():
+        separator = load_separator(options.model, device=options.device)
     indices = {
         seconds: [index for index, length in enumerate(lengths) if length >= seconds * SAMPLING_RATE]
         for seconds in options.seconds

@@ -16,6 +16,8 @@
 import argparse
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,7 @@ from audioslots_hf.speakers import OUTPUTS
 
 from ..arguments import MixtureArguments
 from ..data.mixtures import MixtureList, load_mixtures
+from ..settings import SettingsError
 from .protocols import People
 from .transmission import Transmission
 
@@ -89,6 +92,15 @@ def prepare(options: argparse.Namespace, device: str | torch.device) -> Subject:
     }
     people = None if hears_references else choose_people(pipeline, options.num_speakers, options.max_speakers)
     return Subject(model, extractor, mixtures, transmission, people, description)
+
+
+@contextmanager
+def naming_model() -> Iterator[None]:
+    """Turn the `ValueError` of a model that cannot be loaded into a `SettingsError` about `--model`."""
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(f"--model: {error}") from error
 
 
 def build_oracle_extractor(duration_s: float) -> FeatureExtractionMixin:
