@@ -160,6 +160,18 @@ def test_results_of_another_form_are_named(tmp_path, content, message):
         load_conversations(tmp_path)
 
 
+def test_voices_that_are_never_alone_have_no_share(tmp_path):
+    lists = {"a, 2 voices, 5 s": conversation(None, 8.0), "b, 2 voices, 5 s": conversation(0.5, 6.0)}
+    options = {"model": "mine", "num_speakers": "auto", "online": False, "passes": 1}
+    path = tmp_path / "conversations.json"
+    path.write_text(json.dumps(options | {"lists": lists}))
+    table = format_conditions([], load_conversations(tmp_path), {})
+    assert "| people told apart: 50 % of the speech on its own track, 7.0 dB SI-SDRi |" in table
+    del lists["b, 2 voices, 5 s"]
+    path.write_text(json.dumps(options | {"lists": lists}))
+    assert "| people told apart: 8.0 dB SI-SDRi |" in format_conditions([], load_conversations(tmp_path), {})
+
+
 def test_conversations_of_several_models_are_refused(tmp_path):
     options = {"num_speakers": "auto", "online": False, "passes": 1}
     results = [
@@ -226,7 +238,13 @@ def test_conditions_are_measured_on_the_same_conversations_or_said_to_be_unknown
     lists = {"a, 2 voices, 60 s": (0.5, 1.0), "b, 2 voices, 60 s": (0.9, 9.0), "a, 1 voice, 60 s": (1.0, None)}
     people = {"a, 2 voices, 60 s": (0.8, 7.25), "a, 1 voice, 60 s": (0.95, None)}
     room = {"a, 2 voices, 60 s, room 0.4 s": (0.25, -1.0)}
-    variants = {"a, 2 voices, 60 s, panned by 3 dB": (0.1, 3.0), "a-valid, 2 voices, 60 s": (0.1, 3.0)}
+    # lists that tell nothing about the model as it is
+    names = [
+        f"{speech}, 2 voices, 60 s{place}{variant}"
+        for place in ("", ", room 0.4 s")
+        for speech, variant in (("a-valid", ""), ("a", ", panned by 3 dB"), ("a", ", truth: both"))
+    ]
+    variants = dict.fromkeys(names, (0.1, 3.0))
     results = [
         {"num_speakers": option, "online": is_online, "passes": passes}
         | {"lists": {name: conversation(*scores) for name, scores in found.items()}}

@@ -32,10 +32,12 @@ WITH_OUTPUTS = "outputs of the model"
 KINDS = {("auto", False, 1): WITH_PEOPLE, ("outputs", False, 1): WITH_OUTPUTS}
 # errors of the tracks of people, by their names in results
 ERRORS = {"num_missed": "sources without a track", "num_false": "tracks without a source"}
-# in the name of a list of conversations
+# in the name of a list of conversations: in a room, and of validation speakers or not of the model as it is
 ROOM = ", room "
+OTHERS = "-valid,|, panned by |, truth: "
+ROOMS = re.compile(rf"^(?!.*({OTHERS})).*{ROOM}")
 CONVERSATIONS = {
-    title: re.compile(rf"^(?!.*(-valid,|{ROOM}|, panned by |, truth: )).*\b{voices}\b")
+    title: re.compile(rf"^(?!.*({OTHERS}|{ROOM})).*\b{voices}\b")
     for title, voices in (
         ("one voice", "1 voice"),
         ("conversation of two", "2 voices"),
@@ -180,7 +182,7 @@ def format_conditions(
         found = _describe_conversations(conversations, pattern)
         rows.append([title, "; ".join(found) or NOT_MEASURED])
     for condition, words in CONDITIONS.items():
-        found = _describe_conversations(conversations, re.compile(ROOM)) if condition == "rooms" else []
+        found = _describe_conversations(conversations, ROOMS) if condition == "rooms" else []
         for evaluation in evaluations:
             if any(word in f"{evaluation['metadata']}, {evaluation['mode']}".lower() for word in words):
                 found.append(f"{_name_test_set(evaluation, titles)}: {_mean(evaluation):.1f} dB SI-SNRi")
@@ -257,10 +259,13 @@ def _average(lists: list[dict]) -> str:
     """The share of a voice on its own track and the improvement in SI-SDR, as means of lists of conversations."""
     if not lists:
         return NOT_MEASURED
-    own_track = statistics.fmean(scores["own_track"] for scores in lists)
-    words = f"{100 * own_track:.0f} % of the speech on its own track"
-    gains = [scores["si_sdri"] for scores in lists if scores["si_sdri"] is not None]
-    return f"{words}, {statistics.fmean(gains):.1f} dB SI-SDRi" if gains else words
+    # a list has no such share if no voice is ever alone, and no improvement if there is one voice
+    shares, gains = (
+        [scores[name] for scores in lists if scores[name] is not None] for name in ("own_track", "si_sdri")
+    )
+    words = [f"{100 * statistics.fmean(shares):.0f} % of the speech on its own track"] if shares else []
+    words += [f"{statistics.fmean(gains):.1f} dB SI-SDRi"] if gains else []
+    return ", ".join(words) or NOT_MEASURED
 
 
 __all__ = [
@@ -270,10 +275,12 @@ __all__ = [
     "ERRORS",
     "LIST_NAME",
     "NOT_MEASURED",
+    "OTHERS",
     "PEOPLE_ROW",
     "PROTOCOLS",
     "RESULTS_NAME",
     "ROOM",
+    "ROOMS",
     "WITH_OUTPUTS",
     "WITH_PEOPLE",
     "check_weights",
