@@ -182,10 +182,17 @@ def test_conversations_of_several_models_are_refused(tmp_path):
         load_conversations(tmp_path)
 
 
-def test_scores_of_other_weights_are_refused():
-    check_weights([evaluation()], "a" * 64)
-    with pytest.raises(ValueError, match="scores of other weights .*evaluate the model again"):
-        check_weights([evaluation()], "b" * 64)
+def test_scores_of_other_weights_are_refused(tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps([evaluation()]))
+    check_weights(tmp_path, "a" * 64)
+    with pytest.raises(ValueError, match="results.json holds scores of other weights .*evaluate the model again"):
+        check_weights(tmp_path, "b" * 64)
+    options = {"model": "mine", "num_speakers": "auto", "online": False, "passes": 1, "weights": {"sha256": "b" * 64}}
+    (tmp_path / "conversations.json").write_text(
+        json.dumps([{"lists": {"2 voices": conversation(0.9, 9.0)}} | options])
+    )
+    with pytest.raises(ValueError, match=r"conversations.json holds scores of other weights \(sha256 bbb"):
+        check_weights(tmp_path, "a" * 64)
 
 
 def test_one_evaluation_or_several_make_a_row_each(tmp_path):

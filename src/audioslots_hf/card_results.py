@@ -69,10 +69,7 @@ def load_results(folder: Path) -> list[dict]:
         `ValueError`: the file has another content.
     """
     path = folder / RESULTS_NAME
-    if not path.exists():
-        return []
-    content = _read_json(path)
-    evaluations = content if isinstance(content, list) else [content]
+    evaluations = _read_list(path)
     try:
         for evaluation in evaluations:
             _name_test_set(evaluation, {})
@@ -99,10 +96,7 @@ def load_conversations(folder: Path) -> dict[str, dict[str, dict]]:
         `ValueError`: the file has another content, or the results of several models.
     """
     path = folder / CONVERSATIONS_NAME
-    if not path.exists():
-        return {}
-    content = _read_json(path)
-    results = content if isinstance(content, list) else [content]
+    results = _read_list(path)
     conversations: dict[str, dict[str, dict]] = {}
     try:
         for result in results:
@@ -119,15 +113,32 @@ def load_conversations(folder: Path) -> dict[str, dict[str, dict]]:
     return {kind: conversations[kind] for kind in (WITH_PEOPLE, WITH_OUTPUTS) if conversations.get(kind)}
 
 
-def check_weights(evaluations: list[dict], sha256: str) -> None:
-    """Raise a `ValueError` if an evaluation is one of other weights."""
-    for evaluation in evaluations:
-        measured = evaluation["weights"]["sha256"]
-        if measured != sha256:
-            raise ValueError(
-                f"{RESULTS_NAME} holds scores of other weights (sha256 {measured[:16]}, the model has {sha256[:16]}): evaluate the "
-                "model again, or remove the file."
-            )
+def check_weights(folder: Path, sha256: str) -> None:
+    """
+    Check that the results in the folder of a model are of its weights, with this sha256.
+
+    Raises:
+        `ValueError`: a file has another content, or holds the scores of other weights.
+    """
+    # also their other content
+    load_results(folder)
+    load_conversations(folder)
+    for name in (RESULTS_NAME, CONVERSATIONS_NAME):
+        for result in _read_list(folder / name):
+            measured = (result.get("weights") or {}).get("sha256", "unknown")
+            if measured != sha256:
+                raise ValueError(
+                    f"{name} holds scores of other weights (sha256 {measured[:16]}, the model has {sha256[:16]}): evaluate the "
+                    "model again, or remove the file."
+                )
+
+
+def _read_list(path: Path) -> list[dict]:
+    """The results in a file, one or a list; none without the file."""
+    if not path.exists():
+        return []
+    content = _read_json(path)
+    return content if isinstance(content, list) else [content]
 
 
 def compact(evaluation: dict) -> dict:

@@ -21,7 +21,7 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoCard, constants
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
-from .card_results import CONVERSATIONS_NAME, RESULTS_NAME, check_weights, load_results
+from .card_results import CONVERSATIONS_NAME, RESULTS_NAME, check_weights
 from .cards import FACTS_NAME, MIXTURE_NAME, SAMPLES_NAME, load_facts, make_card
 from .hub_errors import asking_hub, explaining_full_disks
 from .jobs import OutputChoices, SeparationJob
@@ -58,7 +58,7 @@ def check_source(source: Path) -> None:
     if not (source / "config.json").is_file():
         raise ValueError(f"{source} holds no model: config.json is missing.")
     facts = load_facts(source)
-    check_weights(load_results(source), hash_weights(source))
+    check_weights(source, hash_weights(source))
     if _find_mixture(source).is_relative_to(source) and not _is_packaged(source) and not facts.sample:
         raise ValueError(
             f"{source / FACTS_NAME} lacks 'sample': state there who speaks in {SAMPLES_NAME}/{MIXTURE_NAME}, and its licence."

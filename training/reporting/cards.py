@@ -14,7 +14,6 @@
 """Writes results into the README and the cards of the shipped checkpoints."""
 
 import hashlib
-import json
 import re
 import shutil
 from pathlib import Path
@@ -101,7 +100,7 @@ def format_card(folder: Path) -> str:
     """
     config = AutoConfig.from_pretrained(folder)
     sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    check_weights(json.loads((folder / RESULTS_NAME).read_text(encoding="utf-8")), sha256)
+    check_weights(folder, sha256)
     return (
         f"{make_card(folder, folder.name, build_skeleton(FAMILIES[config.model_type].model_class, config), sha256)}\n"
     )
