@@ -120,11 +120,13 @@ def check_weights(folder: Path, sha256: str) -> None:
     Raises:
         `ValueError`: a file has another content, or holds the scores of other weights.
     """
-    # also their other content
-    load_results(folder)
+    # also its other content
     load_conversations(folder)
-    for name in (RESULTS_NAME, CONVERSATIONS_NAME):
-        for result in _read_list(folder / name):
+    for name, results in (
+        (RESULTS_NAME, load_results(folder)),
+        (CONVERSATIONS_NAME, _read_list(folder / CONVERSATIONS_NAME)),
+    ):
+        for result in results:
             measured = (result.get("weights") or {}).get("sha256", "unknown")
             if measured != sha256:
                 raise ValueError(

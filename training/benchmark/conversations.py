@@ -52,15 +52,13 @@ from typing import Any
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from transformers.utils import cached_file
 
 from audioslots_hf import AudioSeparationPipeline, load_separator
 from audioslots_hf.command_line import parse_count
 from audioslots_hf.jobs import make_folder
 from audioslots_hf.plots import require_matplotlib
-from audioslots_hf.publishing import hash_weights
 from audioslots_hf.resampling import resample
-from audioslots_hf.shipped import DEFAULT_CHECKPOINT, find_checkpoint
+from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 from audioslots_hf.speakers import AUTO, OUTPUTS
 from training.arguments import SpeechArguments
 from training.benchmark.conversation_truth import TRUTHS, TrueConversationSeparator
@@ -69,7 +67,7 @@ from training.data.conversations import Conversation, ConversationSimulator, Con
 from training.data.rooms import require_pyroomacoustics
 from training.data.speech import load_speech
 from training.evaluation.conversation_scores import find_track_activity, score_conversation
-from training.evaluation.subject import name_run, naming_model
+from training.evaluation.subject import hash_model, name_run, naming_model
 from training.reporting.conversations import (
     SCORES,
     VALIDATION,
@@ -353,10 +351,9 @@ def check(options: argparse.Namespace) -> None:
 
 def describe_run(options: argparse.Namespace) -> dict[str, Any]:
     """The model, its weights, and the options on which the scores of a list depend."""
-    checkpoint = find_checkpoint(options.model)
     return {
         "model": name_run(options.model or DEFAULT_CHECKPOINT),
-        "weights": {"sha256": hash_weights(Path(cached_file(checkpoint, "config.json")).parent)},
+        "weights": {"sha256": hash_model(options.model)},
         "num_speakers": options.num_speakers,
         "online": options.online,
         "passes": options.passes,

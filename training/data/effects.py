@@ -19,6 +19,7 @@ spectrum, formants.
 Workers, speech on the device and evaluation share them.
 """
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
@@ -124,13 +125,12 @@ def high_pass(waveforms: torch.Tensor, cutoffs_hz: float | torch.Tensor, samplin
         sampling_rate (`int`):
             In hertz.
     """
-    num_samples = waveforms.shape[-1]
-    padded_length = num_samples + round(PADDING_S * sampling_rate)
-    frequencies = torch.fft.rfftfreq(padded_length, 1 / sampling_rate, dtype=waveforms.dtype, device=waveforms.device)
-    cutoffs = torch.as_tensor(cutoffs_hz, dtype=waveforms.dtype, device=waveforms.device)
-    # for cutoffs of 20 Hz and more, this gain rounds to zero at 0 Hz, so 0 Hz needs no special case
-    gains = (1 + (cutoffs[..., None] / frequencies.clamp(min=1.0)) ** (2 * ORDER)).rsqrt()
-    return torch.fft.irfft(torch.fft.rfft(waveforms, padded_length) * gains, padded_length)[..., :num_samples]
+
+    def find_gains(frequencies: torch.Tensor, cutoffs: torch.Tensor) -> torch.Tensor:
+        # for cutoffs of 20 Hz and more, this gain rounds to zero at 0 Hz, so 0 Hz needs no special case
+        return (1 + (cutoffs / frequencies.clamp(min=1.0)) ** (2 * ORDER)).rsqrt()
+
+    return filter_frequencies(waveforms, cutoffs_hz, sampling_rate, find_gains)
 
 
 def low_pass(waveforms: torch.Tensor, cutoffs_hz: float | torch.Tensor, sampling_rate: int) -> torch.Tensor:
@@ -145,11 +145,37 @@ def low_pass(waveforms: torch.Tensor, cutoffs_hz: float | torch.Tensor, sampling
         sampling_rate (`int`):
             In hertz.
     """
+
+    def find_gains(frequencies: torch.Tensor, cutoffs: torch.Tensor) -> torch.Tensor:
+        return ((cutoffs - frequencies) / TRANSITION_HZ).clamp(0, 1)
+
+    return filter_frequencies(waveforms, cutoffs_hz, sampling_rate, find_gains)
+
+
+def filter_frequencies(
+    waveforms: torch.Tensor,
+    cutoffs_hz: float | torch.Tensor,
+    sampling_rate: int,
+    find_gains: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """
+    Filter waveforms with zero phase, by the gain of each frequency for a cutoff.
+
+    Args:
+        waveforms (`torch.Tensor` of shape `(..., num_samples)`):
+            On any device.
+        cutoffs_hz (`float` or `torch.Tensor` of shape `(...)`):
+            In hertz.
+        sampling_rate (`int`):
+            In hertz.
+        find_gains (callable):
+            Frequencies `(num_frequencies,)` and cutoffs `(..., 1)` in hertz to gains that broadcast to both.
+    """
     num_samples = waveforms.shape[-1]
     padded_length = num_samples + round(PADDING_S * sampling_rate)
     frequencies = torch.fft.rfftfreq(padded_length, 1 / sampling_rate, dtype=waveforms.dtype, device=waveforms.device)
     cutoffs = torch.as_tensor(cutoffs_hz, dtype=waveforms.dtype, device=waveforms.device)
-    gains = ((cutoffs[..., None] - frequencies) / TRANSITION_HZ).clamp(0, 1)
+    gains = find_gains(frequencies, cutoffs[..., None])
     return torch.fft.irfft(torch.fft.rfft(waveforms, padded_length) * gains, padded_length)[..., :num_samples]
 
 

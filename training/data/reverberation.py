@@ -19,7 +19,7 @@ for every example of a run. [`rooms`] simulates the reflections of a room one by
 import numpy as np
 import torch
 
-from .effects import keep_power
+from .effects import keep_power, tilt
 
 
 # direct sound to reverberation, in dB, of people 0.66 to 2 m from a microphone in rooms of 75 to 400 cubic metres
@@ -48,16 +48,14 @@ def draw_response(rng: np.random.Generator, rt60_s: float, sampling_rate: int) -
     num_samples = max(2, round(rt60_s * sampling_rate))
     delay = min(num_samples - 1, max(1, round(rng.uniform(*DELAY_S) * sampling_rate)))
     tail = rng.standard_normal(num_samples - delay) * 10 ** (-3 * np.arange(num_samples - delay) / num_samples)
-    # a filter with one zero, as in `effects.tilt`
-    zero = np.tanh(-rng.uniform(*TILT_DB) * np.log(10) / 40)
-    tail[1:] += zero * tail[:-1]
+    tail = tilt(torch.from_numpy(tail), rng.uniform(*TILT_DB)).numpy()
     tail *= 10 ** (-rng.uniform(*DIRECT_DB) / 20) / np.sqrt(np.square(tail).sum())
     return np.concatenate([[1.0], np.zeros(delay - 1), tail]).astype(np.float32)
 
 
 def reverberate(waveforms: torch.Tensor, responses: torch.Tensor) -> torch.Tensor:
     """
-    Waveforms at their places in a room. Each keeps its power, and what sounds after its end is cut.
+    Waveforms at their places in a room. Each keeps its power and its length: sounds after its end are cut.
 
     Args:
         waveforms (`torch.Tensor` of shape `(..., num_samples)`):

@@ -29,6 +29,7 @@ from transformers.utils import cached_file
 from audioslots_hf import load_separator
 from audioslots_hf.families import DEFAULT_FAMILY
 from audioslots_hf.pipeline_audio_separation import AudioSeparationPipeline
+from audioslots_hf.publishing import hash_weights
 from audioslots_hf.resources import count_macs
 from audioslots_hf.shipped import find_checkpoint
 from audioslots_hf.speakers import OUTPUTS
@@ -129,18 +130,22 @@ def describe_model(
     """A description of the model: names, weights, and operations of one chunk per second of audio."""
     if model is None:
         return {"model": "oracle", "model_type": "oracle", "weights": None, "macs_per_s": None}
-    weights = Path(cached_file(find_checkpoint(options.model), "model.safetensors"))
     return {
         "model": name_run(options.model),
         "model_type": model.config.model_type,
         "num_sources": model.config.num_sources,
         "is_autoencoder": model.config.is_autoencoder,
         "weights": {
-            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "sha256": hash_model(options.model),
             "num_parameters": model.num_parameters(),
         },
         "macs_per_s": count_macs(model, extractor) * extractor.sampling_rate / extractor.chunk_length,
     }
+
+
+def hash_model(model: str | None) -> str:
+    """The sha256 of the weights of a loaded model, by its name, folder or repository; `None` stands for the default."""
+    return hash_weights(Path(cached_file(find_checkpoint(model), "config.json")).parent)
 
 
 def name_run(model: str) -> str:

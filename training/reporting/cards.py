@@ -13,7 +13,6 @@
 # limitations under the License.
 """Writes results into the README and the cards of the shipped checkpoints."""
 
-import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -25,6 +24,7 @@ from audioslots_hf.cards import make_card
 from audioslots_hf.families import FAMILIES
 from audioslots_hf.files import write_text
 from audioslots_hf.model_files import build_skeleton
+from audioslots_hf.publishing import hash_weights
 from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 
 from .conversations import format_tables, read_conversations
@@ -99,7 +99,7 @@ def format_card(folder: Path) -> str:
         `ValueError`: facts or results are missing, or the results are of other weights.
     """
     config = AutoConfig.from_pretrained(folder)
-    sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    sha256 = hash_weights(folder)
     check_weights(folder, sha256)
     return (
         f"{make_card(folder, folder.name, build_skeleton(FAMILIES[config.model_type].model_class, config), sha256)}\n"
