@@ -12,11 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 import json
+import os
 import re
 
 import pytest
 
+from audioslots_hf.files import is_locked
 from training import publish
+from training.reporting import conversations
 from training.reporting.cards import CONVERSATIONS, CONVERSATIONS_PAGE, name_part
 from training.reporting.conversations import add_conversations, average_lists, format_tables, read_conversations
 from training.settings import SettingsError
@@ -43,6 +46,21 @@ def test_lists_replace_those_of_the_same_name_model_and_options(tmp_path):
         add_conversations(path, added)
     assert read_conversations(path) == [result(better | THREE), result(TWO, online=True), result(TWO, "second")]
     assert [file.name for file in tmp_path.iterdir()] == ["conversations.json"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders cannot be locked")
+def test_a_run_waits_for_the_lists_of_another_one(tmp_path, monkeypatch):
+    path = tmp_path / "conversations.json"
+    folder = os.open(tmp_path, os.O_RDONLY)
+    assert is_locked(folder) is False
+
+    def finish_other_run(seconds):
+        path.write_text(json.dumps([result(TWO)]))
+        os.close(folder)
+
+    monkeypatch.setattr(conversations.time, "sleep", finish_other_run)
+    add_conversations(path, result(THREE))
+    assert read_conversations(path) == [result(TWO | THREE)]
 
 
 def test_lists_of_other_weights_of_the_same_name_are_dropped(tmp_path, capsys):

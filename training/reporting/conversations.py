@@ -14,12 +14,16 @@
 """The scores of simulated conversations: the file that keeps those of several runs, and its tables."""
 
 import json
+import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from audioslots_hf.card_results import format_table
-from audioslots_hf.files import write_text
+from audioslots_hf.files import is_locked, write_text
 
 from ..settings import SettingsError
 from .results import format_json
@@ -41,6 +45,9 @@ SCORES = {
 }
 # end of the name of speech on whose speakers thresholds may be chosen
 VALIDATION = "-valid"
+
+# time between two looks at a locked folder
+WAIT_S = 0.05
 
 # one list, or the mean of several: the score by its name, `None` where it is not defined
 Summary = dict[str, float | None]
@@ -80,7 +87,8 @@ def add_conversations(path: Path, result: dict[str, Any]) -> None:
     """
     Add the lists of a result to a file, which need not exist.
 
-    They replace lists of the same name, model and options. Lists of other weights under the name of the model are dropped.
+    They replace lists of the same name, model and options. Lists of other weights under the name of the model are dropped. Several
+    processes may add to a file at once.
 
     Args:
         path (`Path`):
@@ -88,17 +96,36 @@ def add_conversations(path: Path, result: dict[str, Any]) -> None:
         result (`dict`):
             The model and its weights, the options, and as `lists` the scores by the name of the list.
     """
-    known = read_conversations(path) if path.exists() else []
-    results = [other for other in known if other["model"] != result["model"] or other["weights"] == result["weights"]]
-    if len(results) < len(known):
-        print(f"{path}: the lists of other weights of {result['model']} are dropped.", file=sys.stderr)
-    for other in results:
-        if other | {"lists": None} == result | {"lists": None}:
-            other["lists"] |= result["lists"]
-            break
-    else:
-        results.append(result)
-    write_text(path, format_json(results))
+    with _locking(path.parent):
+        known = read_conversations(path) if path.exists() else []
+        results = [
+            other for other in known if other["model"] != result["model"] or other["weights"] == result["weights"]
+        ]
+        if len(results) < len(known):
+            print(f"{path}: the lists of other weights of {result['model']} are dropped.", file=sys.stderr)
+        for other in results:
+            if other | {"lists": None} == result | {"lists": None}:
+                other["lists"] |= result["lists"]
+                break
+        else:
+            results.append(result)
+        write_text(path, format_json(results))
+
+
+@contextmanager
+def _locking(folder: Path) -> Iterator[None]:
+    """Wait until no other process adds lists to a file of this folder, and let none until the block ends; on POSIX only."""
+    if os.name != "posix":
+        # Windows cannot open folders
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        while is_locked(descriptor):
+            time.sleep(WAIT_S)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def options_of(result: dict[str, Any]) -> str:
