@@ -37,8 +37,10 @@ def find_segments(
     """
     # a DC offset is no speech, and may hide it
     offsets = torch.stack([find_offset(row, sampling_rate) for row in waveforms])[:, None]
-    waveforms = waveforms - offsets
-    tracks = tracks - offsets[:, None] / tracks.shape[1]
+    if offsets.any():
+        # only then, because a copy of the tracks is large
+        waveforms = waveforms - offsets
+        tracks = tracks - offsets[:, None] / tracks.shape[1]
     powers = frame_powers(tracks, sampling_rate).mean(dim=0).numpy()
     activity = np.zeros(powers.shape, bool)
     if powers.size:
