@@ -21,7 +21,7 @@ from pydantic import Field
 
 from training.arguments import TrainingArguments
 from training.settings import STRICT, SettingsError, build, load_settings
-from training.settings_help import format_settings, list_settings
+from training.settings_help import describe_kind, format_settings, list_settings
 
 
 @dataclass
@@ -141,6 +141,11 @@ def test_the_help_lists_every_setting_with_type_default_and_description():
     assert "shapes.0.width (number)" in text and "Length of a side in metres." in text
     assert "shapes.0.type (circle)" in text and "A shape without corners." in text
     assert "frame (object or null, default null)" in text
+
+
+def test_the_help_gives_a_list_of_names_no_plural():
+    colors, sizes = ({"type": "array", "items": items} for items in ({"enum": ["red", "blue"]}, {"type": "number"}))
+    assert (describe_kind(colors), describe_kind(sizes)) == ("list of red or blue", "list of numbers")
 
 
 def test_every_setting_of_a_run_is_described():

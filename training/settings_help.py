@@ -124,7 +124,9 @@ def describe_kind(item: dict[str, Any]) -> str:
     if "enum" in item or "const" in item:
         return " or ".join(item.get("enum", [item.get("const")]))
     if item.get("type") == "array":
-        return f"list of {describe_kind(item['items'])}s"
+        kind = describe_kind(item["items"])
+        # names have no plural
+        return f"list of {kind}" if "enum" in item["items"] else f"list of {kind}s"
     names = {"string": "text", "boolean": "true or false", "$ref": "object"}
     return names.get(item.get("type", "$ref"), item.get("type"))
 

@@ -35,6 +35,7 @@ from audioslots_hf.modeling_dual_path import DualPathForAudioSeparation
 from tests.conftest import SAMPLES
 from tests.evaluation.helpers import evaluate, run
 from training import run_evaluation
+from training.data.codecs import transmit
 from training.data.effects import high_pass, match_spectra
 from training.data.mixtures import Mixture
 from training.evaluation.rows import Row, check_score
@@ -119,6 +120,18 @@ def test_voices_can_share_a_spectrum_and_a_high_pass(waveform_checkpoint, tmp_pa
     carried = Transmission(shared_spectrum=True).carry(Mixture("a", mixtures[0].references, noise), 16000)
     assert carried.rest is noise
     torch.testing.assert_close(carried.references.norm(dim=1), mixtures[0].references.norm(dim=1))
+
+
+def test_each_voice_can_pass_through_a_codec(waveform_checkpoint, tmp_path, mixtures):
+    coded = run(waveform_checkpoint, tmp_path / "coded", "--codec", "gsm", "--high-pass", 300)
+    assert coded["mode"] == "min, clean, high-pass 300 Hz, codec gsm"
+    [first, _] = read_scores(coded, "model_order_by_tracker")
+    voices = torch.stack([transmit(voice, "gsm", 16000) for voice in high_pass(mixtures[0].references, 300.0, 16000)])
+    expected = score_estimates(Mixture("a", voices), voices)
+    assert first["source_1_input_si_snr"] == pytest.approx(expected["source_1_input_si_snr"], abs=0.01)
+    # the noise is that of the place where the mixture is heard
+    noise = torch.ones(mixtures[0].references.shape[1])
+    assert Transmission(codec="gsm").carry(Mixture("a", mixtures[0].references, noise), 16000).rest is noise
 
 
 def test_the_oracle_needs_no_model_and_has_both_masks(tmp_path):

@@ -29,6 +29,7 @@ import torch
 from pydantic import Field
 
 from ..settings import STRICT, Range, SettingsError
+from .codecs import CodecName, check_codec, transmit
 from .effects import (
     TRANSITION_HZ,
     change_speed,
@@ -314,6 +315,40 @@ class FormantShift(Augmentation):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Codec(Augmentation):
+    """
+    Sends a share of the voices through a lossy codec each, as in a call; the references are the decoded voices.
+
+    Each voice is coded on the CPU: with speech on a GPU, keep the share small.
+    """
+
+    __pydantic_config__ = STRICT
+
+    type: Literal["codec"] = "codec"
+    codecs: Annotated[list[CodecName], Field(min_length=1)]
+    """The codecs, drawn with equal probability."""
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Share of the voices."""
+
+    def check(self, sampling_rate: int) -> None:
+        """Check that libsndfile has the codecs."""
+        for codec in self.codecs:
+            check_codec(codec, sampling_rate)
+
+    def draw(self, rng: np.random.Generator, num_voices: int) -> list[float]:
+        """Draw the position of a codec in the list for each voice, counted from 1; 0 for those that stay."""
+        positions = rng.integers(1, len(self.codecs) + 1, num_voices)
+        return np.where(rng.random(num_voices) < self.share, positions, 0).astype(float).tolist()
+
+    def apply(self, voices: torch.Tensor, parameters: np.ndarray, sampling_rate: int) -> torch.Tensor:
+        """Encode and decode each voice of a codec, whatever its level."""
+        voices = voices.clone()
+        for place in zip(*np.nonzero(parameters), strict=True):
+            voices[place] = transmit(voices[place], self.codecs[int(parameters[place]) - 1], sampling_rate)
+        return voices
+
+
+@dataclass(frozen=True, kw_only=True)
 class Turns(Augmentation):
     """
     A share of the mixtures has voices in turns, with pauses and overlaps, or one voice alone, or nobody.
@@ -388,7 +423,7 @@ class SpeedPerturbation:
 
     def apply(self, waveforms: torch.Tensor, speed: Fraction, num_samples: int) -> torch.Tensor:
         """Waveforms of one speed, (num_waveforms, num_samples before) to (num_waveforms, num_samples)"""
-        return waveforms[:, :num_samples] if speed == 1 else change_speed(waveforms, speed, num_samples)
+        return change_speed(waveforms, speed, num_samples)
 
 
 AnyAugmentation = Annotated[
@@ -401,6 +436,7 @@ AnyAugmentation = Annotated[
     | SharedSpectrum
     | Polarity
     | FormantShift
+    | Codec
     | Turns,
     Field(discriminator="type"),
 ]

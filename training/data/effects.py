@@ -74,6 +74,8 @@ def change_speed(waveforms: torch.Tensor, speed: Fraction, num_samples: int) -> 
     Returns:
         `torch.Tensor` of shape `(..., num_samples)`.
     """
+    if speed == 1:
+        return pad(waveforms, (0, num_samples - waveforms.shape[-1]))
     up, down = speed.denominator, speed.numerator
     kernels = resampling_kernels(up, down, waveforms.dtype, waveforms.device)
     leading = NUM_CROSSINGS * max(up, down) // up

@@ -16,12 +16,14 @@
 import argparse
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from audioslots_hf.command_line import parse_count
 from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 from audioslots_hf.speakers import OUTPUTS, wants_outputs
 
 from ..arguments import MIX_TYPES
+from ..data.codecs import CodecName
 
 
 METADATA = Path(__file__).parents[1] / "metadata" / "libri2mix_test.csv"
@@ -62,6 +64,11 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         "--shared-spectrum",
         action="store_true",
         help="give the voices of a mixture, but not the noise, the same spectrum first, as from one microphone",
+    )
+    parser.add_argument(
+        "--codec",
+        choices=get_args(CodecName),
+        help="send each voice, but not the noise, through this codec last, as in a call; the references are the decoded voices",
     )
     parser.add_argument(
         "--num-speakers",

@@ -64,7 +64,7 @@ def prepare(options: argparse.Namespace, device: str | torch.device) -> Subject:
     Raises:
         `ValueError`, `OSError`, `RuntimeError`: the model, the list or the transmission cannot be used.
     """
-    transmission = Transmission(options.shared_spectrum, options.high_pass)
+    transmission = Transmission(options.shared_spectrum, options.high_pass, options.codec)
     pipeline = None if options.oracle is not None else load_separator(options.model, device=device)
     model = None if pipeline is None else pipeline.model
     extractor = build_oracle_extractor(options.oracle) if pipeline is None else pipeline.feature_extractor

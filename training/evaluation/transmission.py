@@ -15,7 +15,10 @@
 
 from dataclasses import dataclass, replace
 
+import torch
+
 from ..data.augmentations import LOWEST_CUTOFF_HZ
+from ..data.codecs import CodecName, check_codec, transmit
 from ..data.effects import high_pass, match_spectra
 from ..data.mixtures import Mixture
 
@@ -26,14 +29,17 @@ class Transmission:
 
     shared_spectrum: bool = False
     high_pass_hz: float | None = None
+    codec: CodecName | None = None
 
     def check(self, sampling_rate: int) -> None:
-        """Raise a `ValueError` if the cutoff of a filter is out of range."""
+        """Raise a `ValueError` if the cutoff of a filter is out of range, or if libsndfile does not have the codec."""
         if self.high_pass_hz is not None and not LOWEST_CUTOFF_HZ <= self.high_pass_hz < sampling_rate / 2:
             raise ValueError(
                 f"--high-pass is {self.high_pass_hz:g}: it must be at least {LOWEST_CUTOFF_HZ:g} Hz and below "
                 f"{sampling_rate / 2:g} Hz, half of the sampling rate."
             )
+        if self.codec is not None:
+            check_codec(self.codec, sampling_rate)
 
     def carry(self, mixture: Mixture, sampling_rate: int) -> Mixture:
         """Apply the effects to a mixture and to its parts."""
@@ -43,6 +49,8 @@ class Transmission:
             rest = None if rest is None else high_pass(rest, self.high_pass_hz, sampling_rate)
         if self.shared_spectrum:
             references = match_spectra(references, sampling_rate)
+        if self.codec is not None:
+            references = torch.stack([transmit(voice, self.codec, sampling_rate) for voice in references])
         return replace(mixture, references=references, rest=rest)
 
     def describe(self) -> list[str]:
@@ -50,4 +58,5 @@ class Transmission:
         return [
             *(["shared spectrum"] if self.shared_spectrum else []),
             *([] if self.high_pass_hz is None else [f"high-pass {self.high_pass_hz:g} Hz"]),
+            *([] if self.codec is None else [f"codec {self.codec}"]),
         ]
