@@ -285,12 +285,16 @@ def test_the_server_of_the_default_model_holds_fifty_clients_in_flat_memory(tmp_
         process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
     address = f"http://127.0.0.1:{port}"
     speech = soundfile.read(Path(__file__).parent / "samples" / "two_voices.flac")[0][:32000]
-    recordings = [(0.3 + 0.01 * client) * speech[: 16000 + 300 * client] for client in range(NUM_CLIENTS)]
+    # the allocator keeps room for each length: few lengths fill its pools in few rounds
+    recordings = [(0.3 + 0.01 * client) * speech[: 16000 + 3000 * (client % 5)] for client in range(NUM_CLIENTS)]
     contents = [as_file(recording, 16000) for recording in recordings]
     try:
         wait_for(lambda: is_up(address), timeout=120)
         memory = []
-        for _ in range(5):
+        # a leak first uses what is free in the pools, so at least six rounds, and on
+        # until 150 recordings in a row keep less than 35 KiB each: a track alone would take 64
+        while len(memory) < 6 or memory[-1] - memory[-4] > 5:
+            assert len(memory) < 15, memory
             with ThreadPoolExecutor(NUM_CLIENTS) as pool:
                 answers = list(pool.map(lambda content: send_until_served(address, content), contents))
             memory.append(resident_mib(process))
@@ -299,8 +303,6 @@ def test_the_server_of_the_default_model_holds_fifty_clients_in_flat_memory(tmp_
                 assert np.square(mix(tracks) - recording).sum() < 1e-3 * np.square(recording).sum()
             assert sum(num_refusals for _, num_refusals in answers) > 0
         print("resident memory after each 50 recordings:", *(f"{size:.0f} MiB" for size in memory))
-        # the first ones fill the pools of the allocator; the activations of one more chunk would take more than this
-        assert memory[-1] - memory[2] < 20, memory
         check_with_the_client_of_the_hub(address, contents[0], answers[0][0])
     finally:
         process.terminate()
