@@ -20,11 +20,14 @@ import torch
 from audioslots_hf.publishing import hash_weights
 from audioslots_hf.shipped import CHECKPOINTS_DIR
 from tests.data.helpers import write_voices
+from training import report
 from training.benchmark import conversations
 from training.benchmark.__main__ import main
-from training.benchmark.conversations import ConversationList, SpeechList, frames_of_segments, separate, summarize
+from training.benchmark.conversations import ConversationList, SpeechList, separate, summarize
+from training.data.activity import fill_frames
 from training.data.conversations import ConversationSimulator, ConversationStyle
 from training.reporting.conversations import read_conversations
+from training.reporting.rttm import read_rttm
 from training.settings import SettingsError
 
 
@@ -115,7 +118,7 @@ def test_another_file_is_not_written_over(root, oracle):
     [
         ("--output", "voices", "voices is a folder: name a file"),
         ("--output", "voices.csv/results.json", "voices.csv is a file, not a folder"),
-        ("--plot", "voices.csv", "voices.csv is a file, not a folder"),
+        ("--rttm", "voices.csv", "voices.csv is a file, not a folder"),
         ("--num-speakers", "some", "'some' is neither a whole number nor auto nor outputs nor true"),
     ],
 )
@@ -137,11 +140,28 @@ def test_a_model_that_cannot_be_loaded_is_named(root, tmp_path):
         conversations.run(parse(root, "--model", str(tmp_path / "voices")))
 
 
-def test_a_picture_is_drawn_of_every_recording(root, oracle):
-    options = parse(root, "--durations", "5", "--overlaps", "20", "--voices", "2", "--recordings", "2", *OUTPUTS)
-    options.plot = root / "pictures"
-    conversations.run(options)
-    assert sorted(path.name for path in options.plot.iterdir()) == ["00-00.png", "00-01.png"]
+def test_the_report_draws_who_speaks_when_in_every_recording(root, oracle):
+    results = root / "results"
+    words = ["--durations", "5", "--voices", "2", *OUTPUTS, "--rttm", str(results)]
+    conversations.run(parse(root, *words, "--overlaps", "20", "--recordings", "2"))
+    conversations.run(parse(root, *words, "--overlaps", "0", "20", "--recordings", "1"))
+    truth, tracks = (read_rttm(results / name) for name in ("truth.rttm", "tracks.rttm"))
+    names = [
+        f"here,_2_voices,_5_s,_overlap_{overlap}_%,_recording_{index}" for overlap, index in ((20, 1), (0, 0), (20, 0))
+    ]
+    assert list(truth) == list(tracks) == names
+    for name in names:
+        # the oracle's tracks are in another order, and the activity of its tracks is found by their level
+        for voice, track in zip(truth[name], tracks[name][::-1], strict=True):
+            np.testing.assert_allclose([voice[0][0], voice[-1][-1]], [track[0][0], track[-1][-1]], atol=0.1)
+    report.main(["--results", str(results), "--output", str(root / "report")])
+    text = (root / "report" / "report.md").read_text()
+    pictures = [
+        f"results_here_2_voices_5_s_overlap_{overlap}_recording_{index}.png"
+        for overlap, index in ((20, 1), (0, 0), (20, 0))
+    ]
+    assert sorted(path.name for path in (root / "report").glob("*.png")) == sorted(pictures)
+    assert all(f"({picture})" in text for picture in pictures)
 
 
 def test_the_mixture_on_every_track_is_seen(root, monkeypatch):
@@ -169,7 +189,7 @@ def test_segments_are_taken_where_people_are_told_apart():
     assert (tracks == 0.5).all()
     assert tracks.shape == (2, 16000)
     assert activity.sum(axis=1).tolist() == [70, 0]
-    assert np.flatnonzero(frames_of_segments([(0.25, 0.27)], 100)).tolist() == [25, 26]
+    assert np.flatnonzero(fill_frames([[(0.25, 0.27)]], 100)).tolist() == [25, 26]
 
 
 def test_a_pipeline_may_find_nobody():

@@ -12,9 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 import numpy as np
+import pytest
 
 from training.data.activity import find_spans
-from training.reporting.timelines import NOBODY, SEVERAL, list_bars, plot_timelines
+from training.reporting.rttm import add_rttm, format_rttm, read_rttm
+from training.reporting.timelines import NOBODY, SEVERAL, draw_timelines, list_bars, plot_timelines
+from training.settings import SettingsError
 
 
 def test_a_track_has_the_colour_of_who_truly_speaks():
@@ -38,3 +41,27 @@ def test_a_picture_of_any_number_of_tracks_is_drawn(tmp_path):
         path = tmp_path / f"{num_tracks}.png"
         plot_timelines(path, active, np.ones((num_tracks, 500), dtype=bool), "a $^$ title")
         assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_rttm_keeps_the_segments_of_each_row_and_replaces_recordings_of_the_same_name(tmp_path):
+    path = tmp_path / "truth.rttm"
+    active = np.zeros((2, 300), dtype=bool)
+    active[0, :150] = active[1, 100:250] = active[0, 260:] = True
+    assert format_rttm("a call", "voice", active).splitlines() == [
+        "SPEAKER a_call 1 0.00 1.50 <NA> <NA> voice_0 <NA> <NA>",
+        "SPEAKER a_call 1 1.00 1.50 <NA> <NA> voice_1 <NA> <NA>",
+        "SPEAKER a_call 1 2.60 0.40 <NA> <NA> voice_0 <NA> <NA>",
+    ]
+    add_rttm(
+        path, {"a call": format_rttm("a call", "voice", active), "another": format_rttm("another", "voice", active)}
+    )
+    add_rttm(path, {"a call": format_rttm("a call", "voice", active[1:])})
+    assert read_rttm(path) == {"another": [[(0.0, 1.5), (2.6, 3.0)], [(1.0, 2.5)]], "a_call": [[(1.0, 2.5)]]}
+
+
+def test_tracks_that_are_missing_and_lines_that_are_no_segments_are_named(tmp_path):
+    (tmp_path / "truth.rttm").write_text("SPEAKER call 1 0.0 1.5 <NA> <NA> voice_0 <NA> <NA>\nSPEAKER call\n")
+    with pytest.raises(SettingsError, match=r"holds truth\.rttm, but no tracks\.rttm"):
+        draw_timelines(tmp_path, tmp_path)
+    with pytest.raises(SettingsError, match=r"truth\.rttm, line 2, is no segment of an RTTM file: 'SPEAKER call'"):
+        read_rttm(tmp_path / "truth.rttm")

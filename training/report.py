@@ -16,7 +16,8 @@ Tables and figures of evaluations: `python -m training.report --output DIR`.
 
 Reads the results of `python -m training.run_evaluation` below `--results` and writes `report.md`. It contains Table 1 of the
 AudioSlots paper and a table of the families that estimate waveforms. Figures show SI-SNRi by mixture, level, pitch and sex, and
-the learning curve of every `log.jsonl` there. `--model` with `--root` adds the paper's Figure 2: the spectrograms of the first
+the learning curve of every `log.jsonl` there. The tables of every `conversations.json` follow, and a picture of who speaks when
+for each recording of `benchmark conversations --rttm`. `--model` with `--root` adds the paper's Figure 2: the spectrograms of the first
 mixture of the list, separated by that model.
 """
 
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--results",
         type=Path,
         default=RESULTS_DIR,
-        help="folder of folders with results.json (default: training/results)",
+        help="folder of folders with results (default: training/results)",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for report.md and the figures")
     parser.add_argument("--model", help="model for Figure 2: name, folder or repository")
@@ -65,15 +66,18 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         require_matplotlib()
         # check for matplotlib before any work
-        from .reporting.sections import draw_learning_curves, format_section
+        from .reporting.sections import draw_conversations, draw_learning_curves, find_conversations, format_section
 
         evaluations = load_evaluations(options.results)
-        if not evaluations:
+        conversations = find_conversations(options.results)
+        if not evaluations and not conversations:
             parser.error(f"--results {options.results} holds no folder with a results.json: run the evaluation first.")
         figure_2 = None if options.model is None else load_figure_2(options)
         make_folder(options.output)
         groups = group_by_conditions(evaluations).items()
         sections = [format_section(options.output, *group) for group in tqdm(groups, desc="Drawing", unit="list")]
+        if conversations:
+            sections.append(draw_conversations(options.output, conversations))
         if logs := sorted(options.results.rglob("log.jsonl")):
             sections.append(draw_learning_curves(options.output, logs))
     except (ImportError, ValueError, OSError, RuntimeError, StrictDataclassError) as error:

@@ -56,13 +56,12 @@ from tqdm.auto import tqdm
 from audioslots_hf import AudioSeparationPipeline, load_separator
 from audioslots_hf.command_line import parse_count
 from audioslots_hf.jobs import make_folder
-from audioslots_hf.plots import require_matplotlib
 from audioslots_hf.resampling import resample
 from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 from audioslots_hf.speakers import AUTO, OUTPUTS
 from training.arguments import SpeechArguments
 from training.benchmark.conversation_truth import TRUTHS, TrueConversationSeparator
-from training.data.activity import FRAMES_PER_S
+from training.data.activity import FRAMES_PER_S, fill_frames
 from training.data.conversations import Conversation, ConversationSimulator, ConversationStyle
 from training.data.rooms import require_pyroomacoustics
 from training.data.speech import load_speech
@@ -75,6 +74,7 @@ from training.reporting.conversations import (
     format_scores,
     read_conversations,
 )
+from training.reporting.rttm import TRACKS_RTTM, TRUTH_RTTM, add_rttm, format_rttm
 from training.settings import SettingsError
 
 
@@ -171,7 +171,7 @@ def separate(
     # segments of outputs are no claim about people
     if not sources or num_speakers == OUTPUTS:
         return tracks, None
-    return tracks, stack_segments([source["segments"] for source in sources], num_samples)
+    return tracks, fill_frames([source["segments"] for source in sources], num_samples * FRAMES_PER_S // SAMPLING_RATE)
 
 
 def separate_online(
@@ -183,7 +183,7 @@ def separate_online(
     blocks = resample(waveforms, SAMPLING_RATE, conversation.sampling_rate).split(conversation.sampling_rate // 10, -1)
     tracks = torch.cat(list(conversation.stream(blocks)), dim=-1).mean(dim=0)
     tracks = resample(tracks, conversation.sampling_rate, SAMPLING_RATE)[:, : recording.shape[1]]
-    activity = stack_segments(conversation.segments, recording.shape[1])
+    activity = fill_frames(conversation.segments, recording.shape[1] * FRAMES_PER_S // SAMPLING_RATE)
     heard = activity.any(axis=1)
     return tracks.numpy()[heard], activity[heard]
 
@@ -193,43 +193,21 @@ def separate_truly(separator: TrueConversationSeparator, truth: str) -> tuple[np
     separator.truths = TRUTHS[truth]
     tracks, plan = separator.separate(separator.mixture)
     tracks = resample(tracks[0], separator.sampling_rate, SAMPLING_RATE).numpy()
-    return tracks, stack_segments(plan.segments, tracks.shape[1])
-
-
-def stack_segments(segments: list[list[tuple[float, float]]], num_samples: int) -> np.ndarray:
-    """Segments of several tracks -> bool (num_tracks, num_frames)."""
-    num_frames = num_samples * FRAMES_PER_S // SAMPLING_RATE
-    rows = [frames_of_segments(spans, num_frames) for spans in segments]
-    return np.stack(rows) if rows else np.zeros((0, num_frames), bool)
-
-
-def frames_of_segments(segments: list[tuple[float, float]], num_frames: int) -> np.ndarray:
-    """Pairs of start and end in seconds -> bool (num_frames,)."""
-    active = np.zeros(num_frames, dtype=bool)
-    for start, end in segments:
-        active[round(start * FRAMES_PER_S) : round(end * FRAMES_PER_S)] = True
-    return active
+    return tracks, fill_frames(plan.segments, tracks.shape[1] * FRAMES_PER_S // SAMPLING_RATE)
 
 
 def measure(
-    separate: Callable[[], tuple[np.ndarray, np.ndarray | None]],
-    conversation: Conversation,
-    picture: Path | None,
-    title: str,
-) -> dict[str, Any]:
-    """The scores of one recording, its seconds of computing among them; draws it where a picture is named."""
+    separate: Callable[[], tuple[np.ndarray, np.ndarray | None]], conversation: Conversation
+) -> tuple[dict[str, Any], np.ndarray]:
+    """The scores of one recording, its seconds of computing among them, and the activity of its tracks, (num_tracks, num_frames)."""
     mixture = conversation.mixture
     started = time.perf_counter()
     tracks, activity = separate()
     seconds = time.perf_counter() - started
     if activity is None:
         activity = find_track_activity(tracks, mixture, SAMPLING_RATE)
-    if picture is not None:
-        from training.reporting.timelines import plot_timelines
-
-        plot_timelines(picture, conversation.active, activity, title)
     scores = score_conversation(tracks, conversation.references, conversation.active, SAMPLING_RATE, activity)
-    return {**asdict(scores), "real_time_factor": seconds * SAMPLING_RATE / len(mixture)}
+    return {**asdict(scores), "real_time_factor": seconds * SAMPLING_RATE / len(mixture)}, activity
 
 
 def plan_forms(
@@ -306,7 +284,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--truth", nargs="+", choices=TRUTHS, help="parts in whose place the truth is put")
     parser.add_argument("--quick", action="store_true", help="two voices, 60 s, 20 %% alone")
-    parser.add_argument("--plot", type=Path, metavar="DIR", help="draw who speaks when in each recording")
+    parser.add_argument(
+        "--rttm",
+        type=Path,
+        metavar="DIR",
+        help="also write who speaks when, and what the tracks say, as truth.rttm and tracks.rttm, which training.report draws",
+    )
     parser.add_argument(
         "--output",
         type=Path,
@@ -338,9 +321,8 @@ def check(options: argparse.Namespace) -> None:
         raise SettingsError(f"--channels {options.channels} needs --panning above 0: without it there is one channel.")
     if options.passes != 1 and (options.truth or options.online):
         raise SettingsError(f"--passes {options.passes} cannot be combined with --truth or --online.")
-    if options.plot is not None:
-        require_matplotlib()
-        make_folder(options.plot)
+    if options.rttm is not None:
+        make_folder(options.rttm)
     if options.output is not None:
         if options.output.is_dir():
             raise SettingsError(f"--output {options.output} is a folder: name a file.")
@@ -371,27 +353,31 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     results: dict[str, dict[str, float | None]] = {}
     speech: dict[str, list] = {}
     with tqdm(total=len(lists) * options.recordings, desc="Conversations", unit="recording", file=sys.stderr) as bar:
-        for number, kind in enumerate(lists):
+        for kind in lists:
             if kind.speech not in speech:
                 source = SPEECH[kind.speech]
                 folder = SpeechArguments(str(options.root / source.folder), str(METADATA / source.csv))
                 speech[kind.speech] = load_speech(folder, SAMPLING_RATE, show_progress=False)
             simulator = ConversationSimulator(speech[kind.speech], SAMPLING_RATE, kind.style, SEED)
             rows: dict[str, list[dict[str, Any]]] = {}
+            truth: dict[str, str] = {}
+            tracks: dict[str, str] = {}
             for index in range(options.recordings):
                 conversation = simulator[index]
-                for place, (form, separate_by_form) in enumerate(plan_forms(separator, conversation, options).items()):
-                    name = f"{number:02d}-{index:02d}{f'-{options.truth[place]}' if options.truth else ''}.png"
-                    picture = None if options.plot is None else options.plot / name
-                    title = f"{kind}{form}, recording {index}"
-                    rows.setdefault(f"{kind}{form}", []).append(
-                        measure(separate_by_form, conversation, picture, title)
-                    )
+                for form, separate_by_form in plan_forms(separator, conversation, options).items():
+                    scores, activity = measure(separate_by_form, conversation)
+                    rows.setdefault(f"{kind}{form}", []).append(scores)
+                    name = f"{kind}{form}, recording {index}"
+                    truth[name] = format_rttm(name, "voice", conversation.active)
+                    tracks[name] = format_rttm(name, "track", activity)
                 bar.update()
             found = {name: {"num_recordings": len(scores)} | summarize(scores) for name, scores in rows.items()}
             for name, summary in found.items():
                 print_row(name, summary, is_first=not results)
                 results[name] = summary
+            if options.rttm is not None:
+                add_rttm(options.rttm / TRUTH_RTTM, truth)
+                add_rttm(options.rttm / TRACKS_RTTM, tracks)
             if options.output is not None:
                 add_conversations(options.output, description | {"lists": found})
     return description | {"lists": results}

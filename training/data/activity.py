@@ -88,3 +88,12 @@ def find_spans(active: np.ndarray) -> list[tuple[int, int]]:
     """Start and stop of each run of true frames of (num_frames,)."""
     changes = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(np.int8), [0]])))
     return [(int(start), int(stop)) for start, stop in changes.reshape(-1, 2)]
+
+
+def fill_frames(segments: list[list[tuple[float, float]]], num_frames: int) -> np.ndarray:
+    """Start and end in seconds of the segments of several rows -> bool (num_rows, num_frames), in frames of 10 ms."""
+    activity = np.zeros((len(segments), num_frames), bool)
+    for frames, spans in zip(activity, segments, strict=True):
+        for start, end in spans:
+            frames[round(start * FRAMES_PER_S) : round(end * FRAMES_PER_S)] = True
+    return activity

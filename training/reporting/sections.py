@@ -16,9 +16,13 @@
 import json
 from pathlib import Path
 
+from transformers.utils.logging import tqdm
+
+from .conversations import format_tables, read_conversations
 from .figures import plot_groups, plot_histogram, plot_learning_curve
 from .groups import Scores, by_input_si_snr, by_pitch_distance, by_sex
 from .results import Conditions, read_scores
+from .rttm import TRUTH_RTTM
 from .tables import (
     find_scores,
     format_group,
@@ -28,6 +32,7 @@ from .tables import (
     name_oracle,
     name_separator,
 )
+from .timelines import draw_timelines
 
 
 ORACLE_NOTE = """\
@@ -99,4 +104,26 @@ def draw_learning_curves(folder: Path, logs: list[Path]) -> str:
         name = f"{path.resolve().parent.name}_learning_curve.png"
         plot_learning_curve(folder / name, log)
         parts.append(f"![Loss and validation of {path.resolve().parent.name} by step]({name})\n")
+    return "\n".join(parts)
+
+
+def find_conversations(results: Path) -> list[Path]:
+    """The folders with results of `benchmark conversations`."""
+    return sorted({path.parent for name in ("conversations.json", TRUTH_RTTM) for path in results.rglob(name)})
+
+
+def draw_conversations(folder: Path, results: list[Path]) -> str:
+    """
+    The section of the conversations in folders of results; writes a picture of each recording.
+
+    Raises:
+        `SettingsError`: a file of these folders cannot be read.
+    """
+    parts = ["## Conversations\n"]
+    for path in tqdm(results, desc="Drawing conversations", unit="folder"):
+        if (path / "conversations.json").is_file():
+            for options, table in format_tables(read_conversations(path / "conversations.json")).items():
+                parts.append(f"`{options}`\n\n{table}\n")
+        if (path / TRUTH_RTTM).is_file():
+            parts.append(draw_timelines(folder, path))
     return "\n".join(parts)

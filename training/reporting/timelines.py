@@ -13,18 +13,44 @@
 # limitations under the License.
 """Pictures of conversations: who speaks when, and on which track."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from audioslots_hf.plots import require_matplotlib
 
-from ..data.activity import FRAMES_PER_S, find_spans
+from ..data.activity import FRAMES_PER_S, fill_frames, find_spans
+from ..settings import SettingsError
+from .rttm import TRACKS_RTTM, TRUTH_RTTM, read_rttm
 
 
 # a row a second would be too narrow for a minute and too wide for an hour
 MIN_WIDTH, MAX_WIDTH = 8, 24
 SEVERAL, NOBODY = "0.35", "0.8"
+
+
+def draw_timelines(folder: Path, results: Path) -> str:
+    """
+    Draw the recordings of `benchmark conversations --rttm` in the folder of their results -> Markdown of all pictures.
+
+    Raises:
+        `SettingsError`: a file is missing, or no RTTM.
+    """
+    if not (results / TRACKS_RTTM).is_file():
+        raise SettingsError(
+            f"{results} holds {TRUTH_RTTM}, but no {TRACKS_RTTM}: run the benchmark again with --rttm."
+        )
+    truth, tracks = (read_rttm(results / name) for name in (TRUTH_RTTM, TRACKS_RTTM))
+    parts = []
+    for recording, voices in truth.items():
+        title = recording.replace("_", " ")
+        found = tracks.get(recording, [])
+        num_frames = 1 + max(round(end * FRAMES_PER_S) for spans in voices + found for _, end in spans)
+        name = "_".join([results.resolve().name, *re.findall(r"\w+", title)]) + ".png"
+        plot_timelines(folder / name, *(fill_frames(rows, num_frames) for rows in (voices, found)), title)
+        parts.append(f"![Who speaks when: {title}]({name})\n")
+    return "\n".join(parts)
 
 
 def plot_timelines(path: str | Path, active: np.ndarray, track_activity: np.ndarray, title: str) -> None:
