@@ -109,6 +109,18 @@ def test_a_mean_is_that_of_all_recordings_of_several_voices():
     assert mean == {"num_recordings": 6, "own_track": pytest.approx(0.8)}
 
 
+def test_a_mean_is_that_of_all_pannings_too():
+    pannings = {
+        level: {f"{name}, panned by {level} dB": row for name, row in (TWO | THREE).items()} for level in (3, 6)
+    }
+    [alone] = average_lists(result(pannings[3])["lists"])
+    assert alone == "mean of 2 lists of test speakers, 60 s, overlap 20 %, panned by 3 dB"
+    means = average_lists(result(pannings[3] | pannings[6])["lists"])
+    panned = "mean of 4 lists of test speakers, 60 s, overlap 20 %, panned"
+    assert list(means) == [alone, panned, alone.replace("3 dB", "6 dB")]
+    assert means[panned] == pytest.approx(means[alone] | {"num_recordings": 12})
+
+
 @pytest.mark.parametrize("content", ["{", "{}", "7", "[7]", '[{"lists": {}}]', '{"lists": {}, "model": "first"}'])
 def test_another_file_is_refused(tmp_path, content):
     path = tmp_path / "conversations.json"

@@ -15,6 +15,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -46,6 +47,8 @@ SCORES = {
 # end of the name of speech on whose speakers thresholds may be chosen
 VALIDATION = "-valid"
 
+# the part of the name of a list that tells its panning
+PANNING = re.compile(r", panned by \S+ dB")
 # time between two looks at a locked folder
 WAIT_S = 0.05
 
@@ -170,20 +173,23 @@ def format_scores(scores: Summary, names: list[str]) -> list[str]:
 
 def average_lists(lists: dict[str, Summary]) -> dict[str, Summary]:
     """
-    The means over the recordings of the lists that differ only in their speech and number of voices, where there are several.
+    The means over the recordings of the lists that differ only in their speech and number of voices, and of those that also differ in
+    their panning, where there are several.
 
     Validation and test speakers have means of their own. One voice alone counts in none.
     """
-    groups: dict[tuple[str, str], list[Summary]] = {}
-    for name, scores in lists.items():
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name in lists:
         speech, voices, kind = name.split(", ", 2)
         if voices != "1 voice":
             speakers = "validation" if speech.endswith(VALIDATION) else "test"
-            groups.setdefault((speakers, kind), []).append(scores)
+            for similar in dict.fromkeys((kind, PANNING.sub(", panned", kind))):
+                groups.setdefault((speakers, similar), []).append(name)
+    # of a single panning, the mean over all pannings is the same
+    means = {tuple(names): group for group, names in reversed(groups.items()) if len(names) > 1}
     return {
-        f"mean of {len(group)} lists of {speakers} speakers, {kind}": average(group)
-        for (speakers, kind), group in groups.items()
-        if len(group) > 1
+        f"mean of {len(names)} lists of {speakers} speakers, {kind}": average([lists[name] for name in names])
+        for names, (speakers, kind) in reversed(means.items())
     }
 
 
