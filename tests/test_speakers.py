@@ -17,6 +17,7 @@ import pytest
 from audioslots_hf.speakers import (
     MAX_NARROW_SIMILARITY,
     MAX_SIMILARITY,
+    TOGETHER_BONUS,
     TOGETHER_COST,
     VoiceEvidence,
     assign_voices,
@@ -84,6 +85,18 @@ def test_voices_that_sound_at_the_same_time_are_two_however_alike(share, expecte
     evidence = VoiceEvidence(embeddings, speech_s, (1 - share) * speech_s, np.full((num_chunks, 2), 0.1))
     together_s = sum_together(evidence, np.tile([0, 1], (num_chunks, 1)), 2)
     np.testing.assert_allclose(together_s, 6 * share * (1 - np.eye(2)), atol=1e-12)
+    assert len(find_voices(evidence).centroids) == expected
+
+
+@pytest.mark.parametrize("share, expected", [(0.0, 1), (0.01, 1), (0.06, 2)])
+def test_voices_that_interrupt_each_other_may_be_more_alike(share, expected):
+    similarity = 0.8
+    assert MAX_SIMILARITY + TOGETHER_BONUS * 0.01 < similarity < MAX_SIMILARITY + TOGETHER_BONUS * 0.06
+    people = np.array([[1.0, 0.0], [similarity, (1 - similarity**2) ** 0.5]])
+    num_chunks = 100
+    speech_s = np.full((num_chunks, 2), 1.5)
+    levels = np.full((num_chunks, 2), 0.1)
+    evidence = VoiceEvidence(np.tile(people, (num_chunks, 1, 1)), speech_s, (1 - share) * speech_s, levels)
     assert len(find_voices(evidence).centroids) == expected
 
 

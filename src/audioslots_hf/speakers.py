@@ -51,6 +51,10 @@ SHORT_VOICE_MARGIN = 4.0
 # reach 0.17 in 63 conversations of validation speakers, true voices 0.25 and more in 95 % of their 100 full overlaps.
 MIN_TOGETHER_SHARE = 0.2
 MIN_TOGETHER_S = 0.5
+# Below that share it is evidence, too: people interrupt each other, and parts of one voice follow each other. So two voices may be more alike by
+# this cosine for each share of the longer one. Rooms and short recordings need it, where estimates are less pure, and so more alike. Of 119
+# conversations of validation speakers, 67 of them in rooms, it counts 107 correctly in place of 104; 1.5 takes a voice alone in a room for two.
+TOGETHER_BONUS = 1.0
 DEFAULT_MAX_SPEAKERS = 6
 # in place of a number of people: it is to be found, or the outputs of the model as they are
 AUTO = "auto"
@@ -306,7 +310,7 @@ def count_voices(evidence: VoiceEvidence, max_voices: int) -> VoiceClusters:
     The clusters of an unknown number of voices: of as many as are unlike each other.
 
     More voices explain every recording better. They are voices if their centroids, which many seconds of speech made,
-    are less alike than two parts of one voice are, or if they sound at the same time.
+    are less alike than two parts of one voice are, the more so the less they sound at the same time.
     """
     best = _cluster_voices(evidence, 1)
     most_alike = MAX_NARROW_SIMILARITY if is_narrow_band(evidence.band_energies) else MAX_SIMILARITY
@@ -324,6 +328,7 @@ def count_voices(evidence: VoiceEvidence, max_voices: int) -> VoiceClusters:
         limits = np.minimum(most_alike, MAX_SHORT_SIMILARITY - SHORT_VOICE_MARGIN / shorter_s)
         together_s = sum_together(evidence, clusters.assignment, num_voices)[first, second]
         longer_s = np.maximum(speech_s[first], speech_s[second])
+        limits += TOGETHER_BONUS * together_s / np.maximum(longer_s, 1e-6)
         are_together = together_s >= np.maximum(MIN_TOGETHER_S, MIN_TOGETHER_SHARE * longer_s)
         if not is_heard or ((similarities > limits) & ~are_together).any():
             break
@@ -388,6 +393,7 @@ __all__ = [
     "OUTPUTS",
     "OVERLAP_WEIGHT",
     "SHORT_VOICE_MARGIN",
+    "TOGETHER_BONUS",
     "TOGETHER_COST",
     "VoiceClusters",
     "VoiceEvidence",
