@@ -42,7 +42,7 @@ def test_an_interrupted_run_leaves_no_temporary_file(separate, tmp_path, monkeyp
         monkeypatch.setattr(separation, "plot_separation", interrupt)
     status, _, errors = separate(write(tmp_path / "a.wav"), "--plot")
     assert status == 130 and errors.endswith("audioslots: stopped\n")
-    finished = [] if when == "separating" else ["a_source_0.wav", "a_source_1.wav"]
+    finished = [] if when == "separating" else [".audioslots", "a_source_0.wav", "a_source_1.wav"]
     assert [path.name for path in sorted((tmp_path / "out").iterdir())] == finished
 
 

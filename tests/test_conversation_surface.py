@@ -14,7 +14,10 @@
 """Conversations as users meet them: the pipeline and the command."""
 
 import json
+import os
 import re
+import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ import pytest
 import soundfile
 import torch
 
-from audioslots_hf import load_separator, pipeline_audio_separation
+from audioslots_hf import load_separator, pipeline_audio_separation, separation
 from audioslots_hf.cli import main
 from audioslots_hf.resampling import resample
 from audioslots_hf.separator import Separator
@@ -236,6 +239,50 @@ def test_outputs_that_exist_are_kept_unless_forced(separate, tmp_path, mixture):
     assert (tmp_path / "out" / "a.rttm").read_text() == "mine"
     status, _, _ = separate(recording, "--rttm", "--force")
     assert status == 0 and (tmp_path / "out" / "a.rttm").read_text().startswith("SPEAKER a 1 ")
+
+
+def test_skip_existing_never_replaces_a_track_and_names_the_file_that_is_missing(separate, tmp_path, mixture):
+    recording, folder = write(tmp_path / "a.wav", mixture), tmp_path / "out"
+    assert separate(recording, "--channels", "split")[0] == 0
+    (folder / "a_source_0.wav").write_text("edited")
+    status, _, errors = separate(recording, "--channels", "split", "--rttm", "--skip-existing")
+    assert status == 1 and "a_source_0.wav exists, and a.rttm does not: --skip-existing replaces no tracks" in errors
+    assert [path.name for path in folder.glob("*.*") if path.is_file()] == ["a_source_0.wav"]
+    assert (folder / "a_source_0.wav").read_text() == "edited"
+    # tracks in another format stay as well
+    assert separate(recording, "--channels", "split", "--format", "flac", "--skip-existing")[0] == 0
+    assert {path.name for path in folder.glob("a_*")} == {"a_source_0.wav", "a_source_0.flac"}
+
+
+def test_skip_existing_ends_a_run_that_was_stopped_between_tracks_and_other_files(
+    separate, tmp_path, mixture, monkeypatch
+):
+    recording, folder = write(tmp_path / "a.wav", mixture), tmp_path / "out"
+    options = ("--channels", "split", "--rttm", "--skip-existing")
+    with monkeypatch.context() as patch:
+        patch.setattr(separation, "_describe_conversation", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        assert separate(recording, *options)[0] == 143
+    assert [path.name for path in folder.iterdir() if path.is_file()] == ["a_source_0.wav"]
+    assert separate(recording, *options)[0] == 0 and (folder / "a.rttm").is_file()
+    (folder / "a.rttm").unlink()
+    assert separate(recording, *options)[0] == 1 and not (folder / "a.rttm").exists()
+
+
+def test_a_silent_recording_is_skipped_when_its_files_exist_and_loses_none(separate, tmp_path):
+    recording, folder = write(tmp_path / "nobody.wav", np.zeros(4 * RATE)), tmp_path / "out"
+    options = ("--max-speakers", "6", "--report", "--plot")
+    assert separate(recording, *options, "--rttm")[0] == 0
+    names = {"nobody.rttm", "nobody_report.html"}
+    assert {path.name for path in folder.iterdir() if path.is_file()} == names
+    status, _, errors = separate(recording, *options, "--rttm", "--skip-existing")
+    assert status == 0 and "skipped" in errors
+    (folder / "nobody.rttm").unlink()
+    assert "skipped" not in separate(recording, *options, "--rttm", "--skip-existing")[2]
+    assert separate(recording, "--max-speakers", "6", "--skip-existing")[0] == 0
+    # without the record it is separated again
+    shutil.rmtree(folder / ".audioslots")
+    assert "skipped" not in separate(recording, "--max-speakers", "6", "--skip-existing")[2]
+    assert {path.name for path in folder.iterdir() if path.is_file()} == names
 
 
 def test_a_run_with_fewer_people_removes_the_tracks_of_the_others_that_the_command_wrote(separate, tmp_path, mixture):

@@ -37,7 +37,8 @@ class OutputChoices:
         force (`bool`, *optional*, defaults to `False`):
             Whether to overwrite outputs.
         skip_existing (`bool`, *optional*, defaults to `False`):
-            Whether to leave a recording alone whose outputs all exist; of others, those that exist are overwritten.
+            Whether to leave a recording alone whose outputs all exist, or in which nobody speaks. If its tracks exist and another
+            output does not, this is an error, unless a run was stopped between them.
         plot (`bool`, *optional*, defaults to `False`):
             Whether to draw the separation as well.
         report (`bool`, *optional*, defaults to `False`):

@@ -31,10 +31,43 @@ def record_path(folder: Path, stem: str) -> Path:
 
 
 def write_record(folder: Path, stem: str, paths: Iterable[Path]) -> None:
-    """Record the written files of a recording, with their sizes and times."""
+    """Record the written files of a recording, with their sizes and times, beside those of an earlier run that are left."""
     path = record_path(folder, stem)
+    _write_states(path, (_read_record(path) or {}) | {written.name: _describe_file(written) for written in paths})
+
+
+def mark_unfinished(folder: Path, stem: str, tracks: Iterable[Path]) -> None:
+    """Mark the tracks of a recording as those of a run that has further files to write."""
+    _write_states(_unfinished_path(folder, stem), {track.name: _describe_file(track) for track in tracks})
+
+
+def unmark_unfinished(folder: Path, stem: str) -> None:
+    """Remove the mark of [`mark_unfinished`]: all files are written."""
+    _unfinished_path(folder, stem).unlink(missing_ok=True)
+
+
+def is_unfinished(folder: Path, stem: str) -> bool:
+    """Whether a run was stopped after the tracks of a recording and before its other files, and no track changed since."""
+    states = _read_record(_unfinished_path(folder, stem))
+    return bool(states) and all(
+        (folder / name).is_file() and _describe_file(folder / name) == state for name, state in states.items()
+    )
+
+
+def is_without_people(folder: Path, stem: str) -> bool:
+    """Whether a finished run recorded that nobody speaks in a recording: its record names no track."""
+    states = _read_record(record_path(folder, stem))
+    return states is not None and not any(re.search(r"_source_\d+\.\w+$", name) for name in states)
+
+
+def _unfinished_path(folder: Path, stem: str) -> Path:
+    """Path of the mark of a run that wrote the tracks of a recording, and is to write further files."""
+    return folder / FOLDER / f"{stem}.unfinished"
+
+
+def _write_states(path: Path, states: dict[str, list[int]]) -> None:
     path.parent.mkdir(exist_ok=True)
-    write_text(path, json.dumps({"files": {written.name: _describe_file(written) for written in paths}}))
+    write_text(path, json.dumps({"files": states}))
 
 
 def remove_stale(folder: Path, stem: str, kept: Iterable[Path]) -> list[Path]:
@@ -56,7 +89,7 @@ def remove_stale(folder: Path, stem: str, kept: Iterable[Path]) -> list[Path]:
     """
     names = re.compile(re.escape(stem) + OUTPUT_ENDING)
     removed = []
-    for name, state in _read_record(record_path(folder, stem)).items():
+    for name, state in (_read_record(record_path(folder, stem)) or {}).items():
         path = folder / name
         is_ours = names.fullmatch(name) and path not in set(kept) and path.is_file() and not path.is_symlink()
         if is_ours and _describe_file(path) == state:
@@ -73,13 +106,22 @@ def _describe_file(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _read_record(path: Path) -> dict[str, list[int]]:
-    """The files of a record; none if there is no record, or it is damaged."""
+def _read_record(path: Path) -> dict[str, list[int]] | None:
+    """The files of a record; `None` if there is no record, or it is damaged."""
     try:
         files = json.loads(path.read_text(encoding="utf-8"))["files"]
         return {name: list(state) for name, state in files.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}
+        return None
 
 
-__all__ = ["FOLDER", "record_path", "remove_stale", "write_record"]
+__all__ = [
+    "FOLDER",
+    "is_unfinished",
+    "is_without_people",
+    "mark_unfinished",
+    "record_path",
+    "remove_stale",
+    "unmark_unfinished",
+    "write_record",
+]

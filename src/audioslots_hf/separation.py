@@ -31,7 +31,7 @@ from .files import replacing, write_text
 from .jobs import OutputChoices, SeparationJob
 from .plots import plot_separation
 from .progress import Progress
-from .records import remove_stale, write_record
+from .records import is_unfinished, is_without_people, mark_unfinished, remove_stale, unmark_unfinished, write_record
 from .report import ReportContent, describe_settings, write_report
 from .resampling import resample_blocks
 from .separator import Separator
@@ -91,7 +91,7 @@ def separate_file(
         suffix, file_format, subtype = output_format(audio, choices.track_format)
         paths = job.output_paths(num_sources, suffix)
         outputs = [*paths, *job.picture_paths(choices)]
-        if choices.skip_existing and all(path.is_file() for path in outputs):
+        if choices.skip_existing and _is_done(job, outputs):
             return None
         _check_outputs(outputs, choices.force or choices.skip_existing)
         with TrackWriter(paths, audio.sampling_rate, audio.num_channels, file_format, subtype) as writer:
@@ -103,8 +103,12 @@ def separate_file(
             duration_s = writer.num_samples / audio.sampling_rate
     warnings = [warning for warning in warnings if warning]
     content = ReportContent(job.recording, paths, duration_s, describe_settings(separator, choices), None, warnings)
+    if job.picture_paths(choices):
+        mark_unfinished(job.folder, job.recording.stem, paths)
     paths = [*paths, *_draw(job, content, choices)]
-    remove_stale(job.folder, job.recording.stem, paths)
+    if choices.force:
+        remove_stale(job.folder, job.recording.stem, paths)
+    unmark_unfinished(job.folder, job.recording.stem)
     progress.finish()
     return SeparatedFile(paths, duration_s, {"warnings": warnings})
 
@@ -140,7 +144,7 @@ def separate_conversation(
         suffix, _, _ = output_format(audio, choices.track_format)
         # the first track is the last to be written
         outputs = [*job.output_paths(1, suffix), *job.description_paths(choices), *job.picture_paths(choices)]
-        if choices.skip_existing and all(path.is_file() for path in outputs):
+        if choices.skip_existing and _is_done(job, outputs):
             return None
         force = choices.force or choices.skip_existing
         _check_outputs(outputs, force)
@@ -157,15 +161,35 @@ def separate_conversation(
     else:
         with _reopen_audio(job, choices, state) as audio:
             _write_tracks(job, audio, separator, description, choices, progress)
-    written = [
-        *paths,
-        *_describe_conversation(job, description, paths, choices, describe_settings(separator, choices)),
-    ]
-    # an earlier run may have found more people
-    remove_stale(job.folder, job.recording.stem, written)
+        mark_unfinished(job.folder, job.recording.stem, paths)
+    settings = describe_settings(separator, choices)
+    written = [*paths, *_describe_conversation(job, description, paths, choices, settings)]
+    if choices.force:
+        # an earlier run may have found more people
+        remove_stale(job.folder, job.recording.stem, written)
     write_record(job.folder, job.recording.stem, written)
+    unmark_unfinished(job.folder, job.recording.stem)
     progress.finish()
     return SeparatedFile(written, plan.duration_s, description.describe())
+
+
+def _is_done(job: SeparationJob, outputs: list[Path]) -> bool:
+    """
+    Whether an earlier run wrote the outputs of a recording, of which the first is the first track.
+
+    Raises:
+        `ValueError`: it wrote the tracks, and another output is missing. Separating anew would replace tracks that may be edited.
+    """
+    missing = [path for path in outputs if not path.is_file()]
+    # the first track is the last to be written; where nobody speaks, there is neither a track nor a picture
+    if outputs[0] in missing:
+        return {*missing} <= {outputs[0], job.plot_path} and is_without_people(job.folder, job.recording.stem)
+    if missing and not is_unfinished(job.folder, job.recording.stem):
+        raise ValueError(
+            f"{outputs[0]} exists, and {missing[0].name} does not: --skip-existing replaces no tracks, so pass --force to separate "
+            f"{job.recording} anew, leave out the option of {missing[0].name}, or choose another folder."
+        )
+    return not missing
 
 
 @contextmanager
