@@ -22,7 +22,7 @@ import torch
 from audioslots_hf import load_separator
 from audioslots_hf.channels import CHANNELS, ChannelActivity
 from audioslots_hf.cli import build_parser, main
-from tests.audio_helpers import noise
+from tests.audio_helpers import noise, with_data_size
 from tests.conversation_helpers import RATE, turns
 
 
@@ -169,6 +169,19 @@ def test_the_lines_of_json_tell_who_speaks_and_warn(separate, tmp_path, call):
     status, printed, _ = separate(recording, "--json", "--force")
     line = json.loads(printed.splitlines()[0])
     assert status == 0 and line["warnings"] == ["the channels are already separate voices: use --channels split"]
+
+
+@pytest.mark.parametrize("option", [("--channels", "split"), ("--num-speakers", "outputs")])
+def test_a_fault_of_a_file_is_told_once_and_in_its_line_of_json(separate, tmp_path, call, caplog, option):
+    recording = tmp_path / "call.wav"
+    soundfile.write(recording, call[:, 0], RATE, subtype="PCM_16")
+    recording.write_bytes(with_data_size(recording.read_bytes(), 0))
+    status, printed, _ = separate(recording, *option, "--json", "--report", "--plot")
+    fault = f"{recording} was not closed: its header says that it holds no samples. All that is there was read."
+    assert status == 0 and json.loads(printed.splitlines()[0])["warnings"] == [fault]
+    assert [record.getMessage() for record in caplog.records].count(fault) == 1
+    page = (tmp_path / "out" / "call_report.html").read_text()
+    assert "call.wav was not closed" in page and str(recording) not in page
 
 
 def test_a_silent_channel_has_no_level(separate, tmp_path, call):

@@ -83,6 +83,7 @@ class AudioFile:
         if self.sound.num_samples is not None:
             return self.sound.num_samples
         with open_sound(self.path, str(self.path)) as sound:
+            sound.is_read_again = True
             return sum(len(block) for block in sound.read(BLOCK_S * sound.sampling_rate))
 
     def blocks(self) -> Iterator[torch.Tensor]:
@@ -112,16 +113,20 @@ class AudioFile:
 
 
 @contextmanager
-def open_audio(path: Path, mix: bool = False, may_change: bool = False) -> Iterator[AudioFile]:
+def open_audio(
+    path: Path, mix: bool = False, may_change: bool = False, is_read_again: bool = False
+) -> Iterator[AudioFile]:
     """
     Open a file, or with `mix` the mean of its channels, for reading, in any format that libsndfile or FFmpeg supports.
 
-    With `may_change` another file may take its name meanwhile, as the tracks of a second run do; otherwise this is an error.
+    With `may_change` another file may take its name meanwhile, as the tracks of a second run do; otherwise this is an error. If
+    it `is_read_again`, its faults are not logged once more.
 
     Raises:
         `FileNotFoundError`, `ValueError`: the file cannot be read; the message names the file, the fault and the fix.
     """
     with open_sound(path, str(path), may_change) as sound:
+        sound.is_read_again = is_read_again
         yield AudioFile(sound, path, mix)
 
 

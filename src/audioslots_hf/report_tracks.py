@@ -145,7 +145,7 @@ class Spectrogram:
 def read_track(path: Path, player: PlayerFormat, duration_s: float) -> TrackContent:
     """Read a file once, block by block, in bounded memory."""
     encoded = io.BytesIO()
-    with open_audio(path, may_change=True) as audio:
+    with open_audio(path, may_change=True, is_read_again=True) as audio:
         spectrogram = Spectrogram(audio.sampling_rate, duration_s)
         length, powers = frame_length(audio.sampling_rate), []
 

@@ -98,7 +98,7 @@ def separate_file(
             heard = ChannelActivity(audio.sampling_rate)
             for block in stream_estimates(audio, separator, progress, heard):
                 writer.write(block)
-            warnings = [_warn_about_channels(heard, job), _warn_about_gain(writer, job)]
+            warnings = [*audio.sound.warnings, _warn_about_channels(heard, job), _warn_about_gain(writer, job)]
             writer.save()
             duration_s = writer.num_samples / audio.sampling_rate
     warnings = [warning for warning in warnings if warning]
@@ -151,6 +151,7 @@ def separate_conversation(
         plan, heard = _plan_tracks(audio, separator, progress)
         progress.finish_pass()
         description = ConversationDescription(job.recording.name, plan, audio.sampling_rate)
+        description.warnings += audio.sound.warnings
         if separator is not None and (warning := _warn_about_channels(heard, job)):
             description.warn(warning)
         paths, state = job.output_paths(plan.num_voices, suffix), audio.sound.state
@@ -197,7 +198,7 @@ def _reopen_audio(
     job: SeparationJob, choices: OutputChoices, state: tuple[int, int, int] | None
 ) -> Iterator[AudioFile]:
     """Open a recording for a second pass, or raise a `ValueError` if it is not in the state of the first."""
-    with open_audio(job.recording, choices.mix) as audio:
+    with open_audio(job.recording, choices.mix, is_read_again=True) as audio:
         if audio.sound.state != state:
             raise ValueError(f"{job.recording} changed between two passes: try again when it is complete.")
         yield audio
@@ -377,7 +378,7 @@ def _plot_files(path: Path, mixture: Path, sources: list[Path]) -> None:
     """Draw the first seconds of the mixture and of its sources."""
     tracks = {}
     for role, file in [("mixture", mixture), *(("estimate", source) for source in sources)]:
-        with open_audio(file, may_change=True) as audio:
+        with open_audio(file, may_change=True, is_read_again=True) as audio:
             tracks[f"{role}: {file.name}"] = audio.read_start(MAX_PLOT_S).mean(dim=0).numpy()
             sampling_rate = audio.sampling_rate
     with replacing(path) as temporary:

@@ -62,6 +62,9 @@ class Sound(ABC):
         self.name = name
         self.path = path
         self.notes: list[str] = []
+        # faults found in reading, as sentences; logged unless this is a further reading of the same file
+        self.warnings: list[str] = []
+        self.is_read_again = False
         self.state = self._read_state()
 
     @abstractmethod
@@ -82,7 +85,7 @@ class Sound(ABC):
         """
         Successive parts of `block_length` samples, the last one shorter: float32 `(num_samples, num_channels)`.
 
-        Warnings about the file are logged at the end.
+        Warnings about the file are collected at the end, and logged unless it is read again.
 
         Raises:
             `ValueError`: the file is truncated, cannot be decoded, has no samples or too many, or changed during reading.
@@ -96,9 +99,11 @@ class Sound(ABC):
             raise ValueError(f"{self.name} is empty: it holds no samples.")
         if self._read_state() != self.state:
             raise ValueError(f"{self.name} changed while it was read: try again when it is complete.")
-        for note in self.notes:
-            logger.warning(f"{self.name} {note}")
+        warnings = [f"{self.name} {note}" for note in self.notes]
         self.notes.clear()
+        self.warnings += warnings
+        for warning in () if self.is_read_again else warnings:
+            logger.warning(warning)
 
     def _read_state(self) -> tuple[int, int, int] | None:
         if self.path is None:
