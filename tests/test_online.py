@@ -263,7 +263,7 @@ def test_people_who_follow_each_other_in_one_estimate_of_a_chunk_are_told_apart(
 def test_two_people_taken_for_one_are_told_apart_after_some_seconds(monkeypatch):
     monkeypatch.setattr(online_voices, "NEW_SIMILARITY", 0.4)
     monkeypatch.setattr(speakers, "MAX_SIMILARITY", 0.6)
-    monkeypatch.setattr(speakers, "SHORT_VOICE_MARGIN", 1.0)
+    monkeypatch.setattr(speakers, "SHORT_VOICE_MARGIN", 0.025)
     voices = OnlineVoices(3)
     first, second = [1, 0, 0], [0.45, 0.893, 0]
     tracks = [hear(voices, vector, [0, 0, 0])[0] for vector in [first] * 7 + [second] * 7]

@@ -100,6 +100,18 @@ def test_voices_that_interrupt_each_other_may_be_more_alike(share, expected):
     assert len(find_voices(evidence).centroids) == expected
 
 
+@pytest.mark.parametrize(("num_chunks", "share", "expected"), [(12, 0.5, 2), (40, 0.1, 1), (40, 0.5, 2)])
+def test_in_a_short_recording_few_seconds_are_a_voice(num_chunks, share, expected):
+    num_second = round(share * num_chunks)
+    people = np.array([[1.0, 0.0], [0.6, 0.8]])
+    voices = np.array([0] * (num_chunks - num_second) + [1] * num_second)
+    # one estimate of each chunk holds the speech, all of it alone
+    embeddings = np.stack([people[voices], np.zeros((num_chunks, 2))], axis=1)
+    speech_s = np.tile([1.9, 0.0], (num_chunks, 1))
+    evidence = VoiceEvidence(embeddings, speech_s, speech_s, np.where(speech_s > 0, 0.1, 0.0))
+    assert len(find_voices(evidence).centroids) == expected
+
+
 @pytest.mark.parametrize("high_power, expected", [(1.0, 1), (1e-6, 2)])
 def test_voices_may_be_more_alike_by_telephone(high_power, expected):
     assert MAX_SIMILARITY < 0.775 < MAX_NARROW_SIMILARITY
