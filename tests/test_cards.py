@@ -172,6 +172,21 @@ def test_voices_that_are_never_alone_have_no_share(tmp_path):
     assert "| people told apart: 8.0 dB SI-SDRi |" in format_conditions([], load_conversations(tmp_path), {})
 
 
+def test_a_mean_of_conversations_says_of_which_overlaps_voices_and_rooms_it_is(tmp_path):
+    names = ["a, 2 voices, 60 s, overlap 0 %", "a, 2 voices, 60 s, overlap 20 %"]
+    names += ["a, 2 voices, 60 s, overlap 20 %, room 0.3 s", "a, 3 voices, 60 s, overlap 20 %, room 0.5 s"]
+    result = {"model": "mine", "num_speakers": "auto", "online": False, "passes": 1}
+    (tmp_path / "conversations.json").write_text(
+        json.dumps(result | {"lists": {name: conversation(0.5, 6.0) for name in names}})
+    )
+    table = format_conditions([], load_conversations(tmp_path), {})
+    rows = dict(line.strip("| ").split(" | ") for line in table.splitlines()[2:])
+    assert rows["conversation of two"].endswith("; means of lists with overlaps of 0 and 20 %")
+    assert rows["rooms"].endswith(
+        "; means of lists with 2 and 3 voices, overlaps of 20 %, reverberation times of 0.3 and 0.5 s"
+    )
+
+
 def test_conversations_of_several_models_are_refused(tmp_path):
     options = {"num_speakers": "auto", "online": False, "passes": 1}
     results = [

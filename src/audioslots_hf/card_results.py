@@ -44,6 +44,12 @@ CONVERSATIONS = {
         ("conversation of three", "3 voices"),
     )
 }
+# conditions in the names of lists, in words
+FACETS = {
+    "{} voices": re.compile(r"\b(\d+) voices?\b"),
+    "overlaps of {} %": re.compile(r"\boverlap (\d+) %"),
+    "reverberation times of {} s": re.compile(rf"{ROOM}([\d.]+) s"),
+}
 PROTOCOLS = {
     "order_by_tracker": "no reference",
     "order_by_references": "disjoint chunks, ordered by the references",
@@ -192,15 +198,36 @@ def format_conditions(
     """A table of the conditions where models of this kind fail, and the scores there, or that they have not been measured."""
     rows = []
     for title, pattern in CONVERSATIONS.items():
-        found = _describe_conversations(conversations, pattern)
+        found = describe_conversations(conversations, pattern)
         rows.append([title, "; ".join(found) or NOT_MEASURED])
     for condition, words in CONDITIONS.items():
-        found = _describe_conversations(conversations, ROOMS) if condition == "rooms" else []
+        found = describe_conversations(conversations, ROOMS) if condition == "rooms" else []
         for evaluation in evaluations:
             if any(word in f"{evaluation['metadata']}, {evaluation['mode']}".lower() for word in words):
                 found.append(f"{_name_test_set(evaluation, titles)}: {_mean(evaluation):.1f} dB SI-SNRi")
         rows.append([condition, "; ".join(found) or NOT_MEASURED])
     return format_table(["condition", "measured"], rows)
+
+
+def describe_conversations(conversations: dict[str, dict[str, dict]], pattern: re.Pattern) -> list[str]:
+    """
+    The mean scores of the lists of conversations with a name, over the same lists for all options.
+
+    Args:
+        conversations (`dict`):
+            Of [`load_conversations`].
+        pattern (`re.Pattern`):
+            Found in the names of the lists.
+
+    Returns:
+        A phrase for each option, then one for the conditions in the names of the lists. Nothing if there are no lists.
+    """
+    common = set.intersection(*map(set, conversations.values())) if conversations else set()
+    names = sorted(name for name in common if pattern.search(name))
+    if not names:
+        return []
+    means = [f"{kind}: {_average([lists[name] for name in names])}" for kind, lists in conversations.items()]
+    return [*means, *_name_conditions(names)]
 
 
 def list_eval_results(evaluations: list[dict], titles: dict[str, str]) -> list[EvalResult]:
@@ -261,11 +288,19 @@ def _format_mean(row: dict, with_spread: bool = True) -> str:
     return f"{row['si_snri']:.2f}{spread}"
 
 
-def _describe_conversations(conversations: dict[str, dict[str, dict]], pattern: re.Pattern) -> list[str]:
-    """For each option, the means over the lists of a name; over the same lists for all options."""
-    common = set.intersection(*map(set, conversations.values())) if conversations else set()
-    names = sorted(name for name in common if pattern.search(name))
-    return [f"{kind}: {_average([lists[name] for name in names])}" for kind, lists in conversations.items() if names]
+def _name_conditions(names: list[str]) -> list[str]:
+    """The overlaps and rooms in the names of lists, and their voices where these differ, in words; none if the names tell none."""
+    found = {
+        words: sorted({value for name in names for value in pattern.findall(name)})
+        for words, pattern in FACETS.items()
+    }
+    parts = [
+        words.format(" and ".join(values))
+        for words, values in found.items()
+        # the title of a condition tells a single number of voices
+        if len(values) > ("voices" in words)
+    ]
+    return [f"means of lists with {', '.join(parts)}"] if parts else []
 
 
 def _average(lists: list[dict]) -> str:
@@ -286,6 +321,7 @@ __all__ = [
     "CONVERSATIONS",
     "CONVERSATIONS_NAME",
     "ERRORS",
+    "FACETS",
     "LIST_NAME",
     "NOT_MEASURED",
     "OTHERS",
@@ -298,6 +334,7 @@ __all__ = [
     "WITH_PEOPLE",
     "check_weights",
     "compact",
+    "describe_conversations",
     "format_conditions",
     "format_evaluations",
     "format_people",

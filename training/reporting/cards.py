@@ -43,8 +43,6 @@ def write_cards(evaluations: list[dict]) -> None:
     Write the generated parts of the README and of the page of conversations, the results and the card of each shipped
     checkpoint, and the project's card.
     """
-    insert_part(ROOT / "README.md", "results", format_featured(evaluations))
-    insert_part(ROOT / "README.md", "limits", format_limits(evaluations))
     for options, table in format_tables(read_conversations(CONVERSATIONS)).items():
         insert_part(CONVERSATIONS_PAGE, name_part(options), table)
     for folder in sorted(path.parent for path in CHECKPOINTS_DIR.glob("*/config.json")):
@@ -52,6 +50,9 @@ def write_cards(evaluations: list[dict]) -> None:
             write_text(folder / name, text)
         write_text(folder / "README.md", format_card(folder))
     shutil.copy(CHECKPOINTS_DIR / DEFAULT_CHECKPOINT / "README.md", ROOT / "model_card.md")
+    # they have scores of the files that were written above
+    insert_part(ROOT / "README.md", "results", format_featured(evaluations))
+    insert_part(ROOT / "README.md", "limits", format_limits(evaluations))
 
 
 def insert_part(path: Path, name: str, text: str) -> None:

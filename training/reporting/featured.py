@@ -17,11 +17,17 @@ import json
 import statistics
 from dataclasses import dataclass
 
-from audioslots_hf.card_results import format_table
+from audioslots_hf.card_results import (
+    CONVERSATIONS,
+    PEOPLE_ROW,
+    describe_conversations,
+    format_table,
+    load_conversations,
+)
 from audioslots_hf.shipped import DEFAULT_CHECKPOINT
 
 from .groups import PITCH_EDGES, by_pitch_distance
-from .results import RESULTS_DIR, read_scores
+from .results import RESULTS_DIR, ROOT, read_scores
 
 
 # The columns: title, metadata, mode.
@@ -66,18 +72,25 @@ def format_featured(evaluations: list[dict]) -> str:
     """
     header = ["", "parameters", *(title for title, *_ in TEST_SETS), PUBLISHED["title"]]
     table = format_table(header, [*(format_own(row, evaluations) for row in FEATURED), *format_published()])
-    return f"{table}\n{MISSING}: not measured. The last column holds\n{PUBLISHED['conditions']}.\n"
+    return f"{table}\n{MISSING}: not measured. {format_people_scores(evaluations)}\nThe last column holds {PUBLISHED['conditions']}.\n"
 
 
-def format_own(featured: Featured, evaluations: list[dict]) -> list[str]:
-    """The cells of a row of this repository."""
-    own = [results for results in evaluations if results["folder"].name.startswith(featured.folder)]
-    if not own:
-        raise ValueError(f"FEATURED names {featured.folder}, which is not a folder of training/results.")
-    scores = {(results["metadata"], results["mode"]): results["rows"][featured.row]["si_snri"] for results in own}
-    cells = [f"{scores[kind]:.2f}" if (kind := (name, mode)) in scores else MISSING for _, name, mode in TEST_SETS]
-    weights = own[0]["weights"]
-    return [featured.title, f"{weights['num_parameters']:,}" if weights else MISSING, *cells, MISSING]
+def format_people_scores(evaluations: list[dict]) -> str:
+    """The scores of the default checkpoint where people are told apart, as the command does by default, in a sentence."""
+    own = {
+        (results["metadata"], results["mode"]): results["rows"][PEOPLE_ROW]
+        for results in evaluations
+        if results["model"] == DEFAULT_CHECKPOINT and PEOPLE_ROW in results["rows"]
+    }
+    scores = [
+        f"{title} {row['si_snri']:.2f} ({row['num_missed']} of {2 * row['num_mixtures']})"
+        for title, name, mode in TEST_SETS
+        if (row := own.get((name, mode)))
+    ]
+    return (
+        f"By default the command tells people apart, and a voice may have no track. The others of `{DEFAULT_CHECKPOINT}` have, in dB"
+        f" (voices without a track): {', '.join(scores)}."
+    )
 
 
 def format_published() -> list[list[str]]:
@@ -98,10 +111,23 @@ def format_limits(evaluations: list[dict]) -> str:
     worst = statistics.quantiles((score["si_snri"] for score in scores), n=10)[0]
     near, *_, far = map(statistics.fmean, by_pitch_distance(scores).values())
     return (
-        f"* A tenth of the {len(scores)} mixtures of LibriSpeech gain less than {worst:.1f} dB; the mean is"
+        f"* Of the outputs, a tenth of the {len(scores)} mixtures of LibriSpeech gain less than {worst:.1f} dB; the mean is"
         f" {means[DEFAULT_CHECKPOINT]:.1f} dB.\n"
         f"* Voices of similar pitch are harder: {near:.1f} dB where the median pitches differ by less than"
         f" {PITCH_EDGES[0]:g} semitones, {far:.1f} dB at {PITCH_EDGES[-1]:g} semitones or more.\n"
-        f"* Voices that share one microphone gain {means[f'{DEFAULT_CHECKPOINT}-shared-spectrum']:.1f} dB, telephone prompts"
+        f"* Outputs of voices that share one microphone gain {means[f'{DEFAULT_CHECKPOINT}-shared-spectrum']:.1f} dB, telephone prompts"
         f" in four languages {means[f'{DEFAULT_CHECKPOINT}-prompts']:.1f} dB.\n"
+        f"{format_conversations()}"
+    )
+
+
+def format_conversations() -> str:
+    """The scores of the default checkpoint in conversations whose people are told apart, as its card has them, as a list."""
+    conversations = load_conversations(ROOT / "src" / "audioslots_hf" / "checkpoints" / DEFAULT_CHECKPOINT)
+    titles = ("conversation of two", "conversation of three")
+    found = {title: describe_conversations(conversations, CONVERSATIONS[title]) for title in titles}
+    return "".join(
+        f"* {title.capitalize()} in turns, {phrases[0]}; {phrases[-1]}.\n"
+        for title, phrases in found.items()
+        if phrases
     )
