@@ -75,6 +75,17 @@ def format_featured(evaluations: list[dict]) -> str:
     return f"{table}\n{MISSING}: not measured. {format_people_scores(evaluations)}\nThe last column holds {PUBLISHED['conditions']}.\n"
 
 
+def format_own(featured: Featured, evaluations: list[dict]) -> list[str]:
+    """The cells of a row of this repository."""
+    own = [results for results in evaluations if results["folder"].name.startswith(featured.folder)]
+    if not own:
+        raise ValueError(f"FEATURED names {featured.folder}, which is not a folder of training/results.")
+    scores = {(results["metadata"], results["mode"]): results["rows"][featured.row]["si_snri"] for results in own}
+    cells = [f"{scores[kind]:.2f}" if (kind := (name, mode)) in scores else MISSING for _, name, mode in TEST_SETS]
+    weights = own[0]["weights"]
+    return [featured.title, f"{weights['num_parameters']:,}" if weights else MISSING, *cells, MISSING]
+
+
 def format_people_scores(evaluations: list[dict]) -> str:
     """The scores of the default checkpoint where people are told apart, as the command does by default, in a sentence."""
     own = {
