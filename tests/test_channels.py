@@ -210,6 +210,23 @@ def test_the_command_warns_of_separate_channels(separate, tmp_path, call, caplog
     assert f"{recording}: {hint}." in caplog.text
 
 
+def test_channels_that_cancel_each_other_in_their_mean_are_told(separate, separator, tmp_path, call, caplog):
+    voice = call.sum(axis=1)
+    inverted = np.stack([voice + 0.01, 0.01 - voice + 0.005 * noise(len(voice))], axis=1).astype(np.float32)
+    recording = write(tmp_path / "a.wav", inverted)
+    hint = "the channels cancel each other in their mean, since some are inverted: use --channels each"
+    for people in (["--num-speakers", "outputs"], ["--max-speakers", "2"]):
+        status, printed, _ = separate(recording, "--channels", "mix", "--json", "--force", *people)
+        assert status == 0 and json.loads(printed.splitlines()[0])["warnings"][0] == hint
+    assert f"{recording}: {hint}." in caplog.text
+    for samples, is_told in ((inverted, True), (call, False), (np.stack([voice, voice], axis=1), False)):
+        caplog.clear()
+        separator({"array": samples, "sampling_rate": RATE}, channels="mix")
+        assert (
+            "cancel each other in their mean, since some are inverted: use channels='each'" in caplog.text
+        ) == is_told
+
+
 def test_the_command_refuses_a_number_of_speakers_for_split_channels(separate, tmp_path):
     status, _, errors = separate(tmp_path / "missing.wav", "--channels", "split", "--max-speakers", "2")
     assert status == 1 and "`--channels` is 'split'" in errors

@@ -25,6 +25,7 @@ import soundfile
 import torch
 from transformers.utils.logging import get_logger
 
+from .channels import ChannelMixer
 from .files import as_system_path, replacing_all, working_folder
 from .recordings import BLOCK_S, open_sound
 from .sound import Sound
@@ -68,7 +69,7 @@ class AudioFile:
     def __init__(self, sound: Sound, path: Path, mix: bool = False):
         self.sound = sound
         self.path = path
-        self.mix = mix
+        self.mixer = ChannelMixer() if mix else None
         self.sampling_rate = sound.sampling_rate
         self.num_channels = 1 if mix else sound.num_channels
 
@@ -100,7 +101,7 @@ class AudioFile:
             if not torch.isfinite(block).all():
                 raise ValueError(f"{self.path} holds NaN or infinite samples after sample {num_read}.")
             num_read += len(samples)
-            yield block.mean(dim=0, keepdim=True) if self.mix else block
+            yield block if self.mixer is None else self.mixer.mix(block)
 
     def read_start(self, duration_s: float) -> torch.Tensor:
         """The first seconds, float32 `(num_channels, num_samples)`."""

@@ -29,6 +29,9 @@ MAX_CORRELATION = -0.1
 # levels are compared within this range below the loud frames of a channel, in frames where one of two channels is within the second
 COMPARED_DB = 30.0
 SPEECH_DB = 20.0
+# Channels cancel each other if their mean has less than this share of the energy of the mean of independent channels. For two
+# channels this is a correlation below -0.9, which microphones at different places do not reach.
+CANCELLED_SHARE = 0.1
 
 
 def check_channels(
@@ -43,10 +46,29 @@ def check_channels(
         )
 
 
-def mix_channels(blocks: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
-    """The mean of the channels of blocks `(num_channels, num_samples)` -> `(1, num_samples)`"""
-    for block in blocks:
-        yield block.mean(dim=0, keepdim=True)
+class ChannelMixer:
+    """The mean of the channels of a recording, block by block; learns whether the channels cancel each other in it."""
+
+    def __init__(self):
+        self.mixed_energy = self.channel_energy = 0.0
+
+    def mix(self, block: torch.Tensor) -> torch.Tensor:
+        """The mean of the channels of the next block: `(num_channels, num_samples)` -> `(1, num_samples)`"""
+        mixed = block.mean(dim=0, keepdim=True)
+        if block.numel():
+            # without DC offsets, which may be the same in opposite channels
+            centred = (block - block.mean(dim=1, keepdim=True)).double()
+            self.channel_energy += float(centred.square().sum())
+            self.mixed_energy += float(centred.mean(dim=0).square().sum())
+            self.num_channels = len(block)
+        return mixed
+
+    def cancels(self) -> bool:
+        """Whether the mean has far less energy than that of independent channels, so that some channels are inverted."""
+        # of independent channels, the energy of the mean is that of all channels divided by the square of their number
+        return self.channel_energy > 0 and self.mixed_energy * self.num_channels**2 < (
+            CANCELLED_SHARE * self.channel_energy
+        )
 
 
 class ChannelActivity:
@@ -118,13 +140,35 @@ def describe_separate(option: str) -> str:
     return f"the channels are already separate voices: use {option}"
 
 
+def describe_cancelled(option: str) -> str:
+    """The warning for users whose recording has channels of opposite polarity."""
+    return f"the channels cancel each other in their mean, since some are inverted: use {option}"
+
+
+def find_fault(waveforms: torch.Tensor, sampling_rate: int, channels: str) -> str | None:
+    """The warning for channels `(num_channels, num_samples)` to which another choice of `channels` fits, or `None`."""
+    if channels == "mix":
+        mixer = ChannelMixer()
+        mixer.mix(waveforms)
+        return describe_cancelled("channels='each'") if mixer.cancels() else None
+    if channels == "split":
+        return None
+    heard = ChannelActivity(sampling_rate)
+    for _ in heard.watch([waveforms]):
+        pass
+    return describe_separate("channels='split'") if heard.are_separate() else None
+
+
 __all__ = [
+    "CANCELLED_SHARE",
     "CHANNELS",
     "COMPARED_DB",
     "ChannelActivity",
+    "ChannelMixer",
     "MAX_CORRELATION",
     "SPEECH_DB",
     "check_channels",
+    "describe_cancelled",
     "describe_separate",
-    "mix_channels",
+    "find_fault",
 ]

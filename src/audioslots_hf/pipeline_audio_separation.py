@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from transformers.pipelines.base import ChunkPipeline
 from transformers.utils.logging import get_logger, tqdm
 
-from .channels import ChannelActivity, check_channels, describe_separate
+from .channels import ChannelActivity, check_channels, find_fault
 from .chunking import Chunk, SeparatedChunks, check_chunk_hop_length
 from .conversation import ConversationSeparator, VoiceEncoder
 from .forks import use_one_thread_if_forked
@@ -255,11 +255,10 @@ class AudioSeparationPipeline(ChunkPipeline):
         separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
         rate = separator.sampling_rate
         recording = load_recording(audio, rate if sampling_rate is None else sampling_rate)
+        if warning := find_fault(recording.waveforms, recording.sampling_rate, channels):
+            logger.warning(f"In this recording {warning}.")
         if channels == "mix":
             recording = Recording(recording.waveforms.mean(dim=0, keepdim=True), recording.sampling_rate, "mono")
-        elif channels == "each" and _listen(recording).are_separate():
-            warning = describe_separate("channels='split'")
-            logger.warning(f"In this recording {warning}.")
         is_cut = wants_outputs(num_speakers, max_speakers, chunk_hop_length) and channels != "split"
         # slots that go from chunk to chunk need them in order, which batches across recordings do not keep
         if not is_cut or self.model.config.sequential_slots:

@@ -24,7 +24,7 @@ import torch
 from transformers.utils.logging import get_logger, tqdm
 
 from .audio import AudioFile, TrackWriter, open_audio, output_format
-from .channels import ChannelActivity, describe_separate
+from .channels import ChannelActivity, describe_cancelled, describe_separate
 from .conversation import ConversationPlan, ConversationSeparator
 from .diarization import ConversationDescription
 from .files import replacing, write_text
@@ -98,7 +98,7 @@ def separate_file(
             heard = ChannelActivity(audio.sampling_rate)
             for block in stream_estimates(audio, separator, progress, heard):
                 writer.write(block)
-            warnings = [*audio.sound.warnings, _warn_about_channels(heard, job), _warn_about_gain(writer, job)]
+            warnings = [*audio.sound.warnings, _warn_about_channels(heard, audio), _warn_about_gain(writer, job)]
             writer.save()
             duration_s = writer.num_samples / audio.sampling_rate
     warnings = [warning for warning in warnings if warning]
@@ -152,7 +152,7 @@ def separate_conversation(
         progress.finish_pass()
         description = ConversationDescription(job.recording.name, plan, audio.sampling_rate)
         description.warnings += audio.sound.warnings
-        if separator is not None and (warning := _warn_about_channels(heard, job)):
+        if separator is not None and (warning := _warn_about_channels(heard, audio)):
             description.warn(warning)
         paths, state = job.output_paths(plan.num_voices, suffix), audio.sound.state
     _check_outputs(paths, force)
@@ -296,12 +296,15 @@ def _check_outputs(paths: list[Path], force: bool) -> None:
             )
 
 
-def _warn_about_channels(heard: ChannelActivity, job: SeparationJob) -> str | None:
-    """Warn if the channels of a recording are separate voices already -> the warning, or `None`."""
-    if not heard.are_separate():
+def _warn_about_channels(heard: ChannelActivity, audio: AudioFile) -> str | None:
+    """Warn if channels are separate voices already, or cancel each other in their mean -> the warning, or `None`."""
+    if audio.mixer is not None and audio.mixer.cancels():
+        warning = describe_cancelled("--channels each")
+    elif heard.are_separate():
+        warning = describe_separate("--channels split")
+    else:
         return None
-    warning = describe_separate("--channels split")
-    logger.warning(f"{job.recording}: {warning}.")
+    logger.warning(f"{audio.path}: {warning}.")
     return warning
 
 
