@@ -14,6 +14,7 @@
 import argparse
 import json
 import subprocess
+import sys
 import tomllib
 import venv
 from pathlib import Path
@@ -71,6 +72,17 @@ def test_the_command_separates_with_the_core_dependencies_alone(tmp_path, option
     printed = run_in(tmp_path / "core", SEPARATE, SAMPLE, "-o", tmp_path / "out", *options)
     tracks = [path for path in printed.splitlines() if path.endswith(".flac")]
     assert [soundfile.info(path).frames for path in tracks] == [soundfile.info(SAMPLE).frames] * 2
+
+
+@pytest.mark.parametrize(
+    "command", ["data", "benchmark", "report", "run_evaluation", "train_voice_encoder", "publish"]
+)
+def test_every_command_of_training_names_the_extra_that_it_lacks(command):
+    # -S: without installed packages
+    words = [sys.executable, "-S", "-m", f"training.{command}", "check", "folder"]
+    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    needs = f"training.{command} needs accelerate, datasets, pydantic, ruamel: pip install 'audioslots-hf[train]'\n"
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", needs)
 
 
 def test_an_installation_is_measured(monkeypatch, capsys):
