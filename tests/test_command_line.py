@@ -38,6 +38,10 @@ from tests.cli_helpers import NUM_SAMPLES, RATE, files_in, write
             "there is no option --skip-exisitng: did you mean '--skip-existing'?",
         ),
         (["separate", "a.wav", "--ouput=here"], "there is no option --ouput: did you mean '--output'?"),
+        (
+            ["info", "--model", "galr-small"],
+            "there is no option --model: name the model without it, as in `audioslots info MODEL`",
+        ),
         (["info", "galr-smal"], "'galr-smal' is neither a shipped checkpoint, nor a folder"),
         (["info", "galr-smal"], "did you mean 'galr-small'?"),
         (["separate", "a.wav", "--device", "cdua"], "'cdua' is no device: did you mean 'cuda'?"),

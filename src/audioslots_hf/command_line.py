@@ -59,6 +59,11 @@ class CommandParser(argparse.ArgumentParser):
         self.words = self.words if args is None else list(args)
         options, unknown = super().parse_known_args(args, namespace)
         flags = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+        name = flags[0].lstrip("-") if flags else ""
+        if name in [action.dest for action in self._get_positional_actions()]:
+            self.error(
+                f"there is no option {flags[0]}: name the {name} without it, as in `{self.prog} {name.upper()}`"
+            )
         if flags:
             own = re.findall(r"--[\w-]+", self.format_help())
             self.error(f"there is no option {flags[0]}{suggest(flags[0], own)}")
