@@ -295,7 +295,9 @@ def test_tracks_that_would_clip_share_one_gain_with_a_warning(separate, tmp_path
     path = write(tmp_path / "loud.wav", samples, 8000, subtype=subtype)
     if clips:
         assert separate(path)[0] == 0
-        assert re.search(r"loud.wav peak at 1.60 and would clip in PCM_16: .* multiplied by 0.625", caplog.text)
+        assert re.search(r"loud.wav peak at 1.60 and would clip in PCM_16: .* multiplied by 0.625\.\n", caplog.text)
+        assert separate(path, "--format", "ogg")[0] == 0
+        assert "by 0.625. VORBIS changes peaks, so single samples may still clip: use --format flac" in caplog.text
     else:
         assert separate(path)[0] == 0
         assert "clip" not in caplog.text

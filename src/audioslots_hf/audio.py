@@ -49,6 +49,8 @@ BLOCK_SUBTYPES = (
 )
 # Subtypes that can represent samples beyond +-1.
 FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
+# Their codecs change peaks: decoded samples may exceed those that were encoded.
+LOSSY_SUBTYPES = ("VORBIS", "OPUS", "MPEG_LAYER_III")
 # With less space left, what could not be written failed for lack of it.
 MIN_FREE_BYTES = 2**20
 
@@ -298,6 +300,7 @@ __all__ = [
     "AudioFile",
     "BLOCK_SUBTYPES",
     "FLOAT_SUBTYPES",
+    "LOSSY_SUBTYPES",
     "MIN_FREE_BYTES",
     "MAX_BLOCK_VALUES",
     "TrackWriter",

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from transformers.utils.logging import get_logger, tqdm
 
-from .audio import AudioFile, TrackWriter, open_audio, output_format
+from .audio import LOSSY_SUBTYPES, AudioFile, TrackWriter, open_audio, output_format
 from .channels import ChannelActivity, describe_cancelled, describe_separate
 from .conversation import ConversationPlan, ConversationSeparator
 from .diarization import ConversationDescription
@@ -316,6 +316,10 @@ def _warn_about_gain(writer: TrackWriter, job: SeparationJob) -> str | None:
         f"The tracks of {job.recording} peak at {writer.peak:.2f} and would clip in {writer.subtype}: all of them are "
         f"multiplied by {writer.gain:.3f}."
     )
+    if writer.subtype in LOSSY_SUBTYPES:
+        warning += (
+            f" {writer.subtype} changes peaks, so single samples may still clip: use --format flac to avoid this."
+        )
     logger.warning(warning)
     return warning
 
