@@ -88,8 +88,8 @@ def add_separate(commands: argparse._SubParsersAction) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="average 2 or 4 passes over overlapped speech, each as slow as the first: 2 help a little if voices overlap all the "
-        "time, 4 no more (default: 1)",
+        help="average 2 or 4 passes over overlapped speech, each as slow as the first: they help a little if voices overlap "
+        "all the time (default: 1)",
     )
     parser.add_argument(
         "--channels",

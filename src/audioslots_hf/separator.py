@@ -129,7 +129,7 @@ class Separator:
             [`~tracking.Tracker`] decides without references.
         passes (`int`, *optional*, defaults to 1):
             Number of passes over every chunk, whose estimates are averaged: 2 add its inversion, 4 also a shift by half a stride of
-            the encoder, and gain no more. So many times slower. Only for families that estimate waveforms.
+            the encoder. So many times slower. Only for families that estimate waveforms.
 
     Raises:
         `ValueError`: `chunk_hop_length` would leave gaps between the chunks, or the model does not take `chunk_length` or `passes`.
