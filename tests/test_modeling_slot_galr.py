@@ -56,7 +56,6 @@ class TestSlotGalr(SeparationContracts):
         {"band_widths": [2, 3]},
         {"num_bands_per_width": [8]},
         {"map_hidden_size": "16"},
-        {"map_lstm_hidden_size": 0},
     ]
 
     def make_config(self, **overrides):
@@ -105,11 +104,6 @@ class TestSlotGalrWithSlotAttention(FamilyVariant, TestSlotGalr):
 
     def make_config(self, **overrides):
         return super().make_config(**({"slot_module": "slot_attention"} | overrides))
-
-
-class TestSlotGalrWithLstms(FamilyVariant, TestSlotGalr):
-    def make_config(self, **overrides):
-        return super().make_config(**({"map_lstm_hidden_size": 6} | overrides))
 
 
 class TestSlotGalrWithSequentialSlots(FamilyVariant, TestSlotGalr):

@@ -60,8 +60,6 @@ class SlotGalrConfig(ConfigCapabilities, PreTrainedConfig):
         Width of the map, which has one vector per band and frame.
     map_intermediate_size (`int`, *optional*, defaults to 96):
         Width of the gated convolutions of the map.
-    map_lstm_hidden_size (`int`, *optional*):
-        Width of each direction of LSTMs that replace the gated convolutions. Experimental.
     map_num_attention_heads (`int`, *optional*, defaults to 4):
         Number of attention heads of the map.
     num_map_layers (`int`, *optional*, defaults to 6):
@@ -104,7 +102,6 @@ class SlotGalrConfig(ConfigCapabilities, PreTrainedConfig):
     num_fourier_frequencies: int = positive_int_field(default=4)
     map_hidden_size: int = positive_int_field(default=64)
     map_intermediate_size: int = positive_int_field(default=96)
-    map_lstm_hidden_size: int | None = None
     map_num_attention_heads: int = positive_int_field(default=4)
     num_map_layers: int = positive_int_field(default=6)
     num_source_layers: int = positive_int_field(default=2)
@@ -134,8 +131,6 @@ class SlotGalrConfig(ConfigCapabilities, PreTrainedConfig):
         for name in ("compression_exponent", "layer_norm_eps"):
             if getattr(self, name) <= 0.0:
                 raise ValueError(f"`{name}` ({getattr(self, name)}) must be greater than 0.")
-        if self.map_lstm_hidden_size is not None and self.map_lstm_hidden_size < 1:
-            raise ValueError(f"`map_lstm_hidden_size` ({self.map_lstm_hidden_size}) must be at least 1, or None.")
         if self.activity_loss_weight < 0.0:
             raise ValueError(f"`activity_loss_weight` ({self.activity_loss_weight}) must not be negative.")
         self._validate_spectrum()

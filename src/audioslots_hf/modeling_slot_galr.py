@@ -145,24 +145,6 @@ class SlotGalrGatedBlock(nn.Module):
         return hidden_states + self.proj(nn.functional.silu(gates) * values)
 
 
-class SlotGalrLstmBlock(nn.Module):
-    """A bidirectional LSTM along bands or frames and a projection, with a residual connection, as in GALR."""
-
-    def __init__(self, config: SlotGalrConfig, dim: int):
-        super().__init__()
-        self.dim = dim
-        self.norm = nn.RMSNorm(config.map_hidden_size, eps=config.layer_norm_eps)
-        self.lstm = nn.LSTM(config.map_hidden_size, config.map_lstm_hidden_size, bidirectional=True)
-        self.proj = nn.Linear(2 * config.map_lstm_hidden_size, config.map_hidden_size)
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(batch_size, num_slots, num_frames, num_bands, map_hidden_size) -> same"""
-        sequences = self.norm(hidden_states).movedim(self.dim, 0)
-        mapped, _ = self.lstm(sequences.flatten(1, 3))
-        mapped = self.proj(mapped).unflatten(1, sequences.shape[1:4])
-        return hidden_states + mapped.movedim(0, self.dim)
-
-
 class SlotGalrAttention(nn.Module):
     """Multi-head self-attention along one dimension of the map."""
 
@@ -191,7 +173,7 @@ class SlotGalrAttention(nn.Module):
 
 class SlotGalrLayer(GradientCheckpointingLayer):
     """
-    Gated convolutions, or LSTMs, along bands and along frames, attention across the bands, and attention across a summary of all frames
+    Gated convolutions along bands and along frames, attention across the bands, and attention across a summary of all frames
     of all slots.
 
     The summary is the mean of `summary_stride` frames; the result for each summary is added to all of its frames.
@@ -200,16 +182,9 @@ class SlotGalrLayer(GradientCheckpointingLayer):
     def __init__(self, config: SlotGalrConfig):
         super().__init__()
         self.summary_stride = config.summary_stride
-        uses_lstms = config.map_lstm_hidden_size is not None
-        if uses_lstms:
-            self.band_block = SlotGalrLstmBlock(config, dim=3)
-        else:
-            self.band_block = SlotGalrGatedBlock(config, 1, config.band_kernel_size)
+        self.band_block = SlotGalrGatedBlock(config, 1, config.band_kernel_size)
         self.band_attention = SlotGalrAttention(config)
-        if uses_lstms:
-            self.frame_block = SlotGalrLstmBlock(config, dim=2)
-        else:
-            self.frame_block = SlotGalrGatedBlock(config, config.frame_kernel_size, 1)
+        self.frame_block = SlotGalrGatedBlock(config, config.frame_kernel_size, 1)
         self.frame_attention = SlotGalrAttention(config)
 
     def forward(self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> torch.Tensor:
@@ -313,11 +288,6 @@ class SlotGalrPreTrainedModel(SelfContainedModel, PreTrainedModel):
             init.normal_(module.weight, std=module.weight.shape[1] ** -0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, nn.LSTM):
-            # PyTorch's own scale
-            bound = module.hidden_size**-0.5
-            for parameter in module.parameters():
-                init.uniform_(parameter, -bound, bound)
         elif isinstance(module, nn.RMSNorm):
             init.ones_(module.weight)
         elif isinstance(module, SlotGalrSlots):
