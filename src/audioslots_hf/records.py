@@ -13,6 +13,7 @@
 # limitations under the License.
 """Records of the files that the command wrote for a recording, so that a later run removes those it does not replace."""
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable
@@ -42,8 +43,11 @@ def mark_unfinished(folder: Path, stem: str, tracks: Iterable[Path]) -> None:
 
 
 def unmark_unfinished(folder: Path, stem: str) -> None:
-    """Remove the mark of [`mark_unfinished`]: all files are written."""
-    _unfinished_path(folder, stem).unlink(missing_ok=True)
+    """Remove the mark of [`mark_unfinished`], and its folder if it holds nothing else: all files are written."""
+    path = _unfinished_path(folder, stem)
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
 
 
 def is_unfinished(folder: Path, stem: str) -> bool:
@@ -66,8 +70,13 @@ def _unfinished_path(folder: Path, stem: str) -> Path:
 
 
 def _write_states(path: Path, states: dict[str, list[int]]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    write_text(path, json.dumps({"files": states}))
+    text = json.dumps({"files": states})
+    while True:
+        path.parent.mkdir(exist_ok=True)
+        # another run may remove the empty folder in between
+        with contextlib.suppress(FileNotFoundError):
+            write_text(path, text)
+            return
 
 
 def remove_stale(folder: Path, stem: str, kept: Iterable[Path]) -> list[Path]:
