@@ -251,7 +251,7 @@ def _run_job(
             separated = separate_conversation(job, separator, choices)
         if separated is None:
             result["status"] = "skipped"
-            console.note(f"{job.recording}: skipped, its tracks exist")
+            console.note(f"{job.recording}: skipped, an earlier run finished it")
         else:
             # the recording has its whole path here
             result |= {**separated.description, "recording": str(job.recording)}
