@@ -291,7 +291,7 @@ def test_the_server_of_the_default_model_holds_fifty_clients_in_flat_memory(tmp_
     try:
         wait_for(lambda: is_up(address), timeout=120)
         memory = []
-        # a leak first uses what is free in the pools, so at least six rounds, and on
+        # a leak first uses free space of the pools, so at least six rounds, and on
         # until 150 recordings in a row keep less than 35 KiB each: a track alone would take 64
         while len(memory) < 6 or memory[-1] - memory[-4] > 5:
             assert len(memory) < 15, memory

@@ -145,6 +145,14 @@ def describe_cancelled(option: str) -> str:
     return f"the channels cancel each other in their mean, since some are inverted: use {option}"
 
 
+def hear_channels(waveforms: torch.Tensor, sampling_rate: int) -> ChannelActivity:
+    """The activity of the channels of a whole recording `(num_channels, num_samples)`."""
+    heard = ChannelActivity(sampling_rate)
+    for _ in heard.watch([waveforms]):
+        pass
+    return heard
+
+
 def find_fault(waveforms: torch.Tensor, sampling_rate: int, channels: str) -> str | None:
     """The warning for channels `(num_channels, num_samples)` to which another choice of `channels` fits, or `None`."""
     if channels == "mix":
@@ -153,10 +161,7 @@ def find_fault(waveforms: torch.Tensor, sampling_rate: int, channels: str) -> st
         return describe_cancelled("channels='each'") if mixer.cancels() else None
     if channels == "split":
         return None
-    heard = ChannelActivity(sampling_rate)
-    for _ in heard.watch([waveforms]):
-        pass
-    return describe_separate("channels='split'") if heard.are_separate() else None
+    return describe_separate("channels='split'") if hear_channels(waveforms, sampling_rate).are_separate() else None
 
 
 __all__ = [
@@ -171,4 +176,5 @@ __all__ = [
     "describe_cancelled",
     "describe_separate",
     "find_fault",
+    "hear_channels",
 ]

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from transformers.pipelines.base import ChunkPipeline
 from transformers.utils.logging import get_logger, tqdm
 
-from .channels import ChannelActivity, check_channels, find_fault
+from .channels import check_channels, find_fault, hear_channels
 from .chunking import Chunk, SeparatedChunks, check_chunk_hop_length
 from .conversation import ConversationSeparator, VoiceEncoder
 from .forks import use_one_thread_if_forked
@@ -369,7 +369,8 @@ class AudioSeparationPipeline(ChunkPipeline):
         if split:
             mono = Recording(recording.waveforms, recording.sampling_rate, "mono")
             # a copy, so that tracks do not change with the input
-            return format_tracks(mono, recording.waveforms.clone()[None], _listen(recording).plan().segments)
+            heard = hear_channels(recording.waveforms, recording.sampling_rate)
+            return format_tracks(mono, recording.waveforms.clone()[None], heard.plan().segments)
         num_channels = len(recording.waveforms)
         separator = Separator(self.model, self.feature_extractor, chunk_hop_length)
         stitcher = separator.build_stitcher()
@@ -409,14 +410,6 @@ class AudioSeparationPipeline(ChunkPipeline):
             return format_tracks(recording, recording.waveforms.unsqueeze(1), plan.segments)
         tracks = resample(tracks, separator.sampling_rate, recording.sampling_rate)
         return format_tracks(recording, tracks[..., : recording.waveforms.shape[-1]], plan.segments)
-
-
-def _listen(recording: Recording) -> ChannelActivity:
-    """What the channels of a recording hold."""
-    heard = ChannelActivity(recording.sampling_rate)
-    for _ in heard.watch([recording.waveforms]):
-        pass
-    return heard
 
 
 def load_default_voice_encoder() -> PreTrainedModel:

@@ -315,7 +315,8 @@ def count_voices(evidence: VoiceEvidence, max_voices: int) -> VoiceClusters:
     The clusters of an unknown number of voices: of as many as are unlike each other.
 
     More voices explain every recording better. They are voices if their centroids, which many seconds of speech made,
-    are less alike than two parts of one voice are, the more so the less they sound at the same time.
+    are less alike than two parts of one voice are, or if they sound at the same time. Voices that do so for a shorter time may
+    be more alike than those that never do.
     """
     best = _cluster_voices(evidence, 1)
     most_alike = MAX_NARROW_SIMILARITY if is_narrow_band(evidence.band_energies) else MAX_SIMILARITY
