@@ -171,7 +171,7 @@ def separate(
     # segments of outputs are no claim about people
     if not sources or num_speakers == OUTPUTS:
         return tracks, None
-    return tracks, fill_frames([source["segments"] for source in sources], num_samples * FRAMES_PER_S // SAMPLING_RATE)
+    return tracks, stack_segments([source["segments"] for source in sources], num_samples)
 
 
 def separate_online(
@@ -183,7 +183,7 @@ def separate_online(
     blocks = resample(waveforms, SAMPLING_RATE, conversation.sampling_rate).split(conversation.sampling_rate // 10, -1)
     tracks = torch.cat(list(conversation.stream(blocks)), dim=-1).mean(dim=0)
     tracks = resample(tracks, conversation.sampling_rate, SAMPLING_RATE)[:, : recording.shape[1]]
-    activity = fill_frames(conversation.segments, recording.shape[1] * FRAMES_PER_S // SAMPLING_RATE)
+    activity = stack_segments(conversation.segments, recording.shape[1])
     heard = activity.any(axis=1)
     return tracks.numpy()[heard], activity[heard]
 
@@ -193,7 +193,12 @@ def separate_truly(separator: TrueConversationSeparator, truth: str) -> tuple[np
     separator.truths = TRUTHS[truth]
     tracks, plan = separator.separate(separator.mixture)
     tracks = resample(tracks[0], separator.sampling_rate, SAMPLING_RATE).numpy()
-    return tracks, fill_frames(plan.segments, tracks.shape[1] * FRAMES_PER_S // SAMPLING_RATE)
+    return tracks, stack_segments(plan.segments, tracks.shape[1])
+
+
+def stack_segments(segments: list[list[tuple[float, float]]], num_samples: int) -> np.ndarray:
+    """Segments of several tracks -> bool (num_tracks, num_frames)."""
+    return fill_frames(segments, num_samples * FRAMES_PER_S // SAMPLING_RATE)
 
 
 def measure(
